@@ -7,7 +7,7 @@
 PG_CONFIG ?= pg_config
 EXTENSION = salesops
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" salesops.control)
-INSTALL_SCRIPT = salesops--$(EXTVERSION).sql
+BUILT_SCRIPT = salesops--$(EXTVERSION).sql
 SQL_PARTS := $(sort $(wildcard sql/[0-9]*.sql))
 
 MODULE_big = salesops
@@ -20,7 +20,7 @@ MODULE_LIBS := $(if $(wildcard src/text/phone_module.cpp),salesops_phone.so) \
 	$(if $(wildcard src/learn/xgboost_module.c),salesops_xgboost.so)
 
 DATA = $(wildcard sql/upgrades/*.sql)
-DATA_built = $(INSTALL_SCRIPT)
+DATA_built = $(BUILT_SCRIPT)
 
 WARNINGS = -Wall -Wextra -Wmissing-prototypes -Wno-unused-parameter -Wno-missing-field-initializers -Werror
 # the server's headers count as system headers: our warnings are for our code
@@ -50,7 +50,7 @@ include $(PGXS)
 
 all: $(MODULE_LIBS)
 
-$(INSTALL_SCRIPT): $(SQL_PARTS) salesops.control
+$(BUILT_SCRIPT): $(SQL_PARTS) salesops.control
 	{ echo '\echo Use "CREATE EXTENSION salesops" to load this file. \quit'; \
 	  for part in $(SQL_PARTS); do echo; echo "-- $$part"; grep -v '^\\echo' "$$part"; done; } > $@.new
 	mv $@.new $@

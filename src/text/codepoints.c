@@ -1,0 +1,179 @@
+/*
+ * codepoints.c
+ *		Decodes strings into arrays of code points and compares such arrays. No similarity is computed here.
+ */
+#include <string.h>
+
+#include "text/codepoints.h"
+
+/* What a byte that is not part of valid UTF-8 becomes: unequal to every code point, equal to the same byte elsewhere. */
+#define INVALID_BASE 0x110000u
+
+/* True where all bytes are below 128. */
+bool
+text_is_ascii(const void *bytes, size_t size)
+{
+	const uint8_t *at = bytes;
+	uint64_t	seen = 0;
+	uint64_t	word;
+
+	for (; size >= sizeof(word); size -= sizeof(word), at += sizeof(word))
+	{
+		memcpy(&word, at, sizeof(word));
+		seen |= word;
+	}
+	while (size-- > 0)
+		seen |= *at++;
+	return (seen & UINT64_C(0x8080808080808080)) == 0;
+}
+
+/* A view of bytes that are one character each. */
+TextView
+text_view_bytes(const void *bytes, size_t size)
+{
+	TextView	view = {bytes, (uint32_t) size, false};
+
+	return view;
+}
+
+/* True where count continuation bytes follow. */
+static inline bool
+continued(const uint8_t *at, const uint8_t *end, int count)
+{
+	if (end - at <= count)
+		return false;
+	for (int i = 1; i <= count; i++)
+		if ((at[i] & 0xC0) != 0x80)
+			return false;
+	return true;
+}
+
+/* Decode one code point and say how many bytes it took; strict, so that each code point has one spelling. */
+static inline uint32_t
+decode(const uint8_t *at, const uint8_t *end, int *used)
+{
+	uint32_t	point;
+
+	*used = 1;
+	if (at[0] < 0x80)
+		return at[0];
+	if (at[0] >= 0xC2 && at[0] < 0xE0 && continued(at, end, 1))
+	{
+		*used = 2;
+		return (uint32_t) (at[0] & 0x1F) << 6 | (at[1] & 0x3F);
+	}
+	if (at[0] >= 0xE0 && at[0] < 0xF0 && continued(at, end, 2))
+	{
+		point = (uint32_t) (at[0] & 0x0F) << 12 | (uint32_t) (at[1] & 0x3F) << 6 | (at[2] & 0x3F);
+		if (point >= 0x800 && (point < 0xD800 || point > 0xDFFF))
+		{
+			*used = 3;
+			return point;
+		}
+	}
+	else if (at[0] >= 0xF0 && at[0] < 0xF5 && continued(at, end, 3))
+	{
+		point = (uint32_t) (at[0] & 0x07) << 18 | (uint32_t) (at[1] & 0x3F) << 12 | (uint32_t) (at[2] & 0x3F) << 6 | (at[3] & 0x3F);
+		if (point >= 0x10000 && point <= 0x10FFFF)
+		{
+			*used = 4;
+			return point;
+		}
+	}
+	return INVALID_BASE + at[0];
+}
+
+/* A view of UTF-8, decoded into the buffer unless it is ASCII. */
+TextView
+text_view_utf8(const void *bytes, size_t size, uint32_t *buffer)
+{
+	const uint8_t *at = bytes;
+	const uint8_t *end = at + size;
+	uint32_t	length = 0;
+	int			used;
+
+	if (text_is_ascii(bytes, size))
+		return text_view_bytes(bytes, size);
+	for (; at < end; at += used)
+		buffer[length++] = decode(at, end, &used);
+	return text_view_units(buffer, length);
+}
+
+/* A view of decoded code points; those all below 256 become bytes, written over the buffer's start. */
+TextView
+text_view_units(uint32_t *buffer, uint32_t length)
+{
+	TextView	view = {buffer, length, true};
+	uint32_t	seen = 0;
+
+	for (uint32_t i = 0; i < length; i++)
+		seen |= buffer[i];
+	if (seen < 256)
+	{
+		uint8_t    *narrow = (uint8_t *) buffer;
+
+		/* byte i lies at or before unit i / 4, which has been read by then */
+		for (uint32_t i = 0; i < length; i++)
+		{
+			uint32_t	unit;
+
+			memcpy(&unit, (char *) buffer + i * sizeof(unit), sizeof(unit));
+			narrow[i] = (uint8_t) unit;
+		}
+		view.wide = false;
+	}
+	return view;
+}
+
+/* How many code points the two have in common at the start. */
+uint32_t
+text_common_prefix(TextView a, TextView b)
+{
+	uint32_t	shorter = a.length < b.length ? a.length : b.length;
+	uint32_t	count = 0;
+
+	if (!a.wide && !b.wide)
+	{
+		const uint8_t *x = a.units;
+		const uint8_t *y = b.units;
+
+		while (count < shorter && x[count] == y[count])
+			count++;
+		return count;
+	}
+	while (count < shorter && text_unit(a, count) == text_unit(b, count))
+		count++;
+	return count;
+}
+
+/* How many code points the two have in common at the end, not counting those of the common prefix. */
+uint32_t
+text_common_suffix(TextView a, TextView b, uint32_t prefix)
+{
+	uint32_t	shorter = (a.length < b.length ? a.length : b.length) - prefix;
+	uint32_t	count = 0;
+
+	if (!a.wide && !b.wide)
+	{
+		const uint8_t *x = (const uint8_t *) a.units + a.length;
+		const uint8_t *y = (const uint8_t *) b.units + b.length;
+
+		while (count < shorter && *--x == *--y)
+			count++;
+		return count;
+	}
+	while (count < shorter && text_unit(a, a.length - 1 - count) == text_unit(b, b.length - 1 - count))
+		count++;
+	return count;
+}
+
+/* Order by code points: negative, zero, positive. */
+int
+text_compare(TextView a, TextView b)
+{
+	uint32_t	prefix = text_common_prefix(a, b);
+
+	if (prefix < a.length && prefix < b.length)
+		return text_unit(a, prefix) < text_unit(b, prefix) ? -1 : 1;
+	return a.length == b.length ? 0 : a.length < b.length ? -1 : 1;
+}

@@ -29,7 +29,7 @@ typedef struct TreeNode
 	uint16_t	child;			/* counted from the tree's first node; its own number in a leaf */
 } TreeNode;
 
-typedef struct TreeBatch TreeBatch; /* what the batch kernel keeps: trees_batch.h */
+typedef struct TreeBatch TreeBatch; /* what the batch kernel keeps: trees_batch.c */
 
 /*
  * All trees lie one after the other in the node arrays, each breadth first, so that two children are neighbours. A slot
@@ -78,7 +78,8 @@ extern float learn_trees_margin_row(const TreeEnsemble *ensemble, const float *f
 
 /*
  * The log odds of many rows: row r begins at matrix[r * stride], stride >= ensemble->features. Quickest with hundreds of
- * rows at a time. The first call prepares the batch form (a millisecond or so, kept in the ensemble). Ticks the env.
+ * rows at a time. The first call prepares the batch form (a millisecond or so, kept in the ensemble). It does not tick: call
+ * it with thousands of rows, not with millions.
  */
 extern void learn_trees_margin_batch(TreeEnsemble *ensemble, const float *matrix, size_t rows, size_t stride,
 									 float *margins);

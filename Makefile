@@ -25,9 +25,11 @@ DATA_built = $(BUILT_SCRIPT)
 WARNINGS = -Wall -Wextra -Wmissing-prototypes -Wno-unused-parameter -Wno-missing-field-initializers -Werror
 # the server's headers count as system headers: our warnings are for our code
 PG_CPPFLAGS = -Isrc -isystem $(shell $(PG_CONFIG) --includedir-server)
-PG_CFLAGS = $(WARNINGS) -fvisibility=hidden -MMD -MP $(COPT)
-PG_CXXFLAGS = -Wall -Wextra -Wno-unused-parameter -Werror -fvisibility=hidden -MMD -MP
-SHLIB_LINK = $(shell pkg-config --libs icu-i18n icu-uc libpsl)
+PG_CFLAGS = $(WARNINGS) -MMD -MP $(COPT)
+PG_CXXFLAGS = -Wall -Wextra -Wno-unused-parameter -Werror -MMD -MP
+# 15 has no visibility macros that do, so the linker hides what is not ours to show
+EXPORTS = -Wl,--version-script=src/exports.map
+SHLIB_LINK = $(EXPORTS) $(shell pkg-config --libs icu-i18n icu-uc libpsl)
 
 # Bitcode for the JIT doubles the build time; `make WITH_LLVM=1` builds it.
 ifndef WITH_LLVM
@@ -51,15 +53,15 @@ include $(PGXS)
 all: $(MODULE_LIBS)
 
 $(BUILT_SCRIPT): $(SQL_PARTS) salesops.control
-	{ echo '\echo Use "CREATE EXTENSION salesops" to load this file. \quit'; \
+	{ printf '%s\n' '\echo Use "CREATE EXTENSION salesops" to load this file. \quit'; \
 	  for part in $(SQL_PARTS); do echo; echo "-- $$part"; grep -v '^\\echo' "$$part"; done; } > $@.new
 	mv $@.new $@
 
 salesops_phone.so: src/text/phone_module.o
-	$(CXX) $(CXXFLAGS) -shared -o $@ $< $(LDFLAGS) $(LDFLAGS_SL) -lphonenumber
+	$(CXX) $(CXXFLAGS) -shared -o $@ $< $(LDFLAGS) $(LDFLAGS_SL) $(EXPORTS) -lphonenumber
 
 salesops_xgboost.so: src/learn/xgboost_module.o
-	$(CC) $(CFLAGS) -shared -o $@ $< $(LDFLAGS) $(LDFLAGS_SL) -lxgboost
+	$(CC) $(CFLAGS) -shared -o $@ $< $(LDFLAGS) $(LDFLAGS_SL) $(EXPORTS) -lxgboost
 
 install: install-modules
 .PHONY: install-modules

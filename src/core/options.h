@@ -16,8 +16,10 @@
 
 #include "postgres.h"
 
-#include "core/errors.h"
+#include "nodes/pg_list.h"
 #include "utils/jsonb.h"
+
+#include "core/errors.h"
 
 typedef enum OptionKind
 {

@@ -1,0 +1,337 @@
+/*
+ * spi.c
+ *		The one place that runs SQL from C (spi.h says who may run what, as whom).
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "parser/analyze.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "core/compat.h"
+#include "core/spi.h"
+
+/* The role that owns the extension: the one that salesops's own tables belong to. */
+Oid
+extension_owner(void)
+{
+	Oid			owner = InvalidOid;
+	Relation	catalog = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ, CStringGetDatum("salesops"));
+	scan = systable_beginscan(catalog, ExtensionNameIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		owner = ((Form_pg_extension) GETSTRUCT(tuple))->extowner;
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	if (!OidIsValid(owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("extension \"salesops\" is not installed in this database"),
+				 errhint("CREATE EXTENSION salesops;")));
+	return owner;
+}
+
+/* Connect, and become the extension's owner with a pinned search_path where asked. */
+void
+spi_open(SpiScope *scope, SpiRole role)
+{
+	scope->role = role;
+	GetUserIdAndSecContext(&scope->save_user, &scope->save_security);
+	if (role == SPI_AS_OWNER)
+	{
+		scope->save_guc_nest = NewGUCNestLevel();
+		(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+		SetUserIdAndSecContext(extension_owner(), scope->save_security | SECURITY_LOCAL_USERID_CHANGE);
+	}
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+}
+
+/* Disconnect and become the caller again. */
+void
+spi_close(SpiScope *scope)
+{
+	SPI_finish();
+	if (scope->role == SPI_AS_OWNER)
+	{
+		SetUserIdAndSecContext(scope->save_user, scope->save_security);
+		AtEOXact_GUC(true, scope->save_guc_nest);
+	}
+}
+
+/* text argument; NULL pointer is SQL NULL */
+SpiArg
+spi_text(const char *value)
+{
+	return spi_datum(TEXTOID, value ? CStringGetTextDatum(value) : (Datum) 0, value == NULL);
+}
+
+/* name argument */
+SpiArg
+spi_name(const char *value)
+{
+	NameData   *name;
+
+	if (value == NULL)
+		return spi_datum(NAMEOID, (Datum) 0, true);
+	name = palloc0(sizeof(NameData));
+	namestrcpy(name, value);
+	return spi_datum(NAMEOID, NameGetDatum(name), false);
+}
+
+/* regclass argument; InvalidOid is SQL NULL */
+SpiArg
+spi_oid(Oid value)
+{
+	return spi_datum(REGCLASSOID, ObjectIdGetDatum(value), !OidIsValid(value));
+}
+
+/* boolean argument */
+SpiArg
+spi_bool(bool value)
+{
+	return spi_datum(BOOLOID, BoolGetDatum(value), false);
+}
+
+/* integer argument */
+SpiArg
+spi_int4(int32 value)
+{
+	return spi_datum(INT4OID, Int32GetDatum(value), false);
+}
+
+/* bigint argument */
+SpiArg
+spi_int8(int64 value)
+{
+	return spi_datum(INT8OID, Int64GetDatum(value), false);
+}
+
+/* float8 argument */
+SpiArg
+spi_float8(double value)
+{
+	return spi_datum(FLOAT8OID, Float8GetDatum(value), false);
+}
+
+/* timestamptz argument */
+SpiArg
+spi_timestamptz(TimestampTz value)
+{
+	return spi_datum(TIMESTAMPTZOID, TimestampTzGetDatum(value), false);
+}
+
+/* jsonb argument; NULL pointer is SQL NULL */
+SpiArg
+spi_jsonb(Jsonb *value)
+{
+	return spi_datum(JSONBOID, value ? JsonbPGetDatum(value) : (Datum) 0, value == NULL);
+}
+
+/* an argument of any type */
+SpiArg
+spi_datum(Oid type, Datum value, bool isnull)
+{
+	SpiArg		arg = {type, value, isnull};
+
+	return arg;
+}
+
+/* Arguments as the parameter list that both kinds of execution take. */
+static ParamListInfo
+make_params(int nargs, const SpiArg *args)
+{
+	ParamListInfo params;
+
+	if (nargs == 0)
+		return NULL;
+	params = makeParamList(nargs);
+	for (int i = 0; i < nargs; i++)
+	{
+		params->params[i].value = args[i].value;
+		params->params[i].isnull = args[i].isnull;
+		params->params[i].pflags = PARAM_FLAG_CONST;
+		params->params[i].ptype = args[i].type;
+	}
+	return params;
+}
+
+/* Run one statement with arguments; see spi.h. */
+uint64
+spi_execute(int expected, const char *sql, int nargs, const SpiArg *args)
+{
+	SPIExecuteOptions options = {0};
+	int			code;
+
+	options.params = make_params(nargs, args);
+	options.read_only = false;
+	code = SPI_execute_extended(sql, &options);
+	if (code != expected)
+		elog(ERROR, "unexpected SPI result %s for: %s", SPI_result_code_string(code), sql);
+	return SPI_processed;
+}
+
+/* A DestReceiver that hands each slot to a callback. */
+typedef struct CallbackReceiver
+{
+	DestReceiver pub;
+	SpiRowCallback callback;
+	void	   *arg;
+	MemoryContext context;
+} CallbackReceiver;
+
+/* Nothing to prepare: the callback looks at the slot's descriptor. */
+static void
+receiver_startup(DestReceiver *self, int operation, TupleDesc desc)
+{
+	(void) self;
+	(void) operation;
+	(void) desc;
+}
+
+/* Nothing to end. */
+static void
+receiver_finish(DestReceiver *self)
+{
+	(void) self;
+}
+
+/* One row, in the memory context that was current at spi_stream. */
+static bool
+receiver_receive(TupleTableSlot *slot, DestReceiver *self)
+{
+	CallbackReceiver *receiver = (CallbackReceiver *) self;
+	MemoryContext old = MemoryContextSwitchTo(receiver->context);
+
+	slot_getallattrs(slot);
+	receiver->callback(slot, receiver->arg);
+	MemoryContextSwitchTo(old);
+	return true;
+}
+
+/* Run a query row by row into a callback; see spi.h. */
+uint64
+spi_stream(const char *sql, int nargs, const SpiArg *args, bool read_only, SpiRowCallback callback, void *arg)
+{
+	SPIExecuteOptions options = {0};
+	CallbackReceiver receiver = {{0}};
+	int			code;
+
+	receiver.pub.receiveSlot = receiver_receive;
+	receiver.pub.rStartup = receiver_startup;
+	receiver.pub.rShutdown = receiver_finish;
+	receiver.pub.rDestroy = receiver_finish;
+	receiver.pub.mydest = DestNone;
+	receiver.callback = callback;
+	receiver.arg = arg;
+	receiver.context = CurrentMemoryContext;
+
+	options.params = make_params(nargs, args);
+	options.read_only = read_only;
+	options.must_return_tuples = true;
+	options.dest = (DestReceiver *) &receiver;
+	code = SPI_execute_extended(sql, &options);
+	if (code < 0)
+		elog(ERROR, "unexpected SPI result %s for: %s", SPI_result_code_string(code), sql);
+	return SPI_processed;
+}
+
+/* The tuple descriptor of a query's result: parse and analyse only. */
+TupleDesc
+spi_describe(const char *sql)
+{
+	SPIPlanPtr	plan = SPI_prepare(sql, 0, NULL);
+	List	   *sources;
+	CachedPlanSource *source;
+	TupleDesc	desc;
+
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	sources = SPI_plan_get_plan_sources(plan);
+	if (list_length(sources) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("the query must be one statement, not %d", list_length(sources))));
+	source = (CachedPlanSource *) linitial(sources);
+	if (source->resultDesc == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("the query must return rows"),
+				 errhint("Give a SELECT.")));
+	desc = CreateTupleDescCopy(source->resultDesc);
+	SPI_freeplan(plan);
+	return desc;
+}
+
+/* The value of the last spi_execute as text in the current memory context. */
+char *
+spi_get_text(uint64 row, int column)
+{
+	/* SPI_getvalue allocates in the current context, which is the procedure's own */
+	return SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
+}
+
+/* The raw value; not copied. */
+Datum
+spi_get_datum(uint64 row, int column, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, isnull);
+}
+
+/* A bigint that cannot be NULL. */
+int64
+spi_get_int8(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = spi_get_datum(row, column, &isnull);
+
+	if (isnull)
+		elog(ERROR, "unexpected NULL in column %d", column);
+	return DatumGetInt64(value);
+}
+
+/* An oid, InvalidOid where NULL. */
+Oid
+spi_get_oid(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = spi_get_datum(row, column, &isnull);
+
+	return isnull ? InvalidOid : DatumGetObjectId(value);
+}
+
+/* A boolean, false where NULL. */
+bool
+spi_get_bool(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = spi_get_datum(row, column, &isnull);
+
+	return !isnull && DatumGetBool(value);
+}
+
+/* A float8. */
+double
+spi_get_float8(uint64 row, int column, bool *isnull)
+{
+	Datum		value = spi_get_datum(row, column, isnull);
+
+	return *isnull ? 0.0 : DatumGetFloat8(value);
+}

@@ -577,33 +577,26 @@ two_jumps(const double c[4], double jump[2], double rate[2])
 	return rate[0] >= 0.0 && rate[1] >= 0.0;
 }
 
-/*
- * Multiply by a compound Poisson law with jumps on the rest's lattice (a jump between two points is shared, which keeps the
- * mean), 'sure' being what is left of the rest's mean.
- */
+/* Multiply by a compound Poisson law with jumps on the rest's lattice; one between two points is shared, keeping the mean. */
 static void
-multiply_jumps(Complex *spectrum, const Complex *root, const Grid *grid, const double *jump, const double *rate, int jumps,
-			   double sure)
+multiply_jumps(Complex *spectrum, const Complex *root, const Grid *grid, const double jump[2], const double rate[2])
 {
-	double		unit = grid->step * grid->rest_period;
-	unsigned	mask = (unsigned) grid->cells - 1;
-	double		rounded = floor(sure / unit + 0.5);
-	bool		whole = grid->lattice && fabs(sure / unit - rounded) < 0.01;
+	int64_t		mask = grid->cells - 1;
+	int64_t		unit = (int64_t) fmod(grid->rest_period, grid->cells);
 
 	for (int k = 0; k <= grid->cells / 2; k++)
 	{
-		double		w = remainder(2.0 * M_PI * k / grid->cells, 2.0 * M_PI / grid->rest_period);
-		Complex		exponent = {0.0, -w * grid->rest_period * (whole ? rounded : sure / unit)};
+		Complex		exponent = {0.0, 0.0};
 		double		size;
 
-		for (int i = 0; i < jumps; i++)
+		for (int i = 0; i < 2; i++)
 		{
-			double		position = jump[i] / unit;
+			double		position = jump[i] / (grid->step * grid->rest_period);
 			double		left = floor(position);
 			double		share = position - left;
 			int64_t		cells = (int64_t) fmod(left * grid->rest_period, grid->cells) * k;
 			Complex		a = root[cells & mask];
-			Complex		b = root[(cells + (int64_t) fmod(grid->rest_period, grid->cells) * k) & mask];
+			Complex		b = root[(cells + unit * k) & mask];
 
 			exponent.re += rate[i] * (a.re + share * (b.re - a.re) - 1.0);
 			exponent.im += rate[i] * (a.im + share * (b.im - a.im));
@@ -624,6 +617,8 @@ multiply_edgeworth(Complex *spectrum, const Grid *grid, const double cumulant[4]
 	double		k4 = cumulant[3] / (h * h * h * h);
 	double		period = 2.0 * M_PI / grid->rest_period;
 
+	if (grid->lattice && k2 == 0.0)
+		k1 = grid->rest_period * floor(k1 / grid->rest_period + 0.5);
 	for (int k = 0; k <= grid->cells / 2; k++)
 	{
 		double		w = remainder(2.0 * M_PI * k / grid->cells, period);
@@ -636,22 +631,37 @@ multiply_edgeworth(Complex *spectrum, const Grid *grid, const double cumulant[4]
 	}
 }
 
+/* Is the law so skewed or heavy-tailed that no normal expansion will do? */
+static bool
+lumpy(const double c[4])
+{
+	return c[2] * c[2] > RARE * c[1] * c[1] * c[1] || c[3] > RARE * c[1] * c[1];
+}
+
 /*
- * Multiply by the rest's function. Where few of its deals are expected to fall on their rare side, no normal law will do:
- * then it is two jumps of each side with Poisson rates.
+ * Multiply by the rest's function. A half of it of which few deals are expected to fall on their rare side is two jumps
+ * with Poisson rates; all else is nearly normal.
  */
 static void
 multiply_rest(Complex *spectrum, const Complex *root, const Grid *grid, const Node *node)
 {
-	const double *c = node->cumulant;
-	double		jump[4];
-	double		rate[4];
-	bool		lumpy = c[2] * c[2] > RARE * c[1] * c[1] * c[1] || c[3] > RARE * c[1] * c[1];
+	double		cumulant[4];
 
-	if (lumpy && two_jumps(node->rare[0], jump, rate) && two_jumps(node->rare[1], jump + 2, rate + 2))
-		multiply_jumps(spectrum, root, grid, jump, rate, 4, c[0] - node->rare[0][0] - node->rare[1][0]);
-	else
-		multiply_edgeworth(spectrum, grid, c);
+	memcpy(cumulant, node->cumulant, sizeof(cumulant));
+	for (int half = 0; half < 2; half++)
+	{
+		double		jump[2];
+		double		rate[2];
+
+		if (!lumpy(node->rare[half]) || !two_jumps(node->rare[half], jump, rate))
+			continue;
+		multiply_jumps(spectrum, root, grid, jump, rate);
+		for (int j = 0; j < 4; j++)
+			cumulant[j] -= node->rare[half][j];
+	}
+	if (cumulant[1] <= 1e-9 * node->cumulant[1])
+		memset(cumulant + 1, 0, sizeof(double) * 3);
+	multiply_edgeworth(spectrum, grid, cumulant);
 }
 
 /* Fourier transform in place, radix 2; with the roots above it goes forward, and of a conjugate spectrum back. */

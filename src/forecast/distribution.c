@@ -934,6 +934,8 @@ forecast_quantile(const ForecastDistribution *d, double probability)
 		return d->certain + plain_quantile(d, probability);
 	least = d->certain + (least < 0.0 ? least * widest : 0.0);
 	most = d->certain + (most > 0.0 ? most * widest : 0.0);
+	if (probability <= 0.0)
+		return least;
 	for (int i = 0; i < 60 && most - least > 1e-10 * (fabs(most) + fabs(least)); i++)
 	{
 		double		middle = 0.5 * (least + most);

@@ -119,7 +119,7 @@ salesops_forecast_in(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
 				 errmsg("invalid input for type salesops.forecast"),
-				 errdetail("%s.", problem),
+				 errdetail("Reason: %s.", problem),
 				 errhint("A forecast is made by the aggregate salesops.forecast(amount, probability); its text is for dump and transport.")));
 	PG_RETURN_POINTER(forecast_state_small(state));
 }
@@ -178,7 +178,7 @@ salesops_forecast_recv(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
 				 errmsg("invalid binary input for type salesops.forecast"),
-				 errdetail("%s.", problem)));
+				 errdetail("Reason: %s.", problem)));
 	PG_RETURN_POINTER(forecast_state_small(state));
 }
 

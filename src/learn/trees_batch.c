@@ -234,7 +234,7 @@ packed_split(const TreeSource *source, uint32_t node)
 static uint32_t
 child_or_self(const TreeSource *source, uint32_t node, unsigned right)
 {
-	return learn_tree_node_is_leaf(&source->nodes[node]) ? node : source->nodes[node].child + right;
+	return learn_tree_node_is_leaf(&source->nodes[node]) ? node : node + source->nodes[node].ahead + right;
 }
 
 /* Fill a lower subtree, heap order from 1, `levels` deep. */

@@ -128,8 +128,7 @@ demo: deps
 demo-clean:
 	@demo/clean
 lint:
-	@tools/deps lint
-	@mkdir -p build && tools/lint
+	@tools/lint
 sanitize:
 	@tools/sanitize
 fuzz:

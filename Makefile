@@ -128,7 +128,8 @@ demo: deps
 demo-clean:
 	@demo/clean
 lint:
-	@tools/lint
+	@tools/deps lint
+	@mkdir -p build && tools/lint
 sanitize:
 	@tools/sanitize
 fuzz:

@@ -156,7 +156,7 @@ fill_tree(ShapTable *table, int tree, TreeScratch *scratch, uint16_t *split_node
 		split_node[splits++] = (uint16_t) node;
 		for (side = 0; side < 2; side++)
 		{
-			uint32_t	child = (uint32_t) nodes[node].child + side;
+			uint32_t	child = node + nodes[node].ahead + side;
 			double		share = cover_share(ensemble, start + node, start + child);
 
 			scratch->parent[child] = (uint16_t) node;
@@ -177,7 +177,7 @@ tree_mean(const TreeEnsemble *ensemble, int tree, double *mean)
 
 	while (node-- > 0)
 	{
-		uint32_t	child = ensemble->nodes[start + node].child;
+		uint32_t	child = node + ensemble->nodes[start + node].ahead;
 
 		if (learn_tree_node_is_leaf(&ensemble->nodes[start + node]))
 			mean[node] = ensemble->value[start + node];

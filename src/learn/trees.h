@@ -21,12 +21,12 @@
 #define LEARN_TREES_MAX_SLOTS		65535	/* distinct (feature, where missing goes) pairs that the trees ask for */
 #define LEARN_TREES_MAX_FEATURES	1000000
 
-/* A node asks: is the slot's value below the threshold? yes: child; no: child + 1. A leaf asks itself for ever. */
+/* A node asks: is the slot's value below the threshold? yes: to the node `ahead`; no: the one after it. A leaf stays. */
 typedef struct TreeNode
 {
 	float		threshold;
 	uint16_t	slot;
-	uint16_t	child;			/* counted from the tree's first node; its own number in a leaf */
+	uint16_t	ahead;			/* how many nodes further the left child lies; 0 in a leaf */
 } TreeNode;
 
 typedef struct TreeBatch TreeBatch; /* what the batch kernel keeps: trees_batch.c */

@@ -1,0 +1,113 @@
+-- Forecast: the distribution of a sum of deals as a type with aggregates, and what the deals of attached opportunities will
+-- bring and when.
+
+-- ---- the type ---------------------------------------------------------------------------------------------------------
+CREATE TYPE salesops.forecast;
+
+CREATE FUNCTION salesops.forecast_in(cstring) RETURNS salesops.forecast
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'salesops_forecast_in';
+COMMENT ON FUNCTION salesops.forecast_in(cstring) IS 'text (JSON) to forecast';
+CREATE FUNCTION salesops.forecast_out(salesops.forecast) RETURNS cstring
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'salesops_forecast_out';
+COMMENT ON FUNCTION salesops.forecast_out(salesops.forecast) IS 'forecast to text (JSON), without loss';
+CREATE FUNCTION salesops.forecast_recv(internal) RETURNS salesops.forecast
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'salesops_forecast_recv';
+COMMENT ON FUNCTION salesops.forecast_recv(internal) IS 'binary form to forecast';
+CREATE FUNCTION salesops.forecast_send(salesops.forecast) RETURNS bytea
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'salesops_forecast_send';
+COMMENT ON FUNCTION salesops.forecast_send(salesops.forecast) IS 'forecast to its binary form';
+
+CREATE TYPE salesops.forecast (
+  INPUT = salesops.forecast_in, OUTPUT = salesops.forecast_out, RECEIVE = salesops.forecast_recv, SEND = salesops.forecast_send,
+  INTERNALLENGTH = VARIABLE, ALIGNMENT = double, STORAGE = extended
+);
+COMMENT ON TYPE salesops.forecast IS
+  'distribution of a sum of deals, each worth its amount with its probability; at most 4 kB, mergeable without loss';
+
+CREATE FUNCTION salesops.forecast_accumulate_numeric(salesops.forecast, numeric, double precision) RETURNS salesops.forecast
+  LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'salesops_forecast_accumulate_numeric';
+COMMENT ON FUNCTION salesops.forecast_accumulate_numeric(salesops.forecast, numeric, double precision) IS
+  'transition of forecast(numeric, double precision)';
+CREATE FUNCTION salesops.forecast_accumulate_float8(salesops.forecast, double precision, double precision)
+  RETURNS salesops.forecast
+  LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'salesops_forecast_accumulate_float8';
+COMMENT ON FUNCTION salesops.forecast_accumulate_float8(salesops.forecast, double precision, double precision) IS
+  'transition of forecast(double precision, double precision)';
+CREATE FUNCTION salesops.forecast_combine(salesops.forecast, salesops.forecast) RETURNS salesops.forecast
+  LANGUAGE c IMMUTABLE PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'salesops_forecast_combine';
+COMMENT ON FUNCTION salesops.forecast_combine(salesops.forecast, salesops.forecast) IS
+  'combines two states of forecast; transition of merge';
+CREATE FUNCTION salesops.forecast_final(salesops.forecast) RETURNS salesops.forecast
+  LANGUAGE c IMMUTABLE PARALLEL SAFE COST 5 AS 'MODULE_PATHNAME', 'salesops_forecast_final';
+COMMENT ON FUNCTION salesops.forecast_final(salesops.forecast) IS
+  'the finished forecast in as few bytes as its deals allow; NULL where every amount or probability is';
+
+CREATE AGGREGATE salesops.forecast(amount numeric, probability double precision) (
+  SFUNC = salesops.forecast_accumulate_numeric, STYPE = salesops.forecast, SSPACE = 4096, FINALFUNC = salesops.forecast_final,
+  COMBINEFUNC = salesops.forecast_combine, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE salesops.forecast(numeric, double precision) IS
+  'distribution of the sum of deals: amount (negative for credits) in one currency, probability in [0, 1] of winning it';
+CREATE AGGREGATE salesops.forecast(amount double precision, probability double precision) (
+  SFUNC = salesops.forecast_accumulate_float8, STYPE = salesops.forecast, SSPACE = 4096, FINALFUNC = salesops.forecast_final,
+  COMBINEFUNC = salesops.forecast_combine, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE salesops.forecast(double precision, double precision) IS
+  'distribution of the sum of deals: amount (negative for credits) in one currency, probability in [0, 1] of winning it';
+CREATE AGGREGATE salesops.merge(forecast salesops.forecast) (
+  SFUNC = salesops.forecast_combine, STYPE = salesops.forecast, SSPACE = 4096, FINALFUNC = salesops.forecast_final,
+  COMBINEFUNC = salesops.forecast_combine, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE salesops.merge(salesops.forecast) IS
+  'forecast of the union of the deals: reps into regions into the company; the same as forecast over all deals';
+
+-- ---- reading ------------------------------------------------------------------------------------------------------------
+CREATE FUNCTION salesops.mean(forecast salesops.forecast) RETURNS double precision
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'salesops_mean';
+COMMENT ON FUNCTION salesops.mean(salesops.forecast) IS 'expected sum';
+CREATE FUNCTION salesops.variance(forecast salesops.forecast) RETURNS double precision
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'salesops_variance';
+COMMENT ON FUNCTION salesops.variance(salesops.forecast) IS 'variance of the sum';
+CREATE FUNCTION salesops.stddev(forecast salesops.forecast) RETURNS double precision
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'salesops_stddev';
+COMMENT ON FUNCTION salesops.stddev(salesops.forecast) IS 'standard deviation of the sum';
+CREATE FUNCTION salesops.deal_count(forecast salesops.forecast) RETURNS bigint
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'salesops_deal_count';
+COMMENT ON FUNCTION salesops.deal_count(salesops.forecast) IS 'number of deals in it, certain and impossible ones included';
+CREATE FUNCTION salesops.unknown_count(forecast salesops.forecast) RETURNS bigint
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'salesops_unknown_count';
+COMMENT ON FUNCTION salesops.unknown_count(salesops.forecast) IS
+  'number of rows that are not in it because their amount or probability is NULL';
+CREATE FUNCTION salesops.quantile(forecast salesops.forecast, p double precision, correlation double precision DEFAULT 0)
+  RETURNS double precision
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 5000 AS 'MODULE_PATHNAME', 'salesops_quantile';
+COMMENT ON FUNCTION salesops.quantile(salesops.forecast, double precision, double precision) IS
+  'smallest sum reached or undercut with probability p; correlation in [0, 1): of the deals, by one common normal factor';
+CREATE FUNCTION salesops.probability_at_least(forecast salesops.forecast, target double precision,
+                                              correlation double precision DEFAULT 0) RETURNS double precision
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 5000 AS 'MODULE_PATHNAME', 'salesops_probability_at_least';
+COMMENT ON FUNCTION salesops.probability_at_least(salesops.forecast, double precision, double precision) IS
+  'chance that the sum is the target or more';
+CREATE FUNCTION salesops.prediction_interval(forecast salesops.forecast, coverage double precision,
+                                             correlation double precision DEFAULT 0,
+                                             OUT lower double precision, OUT upper double precision) RETURNS record
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 5000 AS 'MODULE_PATHNAME', 'salesops_prediction_interval';
+COMMENT ON FUNCTION salesops.prediction_interval(salesops.forecast, double precision, double precision) IS
+  'central interval that holds the sum with the given probability, equal chances left out below and above';
+
+-- ---- accuracy -----------------------------------------------------------------------------------------------------------
+CREATE FUNCTION salesops.wape_accumulate(double precision[], numeric, numeric) RETURNS double precision[]
+  LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'salesops_wape_accumulate';
+COMMENT ON FUNCTION salesops.wape_accumulate(double precision[], numeric, numeric) IS 'transition of wape';
+CREATE FUNCTION salesops.wape_combine(double precision[], double precision[]) RETURNS double precision[]
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'salesops_wape_combine';
+COMMENT ON FUNCTION salesops.wape_combine(double precision[], double precision[]) IS 'combines two states of wape';
+CREATE FUNCTION salesops.wape_final(double precision[]) RETURNS double precision
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'salesops_wape_final';
+COMMENT ON FUNCTION salesops.wape_final(double precision[]) IS 'sum of absolute errors over sum of absolute actuals';
+CREATE AGGREGATE salesops.wape(actual numeric, predicted numeric) (
+  SFUNC = salesops.wape_accumulate, STYPE = double precision[], INITCOND = '{0,0}', FINALFUNC = salesops.wape_final,
+  COMBINEFUNC = salesops.wape_combine, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE salesops.wape(numeric, numeric) IS
+  'weighted absolute percentage error: sum |actual - predicted| / sum |actual|; rows with a NULL left out; NULL where all actuals are 0';

@@ -1,0 +1,956 @@
+/*
+ * distribution.c
+ *		From a forecast's state to the distribution of its sum (distribution.h says how exact).
+ *
+ * The sum's characteristic function is a product: a short polynomial for every kept deal, the exponential of the
+ * cumulants for the rest. It is evaluated on a grid that holds all but 1e-8 of the probability, averaged over the nodes
+ * of the common factor, and turned back by one Fourier transform. A lattice (all amounts whole multiples of a step)
+ * makes the polynomials exact and the rest's function periodic, which is the half-step correction of the Edgeworth series.
+ * Edgeworth: Feller II, XVI.4; one-factor copula: Vasicek 2002.
+ */
+#include "forecast/distribution.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define OUTCOMES_MAX		16384	/* enumerate up to so many outcomes */
+#define OUTCOMES_NODES_MAX	1024	/* … where each must be weighed under every node of the factor */
+#define LATTICE_MAX			32768	/* cells of an exact lattice */
+#define LATTICE_NODES_MAX	4096
+#define CELLS_MIN			1024
+#define CELLS_MAX			16384
+#define CELLS_NODES_MAX		2048
+#define NODES_MAX			89
+#define NODE_RANGE			4.75	/* of the factor, in deviations */
+#define TAIL_LOG			18.0	/* leave out less than exp(-18) on each side */
+#define FACTOR_GROUPS		1024
+#define RARE				0.05	/* skewness squared or kurtosis of the rest from which it is lumpy */
+
+typedef struct Complex
+{
+	double		re;
+	double		im;
+} Complex;
+
+/* One value of the common factor: everything conditional on it */
+typedef struct Node
+{
+	double		weight;
+	double		probability[FORECAST_KEPT];
+	double		cumulant[4];	/* of the rest */
+	double		rare[2][4];		/* the same of its deals below and from even odds; the latter as what may be lost */
+	double		mean;
+	double		variance;
+} Node;
+
+typedef struct Grid
+{
+	int			cells;			/* a power of two */
+	double		step;
+	double		first;			/* cell 0 is at first * step */
+	bool		lattice;
+	double		rest_period;	/* lattice: steps between outcomes of the rest */
+} Grid;
+
+/* Standard normal distribution function. */
+double
+forecast_normal_cdf(double z)
+{
+	return 0.5 * erfc(-z * M_SQRT1_2);
+}
+
+/* Its inverse: Acklam's rational approximation and one step of Halley's, full double precision; +-40 at 1 and 0. */
+double
+forecast_normal_quantile(double p)
+{
+	static const double a[] = {-3.969683028665376e+01, 2.209460984245205e+02, -2.759285104469687e+02,
+	1.383577518672690e+02, -3.066479806614716e+01, 2.506628277459239e+00};
+	static const double b[] = {-5.447609879822406e+01, 1.615858368580409e+02, -1.556989798598866e+02,
+	6.680131188771972e+01, -1.328068155288572e+01};
+	static const double c[] = {-7.784894002430293e-03, -3.223964580411365e-01, -2.400758277161838e+00,
+	-2.549732539343734e+00, 4.374664141464968e+00, 2.938163982698783e+00};
+	static const double d[] = {7.784695709041462e-03, 3.224671290700398e-01, 2.445134137142996e+00,
+	3.754408661907416e+00};
+	double		x;
+	double		u;
+
+	if (p <= 0.0 || p >= 1.0)
+		return p <= 0.0 ? -40.0 : 40.0;
+	if (p > 0.5)
+		return -forecast_normal_quantile(1.0 - p);
+	if (p < 0.02425)
+	{
+		double		q = sqrt(-2.0 * log(p));
+
+		x = (((((c[0] * q + c[1]) * q + c[2]) * q + c[3]) * q + c[4]) * q + c[5]) /
+			((((d[0] * q + d[1]) * q + d[2]) * q + d[3]) * q + 1.0);
+	}
+	else
+	{
+		double		q = p - 0.5;
+		double		r = q * q;
+
+		x = (((((a[0] * r + a[1]) * r + a[2]) * r + a[3]) * r + a[4]) * r + a[5]) * q /
+			(((((b[0] * r + b[1]) * r + b[2]) * r + b[3]) * r + b[4]) * r + 1.0);
+	}
+	u = (forecast_normal_cdf(x) - p) * 2.5066282746310002 * exp(0.5 * x * x);
+	return x - u / (1.0 + 0.5 * x * u);
+}
+
+/* A deal's probability given the factor: its threshold is passed when sqrt(rho) z + sqrt(1 - rho) e is. */
+static double
+conditional_probability(double probability, double correlation, double z)
+{
+	if (correlation == 0.0)
+		return probability;
+	return forecast_normal_cdf((forecast_normal_quantile(probability) + sqrt(correlation) * z) / sqrt(1.0 - correlation));
+}
+
+/*
+ * Cumulants of the rest under the factor, from its knots; scaled so that the variance is exact without correlation. The
+ * halves are seen from the side that is rare: gains of improbable deals, losses of probable ones.
+ */
+static void
+rest_under_factor(const ForecastRest *rest, double correlation, double z, Node *node)
+{
+	double		free_variance = 0.0;
+	double		at_one = rest->cumulant[0];
+	double		mean = 0.0;
+
+	for (int k = 0; k < FORECAST_KNOTS; k++)
+	{
+		const double *power = rest->knot[k];
+		double		p0 = forecast_knots[k];
+		double		p = conditional_probability(p0, correlation, z);
+		double		rare = p < 0.5 ? p : 1.0 - p;
+		double		sign = p < 0.5 ? 1.0 : -1.0;
+		double		v = p * (1.0 - p);
+		double	   *sum = node->rare[p < 0.5 ? 0 : 1];
+
+		mean += p * power[0];
+		sum[0] += sign * rare * power[0];
+		sum[1] += v * power[1];
+		sum[2] += sign * v * (1.0 - 2.0 * rare) * power[2];
+		sum[3] += v * (1.0 - 6.0 * v) * power[3];
+		free_variance += p0 * (1.0 - p0) * power[1];
+		at_one -= p0 * power[0];
+	}
+	node->cumulant[0] = mean + at_one;
+	for (int j = 1; j < 4; j++)
+	{
+		for (int half = 0; half < 2 && free_variance > 0.0; half++)
+			node->rare[half][j] *= rest->cumulant[1] / free_variance;
+		node->cumulant[j] = node->rare[0][j] + node->rare[1][j];
+	}
+}
+
+/* Fill in a node for one value of the factor. */
+static void
+set_node(const ForecastState *state, double correlation, double z, Node *node)
+{
+	const ForecastRest *rest = forecast_rest_const(state);
+
+	memset(node->cumulant, 0, sizeof(node->cumulant));
+	memset(node->rare, 0, sizeof(node->rare));
+	if (rest != NULL && rest->deals > 0)
+	{
+		rest_under_factor(rest, correlation, z, node);
+		if (correlation == 0.0)
+			memcpy(node->cumulant, rest->cumulant, sizeof(node->cumulant));
+	}
+	node->mean = node->cumulant[0];
+	node->variance = node->cumulant[1];
+	for (int i = 0; i < state->kept; i++)
+	{
+		const ForecastDeal *d = &state->deal[i];
+		double		p = conditional_probability(d->probability, correlation, z);
+
+		node->probability[i] = p;
+		node->mean += (double) d->count * p * d->amount;
+		node->variance += (double) d->count * p * (1.0 - p) * d->amount * d->amount;
+	}
+	node->weight = exp(-0.5 * z * z);
+}
+
+/* The largest jump of the conditional mean between neighbours, in conditional deviations. */
+static double
+largest_jump(const Node *node, int count)
+{
+	double		largest = 0.0;
+
+	for (int i = 1; i < count; i++)
+	{
+		double		variance = 0.5 * (node[i].variance + node[i - 1].variance);
+		double		jump = fabs(node[i].mean - node[i - 1].mean);
+
+		if (jump > largest * sqrt(variance) && node[i].weight > 1e-4)
+			largest = variance > 0.0 ? jump / sqrt(variance) : 1e9;
+	}
+	return largest;
+}
+
+/*
+ * Nodes of the factor: as few as keep neighbours within 1.5 conditional deviations; where even the most do not (very many
+ * deals), the rest's variance is raised to bridge the gaps, which adds at most .2 % to the sum's deviation.
+ */
+static int
+make_nodes(const ForecastState *state, double correlation, int fewest, Node *node)
+{
+	int			count = fewest;
+	double		total = 0.0;
+
+	if (correlation == 0.0)
+	{
+		set_node(state, 0.0, 0.0, node);
+		node->weight = 1.0;
+		return 1;
+	}
+	for (;; count = count * 2 - 1)
+	{
+		for (int i = 0; i < count; i++)
+			set_node(state, correlation, -NODE_RANGE + 2.0 * NODE_RANGE * i / (count - 1), &node[i]);
+		if (count * 2 - 1 > NODES_MAX || largest_jump(node, count) <= 1.5)
+			break;
+	}
+	for (int i = 0; i < count; i++)
+	{
+		double		jump = fabs(node[i + 1 < count ? i + 1 : i].mean - node[i > 0 ? i - 1 : 0].mean) / (i > 0 && i + 1 < count ? 2 : 1);
+		double		wanted = (jump / 1.5) * (jump / 1.5);
+
+		if (wanted > node[i].variance && forecast_rest_const(state) != NULL)
+			node[i].cumulant[1] += wanted - node[i].variance;
+		total += node[i].weight;
+	}
+	for (int i = 0; i < count; i++)
+		node[i].weight /= total;
+	return count;
+}
+
+/* ---- few deals: every outcome --------------------------------------------------------------------------------------- */
+
+/* How many outcomes the kept deals have, or a large number. */
+static double
+outcome_count(const ForecastState *state)
+{
+	double		outcomes = 1.0;
+
+	for (int i = 0; i < state->kept && outcomes < 1e9; i++)
+		outcomes *= (double) state->deal[i].count + 1.0;
+	return outcomes;
+}
+
+/* Multiply out the values of all outcomes; the last deal varies slowest. */
+static void
+outcome_values(const ForecastState *state, double *value)
+{
+	size_t		size = 1;
+
+	value[0] = 0.0;
+	for (int i = 0; i < state->kept; i++)
+	{
+		for (int64_t k = state->deal[i].count; k >= 0; k--)
+			for (size_t j = 0; j < size; j++)
+				value[(size_t) k * size + j] = value[j] + (double) k * state->deal[i].amount;
+		size *= (size_t) state->deal[i].count + 1;
+	}
+}
+
+/* Probability of k out of n. */
+static double
+binomial_mass(int64_t n, int64_t k, double p)
+{
+	if (n == 1)
+		return k == 1 ? p : 1.0 - p;
+	if (p <= 0.0 || p >= 1.0)
+		return k == (p <= 0.0 ? 0 : n) ? 1.0 : 0.0;
+	return exp(lgamma((double) n + 1) - lgamma((double) k + 1) - lgamma((double) (n - k) + 1) +
+			   (double) k * log(p) + (double) (n - k) * log1p(-p));
+}
+
+/* The probabilities of the same outcomes, added to weight[] with the node's own weight. */
+static void
+outcome_weights(const ForecastState *state, const Node *node, double *scratch, double *weight, size_t outcomes)
+{
+	size_t		size = 1;
+
+	scratch[0] = node->weight;
+	for (int i = 0; i < state->kept; i++)
+	{
+		int64_t		n = state->deal[i].count;
+		double		p = node->probability[i];
+
+		for (int64_t k = n; k >= 0; k--)
+		{
+			double		mass = binomial_mass(n, k, p);
+
+			for (size_t j = 0; j < size; j++)
+				scratch[(size_t) k * size + j] = scratch[j] * mass;
+		}
+		size *= (size_t) n + 1;
+	}
+	for (size_t j = 0; j < outcomes; j++)
+		weight[j] += scratch[j];
+}
+
+typedef struct Outcome
+{
+	double		value;
+	double		weight;
+} Outcome;
+
+/* Outcomes ascending by value; by weight where equal, for one order whatever the sort. */
+static int
+compare_outcomes(const void *a, const void *b)
+{
+	const Outcome *x = a;
+	const Outcome *y = b;
+
+	if (x->value != y->value)
+		return x->value < y->value ? -1 : 1;
+	return x->weight < y->weight ? -1 : x->weight > y->weight;
+}
+
+/* Sums of whole cents carry rounding dust: wipe it off. */
+static double
+clean_cents(double value)
+{
+	double		cents = value * 100.0;
+	double		whole = floor(cents + 0.5);
+
+	return fabs(cents) < 9e14 && fabs(cents - whole) <= 1e-9 + 1e-13 * fabs(cents) ? whole / 100.0 : value;
+}
+
+/* Sort, join outcomes of equal value, and add up. */
+static void
+collect_outcomes(const KernelEnv *env, Outcome *outcome, int count, ForecastDistribution *distribution)
+{
+	double		sum = 0.0;
+	int			kept = 0;
+
+	qsort(outcome, (size_t) count, sizeof(Outcome), compare_outcomes);
+	distribution->value = kernel_alloc_array(env, double, count);
+	distribution->cumulative = kernel_alloc_array(env, double, count);
+	for (int i = 0; i < count; i++)
+	{
+		double		value = clean_cents(outcome[i].value);
+
+		sum += outcome[i].weight;
+		if (kept > 0 && value - distribution->value[kept - 1] <= 1e-12 * fabs(value))
+			kept--;
+		else
+			distribution->value[kept] = value;
+		distribution->cumulative[kept++] = sum;
+	}
+	for (int i = 0; i < kept; i++)
+		distribution->cumulative[i] /= sum;
+	distribution->count = kept;
+	distribution->smooth = false;
+}
+
+/* The distribution by going through every outcome. */
+static void
+enumerate_outcomes(const KernelEnv *env, const ForecastState *state, const Node *node, int nodes,
+				   ForecastDistribution *distribution)
+{
+	size_t		outcomes = (size_t) outcome_count(state);
+	double	   *value = kernel_alloc_array(env, double, outcomes);
+	double	   *weight = kernel_alloc_array(env, double, outcomes);
+	double	   *scratch = kernel_alloc_array(env, double, outcomes);
+	Outcome    *outcome = kernel_alloc_array(env, Outcome, outcomes);
+
+	memset(weight, 0, sizeof(double) * outcomes);
+	outcome_values(state, value);
+	for (int n = 0; n < nodes; n++)
+		outcome_weights(state, &node[n], scratch, weight, outcomes);
+	for (size_t j = 0; j < outcomes; j++)
+		outcome[j] = (Outcome) {value[j], weight[j]};
+	collect_outcomes(env, outcome, (int) outcomes, distribution);
+	kernel_release(env, value);
+	kernel_release(env, weight);
+	kernel_release(env, scratch);
+	kernel_release(env, outcome);
+}
+
+/* ---- many deals: a grid ---------------------------------------------------------------------------------------------- */
+
+/* Log of the moment generating function of the kept deals and a normal rest. */
+static double
+log_generating(const ForecastState *state, const Node *node, double t)
+{
+	double		sum = node->cumulant[0] * t + 0.5 * node->cumulant[1] * t * t;
+
+	for (int i = 0; i < state->kept; i++)
+	{
+		double		x = t * state->deal[i].amount;
+		double		p = node->probability[i];
+		double		term = x > 30.0 && p > 0.0 ? x + log(p + (1.0 - p) * exp(-x)) : log1p(p * expm1(x));
+
+		sum += (double) state->deal[i].count * term;
+	}
+	return sum;
+}
+
+/* Chernoff's bound: where the upper (sign 1) or lower (sign -1) tail falls below exp(-TAIL_LOG). */
+static double
+tail_bound(const ForecastState *state, const Node *node, double sign)
+{
+	double		best = INFINITY;
+	double		deviation = sqrt(node->variance);
+	double		hard = 0.0;
+
+	if (deviation <= 0.0)
+		return node->mean;
+	for (double t = 0.5 / deviation; t < 1e6 / deviation; t *= 1.25)
+	{
+		double		bound = (log_generating(state, node, sign * t) + TAIL_LOG) / t;
+
+		if (bound < best)
+			best = bound;
+		else if (bound > 4.0 * fabs(best) && isfinite(best))
+			break;
+	}
+	for (int i = 0; i < state->kept; i++)
+		if (sign * state->deal[i].amount > 0.0)
+			hard += (double) state->deal[i].count * sign * state->deal[i].amount;
+	if (node->cumulant[1] <= 0.0 && hard + sign * node->cumulant[0] < best)
+		best = hard + sign * node->cumulant[0];
+	if (node->cumulant[1] > 0.0 && sign * node->cumulant[2] > 0.0)
+		best += 6.0 * sign * node->cumulant[2] / node->cumulant[1];
+	return sign * best;
+}
+
+/* Common step of all amounts in cents, or 0 where there is none. */
+static int64_t
+common_step(const ForecastState *state)
+{
+	const ForecastRest *rest = forecast_rest_const(state);
+	int64_t		step = rest != NULL && rest->deals > 0 ? rest->step : 0;
+
+	if (step == FORECAST_NO_STEP)
+		return 0;
+	for (int i = 0; i < state->kept; i++)
+	{
+		int64_t		cents = forecast_cents(state->deal[i].amount);
+
+		if (cents == 0)
+			return 0;
+		step = forecast_gcd(cents, step);
+	}
+	return step;
+}
+
+/* The smallest power of two that is at least n, within bounds. */
+static int
+power_of_two(double n, int least, int most)
+{
+	int			power = least;
+
+	while (power < n && power < most)
+		power *= 2;
+	return power;
+}
+
+/* Choose the grid: the exact lattice where it fits, else cells of about .002 deviations. */
+static void
+choose_grid(const ForecastState *state, const Node *node, int nodes, Grid *grid)
+{
+	const ForecastRest *rest = forecast_rest_const(state);
+	double		low = INFINITY;
+	double		high = -INFINITY;
+	double		deviation = sqrt(forecast_variance(state));
+	int64_t		cents = common_step(state);
+
+	for (int n = 0; n < nodes; n += nodes > 1 ? nodes - 1 : 1)
+	{
+		low = fmin(low, tail_bound(state, &node[n], -1.0));
+		high = fmax(high, tail_bound(state, &node[n], 1.0));
+	}
+	grid->step = (double) cents / 100.0;
+	grid->lattice = cents > 0 && (high - low) / grid->step + 4.0 <= (nodes > 1 ? LATTICE_NODES_MAX : LATTICE_MAX);
+	if (grid->lattice)
+	{
+		grid->cells = power_of_two((high - low) / grid->step + 4.0, 16, LATTICE_MAX);
+		grid->rest_period = rest != NULL && rest->deals > 0 ? (double) (rest->step / cents) : 1.0;
+	}
+	else
+	{
+		grid->cells = power_of_two((high - low) / (0.002 * deviation), CELLS_MIN, nodes > 1 ? CELLS_NODES_MAX : CELLS_MAX);
+		grid->step = (high - low) / (grid->cells - 4);
+		grid->rest_period = 1.0;
+	}
+	grid->first = floor(0.5 * (low + high) / grid->step) - grid->cells / 2;
+}
+
+/* Product of two complex numbers. */
+static inline Complex
+multiply(Complex x, Complex y)
+{
+	return (Complex) {x.re * y.re - x.im * y.im, x.re * y.im + x.im * y.re};
+}
+
+/* x to the power n by squaring. */
+static inline Complex
+complex_power(Complex x, int64_t n)
+{
+	Complex		result = {1.0, 0.0};
+
+	for (; n > 0; n >>= 1)
+	{
+		if (n & 1)
+			result = multiply(result, x);
+		x = multiply(x, x);
+	}
+	return result;
+}
+
+/* Roots of unity exp(-2 pi i k / cells). */
+static Complex *
+make_roots(const KernelEnv *env, int cells)
+{
+	Complex    *root = kernel_alloc_array(env, Complex, cells);
+
+	for (int k = 0; k < cells; k++)
+	{
+		double		angle = -2.0 * M_PI * k / cells;
+
+		root[k] = (Complex) {cos(angle), sin(angle)};
+	}
+	return root;
+}
+
+/* Multiply a spectrum by one deal's polynomial (1 - p) + p ((1 - f) z^j + f z^(j + 1)), to the power of its count. */
+static void
+multiply_deal(Complex *spectrum, const Complex *root, const Grid *grid, double amount, double p, int64_t count)
+{
+	double		position = amount / grid->step;
+	double		whole = grid->lattice ? floor(position + 0.5) : floor(position);
+	double		share = grid->lattice ? 0.0 : position - whole;
+	unsigned	mask = (unsigned) grid->cells - 1;
+	unsigned	stride = (unsigned) ((int64_t) fmod(whole, grid->cells) & (int64_t) mask);
+	unsigned	at = 0;
+
+	for (int k = 0; k <= grid->cells / 2; k++)
+	{
+		Complex		z = root[at];
+		Complex		next = root[(at + (unsigned) k) & mask];
+		Complex		factor = {1.0 - p + p * (z.re + share * (next.re - z.re)), p * (z.im + share * (next.im - z.im))};
+
+		spectrum[k] = multiply(spectrum[k], count == 1 ? factor : complex_power(factor, count));
+		at = (at + stride) & mask;
+	}
+}
+
+/*
+ * Two jumps and their rates, as a compound Poisson law with the given four cumulants (Prony's method; Gauss's quadrature
+ * where all amounts have one sign). False where no such law exists: probabilities near one half.
+ */
+static bool
+two_jumps(const double c[4], double jump[2], double rate[2])
+{
+	double		determinant = c[1] * c[1] - c[0] * c[2];
+	double		half;
+	double		root;
+
+	jump[0] = jump[1] = rate[0] = rate[1] = 0.0;
+	if (c[1] <= 0.0)
+		return true;
+	if (fabs(determinant) <= 1e-9 * c[1] * c[1])
+	{
+		if (c[2] == 0.0)
+			return false;
+		jump[0] = c[2] / c[1];
+		rate[0] = c[1] / (jump[0] * jump[0]);
+		return true;
+	}
+	half = -0.5 * (c[3] * c[0] - c[2] * c[1]) / determinant;
+	root = half * half - (c[2] * c[2] - c[1] * c[3]) / determinant;
+	if (root <= 0.0)
+		return false;
+	root = sqrt(root);
+	jump[0] = half + root;
+	jump[1] = half - root;
+	if (fabs(jump[0]) < 1e-9 * root || fabs(jump[1]) < 1e-9 * root)
+		return false;
+	rate[0] = (c[1] - c[0] * jump[1]) / (2.0 * root) / jump[0];
+	rate[1] = (c[0] * jump[0] - c[1]) / (2.0 * root) / jump[1];
+	return rate[0] >= 0.0 && rate[1] >= 0.0;
+}
+
+/* Multiply by a compound Poisson law with jumps on the rest's lattice; one between two points is shared, keeping the mean. */
+static void
+multiply_jumps(Complex *spectrum, const Complex *root, const Grid *grid, const double jump[2], const double rate[2])
+{
+	int64_t		mask = grid->cells - 1;
+	int64_t		unit = (int64_t) fmod(grid->rest_period, grid->cells);
+
+	for (int k = 0; k <= grid->cells / 2; k++)
+	{
+		Complex		exponent = {0.0, 0.0};
+		double		size;
+
+		for (int i = 0; i < 2; i++)
+		{
+			double		position = jump[i] / (grid->step * grid->rest_period);
+			double		left = floor(position);
+			double		share = position - left;
+			int64_t		cells = (int64_t) fmod(left * grid->rest_period, grid->cells) * k;
+			Complex		a = root[cells & mask];
+			Complex		b = root[(cells + unit * k) & mask];
+
+			exponent.re += rate[i] * (a.re + share * (b.re - a.re) - 1.0);
+			exponent.im += rate[i] * (a.im + share * (b.im - a.im));
+		}
+		size = exp(exponent.re);
+		spectrum[k] = multiply(spectrum[k], (Complex) {size * cos(exponent.im), size * sin(exponent.im)});
+	}
+}
+
+/* Multiply by the normal law with the Edgeworth polynomial; periodic on a lattice. */
+static void
+multiply_edgeworth(Complex *spectrum, const Grid *grid, const double cumulant[4])
+{
+	double		h = grid->step;
+	double		k1 = cumulant[0] / h;
+	double		k2 = cumulant[1] / (h * h);
+	double		k3 = cumulant[2] / (h * h * h);
+	double		k4 = cumulant[3] / (h * h * h * h);
+	double		period = 2.0 * M_PI / grid->rest_period;
+
+	if (grid->lattice && k2 == 0.0)
+		k1 = grid->rest_period * floor(k1 / grid->rest_period + 0.5);
+	for (int k = 0; k <= grid->cells / 2; k++)
+	{
+		double		w = remainder(2.0 * M_PI * k / grid->cells, period);
+		double		size = exp(-0.5 * w * w * k2);
+		double		w3 = w * w * w;
+		Complex		series = {1.0 + k4 * w3 * w / 24.0 - k3 * k3 * w3 * w3 / 72.0, k3 * w3 / 6.0};
+		Complex		turn = {size * cos(w * k1), -size * sin(w * k1)};
+
+		spectrum[k] = multiply(spectrum[k], multiply(turn, series));
+	}
+}
+
+/* Is the law so skewed or heavy-tailed that no normal expansion will do? */
+static bool
+lumpy(const double c[4])
+{
+	return c[2] * c[2] > RARE * c[1] * c[1] * c[1] || c[3] > RARE * c[1] * c[1];
+}
+
+/*
+ * Multiply by the rest's function. A half of it of which few deals are expected to fall on their rare side is two jumps
+ * with Poisson rates; all else is nearly normal.
+ */
+static void
+multiply_rest(Complex *spectrum, const Complex *root, const Grid *grid, const Node *node)
+{
+	double		cumulant[4];
+
+	memcpy(cumulant, node->cumulant, sizeof(cumulant));
+	for (int half = 0; half < 2; half++)
+	{
+		double		jump[2];
+		double		rate[2];
+
+		if (!lumpy(node->rare[half]) || !two_jumps(node->rare[half], jump, rate))
+			continue;
+		multiply_jumps(spectrum, root, grid, jump, rate);
+		for (int j = 0; j < 4; j++)
+			cumulant[j] -= node->rare[half][j];
+	}
+	if (cumulant[1] <= 1e-9 * node->cumulant[1])
+		memset(cumulant + 1, 0, sizeof(double) * 3);
+	multiply_edgeworth(spectrum, grid, cumulant);
+}
+
+/* Fourier transform in place, radix 2; with the roots above it goes forward, and of a conjugate spectrum back. */
+static void
+transform(Complex *x, const Complex *root, int n)
+{
+	for (int i = 1, j = 0; i < n; i++)
+	{
+		int			bit = n >> 1;
+
+		for (; j & bit; bit >>= 1)
+			j ^= bit;
+		j ^= bit;
+		if (i < j)
+		{
+			Complex		swap = x[i];
+
+			x[i] = x[j];
+			x[j] = swap;
+		}
+	}
+	for (int size = 2; size <= n; size *= 2)
+		for (int start = 0; start < n; start += size)
+			for (int k = 0; k < size / 2; k++)
+			{
+				Complex		odd = multiply(x[start + k + size / 2], root[k * (n / size)]);
+				Complex		even = x[start + k];
+
+				x[start + k] = (Complex) {even.re + odd.re, even.im + odd.im};
+				x[start + k + size / 2] = (Complex) {even.re - odd.re, even.im - odd.im};
+			}
+}
+
+/* Average over the nodes of the product of all deals' functions, for frequencies 0 to cells / 2. */
+static void
+fill_spectrum(const KernelEnv *env, const ForecastState *state, const Node *node, int nodes, const Grid *grid,
+			  const Complex *root, Complex *total)
+{
+	const ForecastRest *rest = forecast_rest_const(state);
+	int			half = grid->cells / 2;
+	Complex    *spectrum = kernel_alloc_array(env, Complex, half + 1);
+
+	memset(total, 0, sizeof(Complex) * (size_t) grid->cells);
+	for (int n = 0; n < nodes; n++)
+	{
+		kernel_tick(env, n, nodes);
+		for (int k = 0; k <= half; k++)
+			spectrum[k] = (Complex) {node[n].weight, 0.0};
+		for (int i = 0; i < state->kept; i++)
+			multiply_deal(spectrum, root, grid, state->deal[i].amount, node[n].probability[i], state->deal[i].count);
+		if (rest != NULL && rest->deals > 0)
+			multiply_rest(spectrum, root, grid, &node[n]);
+		for (int k = 0; k <= half; k++)
+		{
+			total[k].re += spectrum[k].re;
+			total[k].im += spectrum[k].im;
+		}
+	}
+	kernel_release(env, spectrum);
+}
+
+/* Turn cell probabilities into an ascending distribution function; the first cell sits at 'first' on the circle. */
+static void
+accumulate(const KernelEnv *env, const Grid *grid, const Complex *mass, ForecastDistribution *distribution)
+{
+	int			cells = grid->cells;
+	int64_t		mask = cells - 1;
+	int64_t		offset = (int64_t) fmod(grid->first, cells) & mask;
+	double		cents = floor(grid->step * 100.0 + 0.5);
+	double		sum = 0.0;
+
+	distribution->value = kernel_alloc_array(env, double, cells);
+	distribution->cumulative = kernel_alloc_array(env, double, cells);
+	for (int i = 0; i < cells; i++)
+	{
+		double		position = grid->first + i;
+
+		sum += mass[(offset + i) & mask].re / cells;
+		distribution->value[i] = grid->lattice ? position * cents / 100.0 : position * grid->step;
+		distribution->cumulative[i] = sum;
+	}
+	for (int i = 0; i < cells; i++)
+	{
+		double		level = fmin(fmax(distribution->cumulative[i] / sum, 0.0), 1.0);
+
+		distribution->cumulative[i] = i > 0 ? fmax(level, distribution->cumulative[i - 1]) : level;
+	}
+	distribution->count = cells;
+	distribution->smooth = !grid->lattice;
+}
+
+/* The distribution on a grid. */
+static void
+convolve(const KernelEnv *env, const ForecastState *state, const Node *node, int nodes, ForecastDistribution *distribution)
+{
+	Grid		grid;
+	Complex    *root;
+	Complex    *spectrum;
+
+	choose_grid(state, node, nodes, &grid);
+	root = make_roots(env, grid.cells);
+	spectrum = kernel_alloc_array(env, Complex, grid.cells);
+	fill_spectrum(env, state, node, nodes, &grid, root, spectrum);
+	for (int k = 0; k <= grid.cells / 2; k++)
+		spectrum[k].im = -spectrum[k].im;
+	for (int k = 1; k < grid.cells / 2; k++)
+		spectrum[grid.cells - k] = (Complex) {spectrum[k].re, -spectrum[k].im};
+	transform(spectrum, root, grid.cells);
+	accumulate(env, &grid, spectrum, distribution);
+	kernel_release(env, root);
+	kernel_release(env, spectrum);
+}
+
+/*
+ * The distribution of a forecast's sum; correlation in [0, 1) (the caller checks). The arrays are the environment's.
+ */
+void
+forecast_distribution(const KernelEnv *env, const ForecastState *state, double correlation,
+					  ForecastDistribution *distribution)
+{
+	const ForecastRest *rest = forecast_rest_const(state);
+	bool		no_rest = rest == NULL || rest->deals == 0;
+	bool		few = no_rest && outcome_count(state) <= (correlation > 0.0 ? OUTCOMES_NODES_MAX : OUTCOMES_MAX);
+	Node	   *node = kernel_alloc_array(env, Node, correlation > 0.0 ? NODES_MAX : 1);
+	int			nodes = make_nodes(state, correlation, few ? NODES_MAX : 12, node);
+
+	if (few)
+		enumerate_outcomes(env, state, node, nodes, distribution);
+	else
+		convolve(env, state, node, nodes, distribution);
+	distribution->certain = state->certain;
+	distribution->sigma = forecast_common_sigma(state);
+	kernel_release(env, node);
+}
+
+/* ---- reading --------------------------------------------------------------------------------------------------------- */
+
+/* First index whose cumulative probability reaches p. */
+static int
+first_reaching(const ForecastDistribution *d, double p)
+{
+	int			low = 0;
+	int			high = d->count - 1;
+
+	while (low < high)
+	{
+		int			middle = (low + high) / 2;
+
+		if (d->cumulative[middle] >= p)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return low;
+}
+
+/* Quantile of the uncertain part without the common factor. */
+static double
+plain_quantile(const ForecastDistribution *d, double p)
+{
+	int			at = first_reaching(d, fmax(p - 1e-12, 1e-12));
+	double		before = at > 0 ? d->cumulative[at - 1] : 0.0;
+	double		mass = d->cumulative[at] - before;
+
+	if (!d->smooth)
+		return d->value[at];
+	return d->value[at] + (mass > 0.0 ? (fmin(fmax((p - before) / mass, 0.0), 1.0) - 0.5) * (d->value[1] - d->value[0]) : 0.0);
+}
+
+/* Number of outcomes that lie below x (or, with 'equal', at x too), forgiving rounding dust. */
+static int
+outcomes_below(const ForecastDistribution *d, double x, bool equal)
+{
+	double		dust = 1e-9 + 1e-12 * fabs(x);
+	double		limit = equal ? x + dust : x - dust;
+	int			low = 0;
+	int			high = d->count;
+
+	while (low < high)
+	{
+		int			middle = (low + high) / 2;
+
+		if (d->value[middle] <= limit)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* Probability that the uncertain part, without the common factor, is below x (or, with 'equal', at most x). */
+static double
+plain_below(const ForecastDistribution *d, double x, bool equal)
+{
+	int			count;
+	double		step;
+	double		before;
+	double		share;
+
+	if (!d->smooth)
+	{
+		count = outcomes_below(d, x, equal);
+		return count > 0 ? d->cumulative[count - 1] : 0.0;
+	}
+	step = d->value[1] - d->value[0];
+	share = (x - d->value[0]) / step + 0.5;
+	if (share <= 0.0 || share >= d->count)
+		return share <= 0.0 ? 0.0 : 1.0;
+	count = (int) share;
+	before = count > 0 ? d->cumulative[count - 1] : 0.0;
+	return before + (share - count) * (d->cumulative[count] - before);
+}
+
+/* Probability that value times the common factor, lognormal with mean 1, is below x (or at most x). */
+static double
+factor_below(double value, double sigma, double x, bool equal)
+{
+	double		z;
+
+	if (value == 0.0)
+		return x > 0.0 || (equal && x == 0.0) ? 1.0 : 0.0;
+	if (x == 0.0 || (x > 0.0) != (value > 0.0))
+		return value < 0.0 ? 1.0 : 0.0;
+	z = (log(x / value) + 0.5 * sigma * sigma) / sigma;
+	return forecast_normal_cdf(value > 0.0 ? z : -z);
+}
+
+/*
+ * Probability that the sum is below x (or at most x). Under a common factor outcomes are taken in at most FACTOR_GROUPS
+ * groups at their means, which the factor smooths over.
+ */
+static double
+below(const ForecastDistribution *d, double x, bool equal)
+{
+	int			stride = (d->count + FACTOR_GROUPS - 1) / FACTOR_GROUPS;
+	double		sum = 0.0;
+
+	if (d->sigma == 0.0)
+		return plain_below(d, x - d->certain, equal);
+	for (int start = 0; start < d->count; start += stride)
+	{
+		double		mass = 0.0;
+		double		moment = 0.0;
+
+		for (int i = start; i < start + stride && i < d->count; i++)
+		{
+			double		m = d->cumulative[i] - (i > 0 ? d->cumulative[i - 1] : 0.0);
+
+			mass += m;
+			moment += m * d->value[i];
+		}
+		if (mass > 0.0)
+			sum += mass * factor_below(moment / mass, d->sigma, x - d->certain, equal);
+	}
+	return fmin(sum, 1.0);
+}
+
+/*
+ * The smallest sum that is reached or undercut with the given probability, in [0, 1] (0: the least possible sum, 1: the
+ * largest, as far as the grid reaches).
+ */
+double
+forecast_quantile(const ForecastDistribution *d, double probability)
+{
+	double		least = plain_quantile(d, 0.0);
+	double		most = plain_quantile(d, 1.0);
+	double		widest = exp(NODE_RANGE * d->sigma);
+
+	if (d->sigma == 0.0)
+		return d->certain + plain_quantile(d, probability);
+	least = d->certain + (least < 0.0 ? least * widest : 0.0);
+	most = d->certain + (most > 0.0 ? most * widest : 0.0);
+	if (probability <= 0.0)
+		return least;
+	for (int i = 0; i < 60 && most - least > 1e-10 * (fabs(most) + fabs(least)); i++)
+	{
+		double		middle = 0.5 * (least + most);
+
+		if (below(d, middle, true) >= probability - 1e-12)
+			most = middle;
+		else
+			least = middle;
+	}
+	return clean_cents(most);
+}
+
+/* Probability that the sum reaches the target. */
+double
+forecast_at_least(const ForecastDistribution *d, double target)
+{
+	return fmin(fmax(1.0 - below(d, target, false), 0.0), 1.0);
+}

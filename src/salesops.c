@@ -8,6 +8,7 @@
 #include "utils/guc.h"
 
 #include "core/progress.h"
+#include "pipeline/pipeline_pg.h"
 
 PG_MODULE_MAGIC;
 
@@ -18,5 +19,6 @@ void
 _PG_init(void)
 {
 	progress_init();
+	pipeline_init();
 	MarkGUCPrefixReserved("salesops");
 }

@@ -250,6 +250,8 @@ spi_stream(const char *sql, int nargs, const SpiArg *args, bool read_only, SpiRo
 	code = SPI_execute_extended(sql, &options);
 	if (code < 0)
 		elog(ERROR, "unexpected SPI result %s for: %s", SPI_result_code_string(code), sql);
+	/* SPI leaves the procedure's context current; the caller's results are in the one it came with */
+	MemoryContextSwitchTo(receiver.context);
 	return SPI_processed;
 }
 

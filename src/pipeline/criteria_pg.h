@@ -60,6 +60,10 @@ typedef struct Criteria
 #define TRIGGER_CREATION	"zz_salesops_creation"
 #define TRIGGER_MOVE		"zz_salesops_move"
 
+/* of track_stage_changes() */
+#define TRIGGER_HISTORY_INSERT	"zz_salesops_history_insert"
+#define TRIGGER_HISTORY_UPDATE	"zz_salesops_history_update"
+
 /* criteria_pg.c: by the latest snapshot, in the current memory context; opens its own SPI scope */
 extern Criteria *criteria_load(Oid relid);
 extern bool criteria_exist(Oid relid);

@@ -46,8 +46,8 @@ static bool rebuilding = false;
 /* What of a criterion set one arm of the CASE is made from */
 typedef struct Arm
 {
-	StringInfoData native;		/* terms with AND between */
-	bool		compiled;
+	StringInfoData terms;		/* all but queries, with AND between */
+	bool		compiled;		/* one of them may raise an error */
 	bool		query;
 } Arm;
 
@@ -90,7 +90,7 @@ may_bind_still(const Criterion *criterion, bool tracked)
 static bool
 is_tracked(Oid relid)
 {
-	return OidIsValid(get_trigger_oid(relid, "zz_salesops_history_update", true));
+	return OidIsValid(get_trigger_oid(relid, TRIGGER_HISTORY_UPDATE, true));
 }
 
 /* The terms that bind a stage */
@@ -100,15 +100,15 @@ build_arm(const Criteria *criteria, const Stage *stage, bool tracked)
 	Arm			arm = {.compiled = false};
 	ListCell   *cell;
 
-	initStringInfo(&arm.native);
+	initStringInfo(&arm.terms);
 	foreach(cell, criteria->criteria)
 	{
 		Criterion  *criterion = lfirst(cell);
 
 		if (!criterion_binds(criteria, criterion, stage->name) || !may_bind_still(criterion, tracked))
 			continue;
-		if (criterion->way == CRITERION_NATIVE)
-			appendStringInfo(&arm.native, "%s(%s)", arm.native.len > 0 ? " AND " : "",
+		if (criterion->way != CRITERION_QUERY)
+			appendStringInfo(&arm.terms, "%s(%s)", arm.terms.len > 0 ? " AND " : "",
 							 expression_deparse(criterion->expression->tree, criteria->relid, "new"));
 		arm.compiled |= criterion->way == CRITERION_COMPILED;
 		arm.query |= criterion->way == CRITERION_QUERY;
@@ -129,12 +129,11 @@ criteria_condition(const Criteria *criteria, bool tracked)
 		Stage	   *stage = lfirst(cell);
 		Arm			arm = build_arm(criteria, stage, tracked);
 
-		if (!stage_can_occur(criteria, stage) || (arm.native.len == 0 && !arm.compiled))
+		if (!stage_can_occur(criteria, stage) || arm.terms.len == 0)
 			continue;
-		if (arm.compiled)
-			appendStringInfo(&arms, " WHEN %s THEN true", sql_literal(stage->name));
-		else
-			appendStringInfo(&arms, " WHEN %s THEN (%s) IS NOT TRUE", sql_literal(stage->name), arm.native.data);
+		/* true OR …: folded to true by the planner, but the trigger depends on the columns in it */
+		appendStringInfo(&arms, " WHEN %s THEN %s(%s) IS NOT TRUE", sql_literal(stage->name),
+						 arm.compiled ? "true OR " : "", arm.terms.data);
 	}
 	return arms.len == 0 ? NULL : psprintf("CASE %s%s END", stage_reference(criteria, "new"), arms.data);
 }
@@ -158,12 +157,12 @@ append_dependencies(StringInfo condition, const Criteria *criteria)
 	columns = bms_del_member(columns, 0);
 	while ((column = bms_next_member(columns, column)) >= 0)
 	{
-		appendStringInfo(condition, "%snew.%s", any ? ", " : " AND pg_catalog.num_nulls(",
+		appendStringInfo(condition, "%snew.%s", any ? ", " : " AND (true OR pg_catalog.num_nulls(",
 						 quote_identifier(get_attname(criteria->relid, column, false)));
 		any = true;
 	}
 	if (any)
-		appendStringInfoString(condition, ") >= 0");
+		appendStringInfoString(condition, ") >= 0)");
 }
 
 /* The WHEN of the query trigger: the stages that have such criteria */
@@ -389,7 +388,7 @@ store_relation(Oid relid, const char *pipeline, const char *column, bool enforce
 /*
  * enforce_stage_criteria(relation, stage_column, pipeline) -> integer
  *
- * Without a stage column: the one attached as the opportunity's stage, else a column called stage. Rows that are there
+ * Without a stage column: the one given before, else the one attached as the opportunity's stage, else a column called stage. Rows that are there
  * already are not looked at (check_all does). Calling it again is harmless. Errors: 42501, 42809, 42703, 22023.
  */
 Datum
@@ -407,6 +406,8 @@ salesops_enforce_stage_criteria(PG_FUNCTION_ARGS)
 	relation_require_table(relid, "enforce stage criteria");
 	relation_require_owner(relid);
 	LockRelationOid(relid, ShareRowExclusiveLock);
+	if (column == NULL)
+		column = criteria_load(relid)->stage_column;
 	if (column == NULL)
 		column = criteria_choose_stage_column(relid);
 	if (column == NULL)

@@ -38,6 +38,12 @@ extern bool pipeline_stage_binds(const Stage *criterion_stage, const Stage *deal
 /* May a deal go from one stage to the other? If not, why in a few words. */
 extern bool pipeline_move_allowed(List *stages, const Stage *from, const Stage *to, const char **why);
 
+/* The strings of a text[]; NULL elements are left out */
+extern List *pipeline_text_array(Datum array);
+
+/* guard_pg.c: settings, from _PG_init */
+extern void pipeline_init(void);
+
 /* enforce_pg.c: make the triggers of every enforced relation of the pipeline anew */
 extern void pipeline_rebuild(const char *pipeline);
 

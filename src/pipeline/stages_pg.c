@@ -73,8 +73,8 @@ text_array_arg(List *strings)
 }
 
 /* The strings of a text[]; NULL elements are left out */
-static List *
-text_array_strings(Datum array)
+List *
+pipeline_text_array(Datum array)
 {
 	Datum	   *values;
 	bool	   *nulls;
@@ -294,9 +294,9 @@ collect_stage(TupleTableSlot *slot, void *arg)
 	stage->may_go_back = DatumGetBool(slot->tts_values[5]);
 	stage->any_source = slot->tts_isnull[6];
 	if (!stage->any_source)
-		stage->enters_from = text_array_strings(slot->tts_values[6]);
+		stage->enters_from = pipeline_text_array(slot->tts_values[6]);
 	if (!slot->tts_isnull[7])
-		stage->except_roles = text_array_strings(slot->tts_values[7]);
+		stage->except_roles = pipeline_text_array(slot->tts_values[7]);
 	*stages = lappend(*stages, stage);
 }
 

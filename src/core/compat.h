@@ -15,6 +15,9 @@
 #include "utils/acl.h"
 /* 16 folded the per-catalog owner checks into one function */
 #define object_ownercheck(classid, objectid, roleid) pg_class_ownercheck((objectid), (roleid))
+#else
+/* 16 moved the VARDATA family out of postgres.h */
+#include "varatt.h"
 #endif
 
 #endif /* SALESOPS_CORE_COMPAT_H */

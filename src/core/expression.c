@@ -21,13 +21,13 @@
 #include "parser/parse_relation.h"
 #include "parser/parser.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/ruleutils.h"
 
 #include "core/expression.h"
 #include "core/relation.h"
+#include "core/spi.h"
 
 typedef struct ParseContext
 {
@@ -43,17 +43,6 @@ expression_error_context(void *arg)
 
 	errposition(0);
 	errcontext("%s on %s", context->what, relation_sql_name(context->relid));
-}
-
-/* Names in the expression resolve in pg_catalog only; everything else must be qualified. */
-static int
-pin_search_path(void)
-{
-	int			nest = NewGUCNestLevel();
-
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
-	return nest;
 }
 
 /* The one target of "SELECT target", or an error. */
@@ -185,7 +174,7 @@ expression_parse(const char *source, Oid relid, Oid wanted, int flags, const cha
 	if (!(flags & EXPRESSION_ANY_ROLE))
 		require_expression_owner(relid);
 	relation = relation_open(relid, AccessShareLock);
-	nest = pin_search_path();
+	nest = search_path_pin();
 	error_context_stack = &callback;
 	tree = only_target(source);
 	pstate = make_parsestate(NULL);
@@ -204,7 +193,7 @@ expression_parse(const char *source, Oid relid, Oid wanted, int flags, const cha
 	result->has_subquery = walk.subquery;
 	result->text = deparse_expression(tree, deparse_context_for(RelationGetRelationName(relation), relid), false, false);
 	error_context_stack = callback.previous;
-	AtEOXact_GUC(true, nest);
+	search_path_unpin(nest);
 	relation_close(relation, AccessShareLock);
 	return result;
 }
@@ -213,11 +202,11 @@ expression_parse(const char *source, Oid relid, Oid wanted, int flags, const cha
 char *
 expression_deparse(Node *tree, Oid relid, const char *prefix)
 {
-	int			nest = pin_search_path();
+	int			nest = search_path_pin();
 	const char *name = prefix ? prefix : get_rel_name(relid);
 	char	   *text = deparse_expression(tree, deparse_context_for(name, relid), prefix != NULL, false);
 
-	AtEOXact_GUC(true, nest);
+	search_path_unpin(nest);
 	return text;
 }
 

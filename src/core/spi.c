@@ -47,19 +47,34 @@ extension_owner(void)
 	return owner;
 }
 
-/* Connect, and become the extension's owner with a pinned search_path where asked. */
+/* Names resolve in pg_catalog only until search_path_unpin or the end of the transaction. */
+int
+search_path_pin(void)
+{
+	int			nest = NewGUCNestLevel();
+
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	return nest;
+}
+
+/* The caller's search_path again. */
+void
+search_path_unpin(int nest)
+{
+	AtEOXact_GUC(true, nest);
+}
+
+/* Connect; pin search_path and become the extension's owner where asked. */
 void
 spi_open(SpiScope *scope, SpiRole role)
 {
 	scope->role = role;
 	GetUserIdAndSecContext(&scope->save_user, &scope->save_security);
+	if (role != SPI_AS_CALLER)
+		scope->save_guc_nest = search_path_pin();
 	if (role == SPI_AS_OWNER)
-	{
-		scope->save_guc_nest = NewGUCNestLevel();
-		(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_SAVE, true, 0, false);
 		SetUserIdAndSecContext(extension_owner(), scope->save_security | SECURITY_LOCAL_USERID_CHANGE);
-	}
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 }
@@ -70,10 +85,9 @@ spi_close(SpiScope *scope)
 {
 	SPI_finish();
 	if (scope->role == SPI_AS_OWNER)
-	{
 		SetUserIdAndSecContext(scope->save_user, scope->save_security);
-		AtEOXact_GUC(true, scope->save_guc_nest);
-	}
+	if (scope->role != SPI_AS_CALLER)
+		search_path_unpin(scope->save_guc_nest);
 }
 
 /* text argument; NULL pointer is SQL NULL */

@@ -3,6 +3,7 @@
  *		The one place that runs SQL from C.
  *
  * SPI_AS_CALLER reads and writes the user's relations with the user's rights, row-level security and search_path.
+ * SPI_PINNED_AS_CALLER does so for SQL of our own (and deparsed expressions), with search_path pinned.
  * SPI_AS_OWNER touches salesops's own tables as the owner of the extension with search_path pinned to pg_catalog,
  * pg_temp: use it only after the caller's right has been checked, and never for SQL that a user wrote.
  * A scope that an error leaves is undone by the transaction's abort. Scopes nest.
@@ -21,6 +22,7 @@
 typedef enum SpiRole
 {
 	SPI_AS_CALLER,
+	SPI_PINNED_AS_CALLER,
 	SPI_AS_OWNER
 } SpiRole;
 
@@ -38,6 +40,10 @@ typedef struct SpiArg
 	Datum		value;
 	bool		isnull;
 } SpiArg;
+
+/* search_path = pg_catalog, pg_temp until unpinned (or until the transaction aborts) */
+extern int	search_path_pin(void);
+extern void search_path_unpin(int nest);
 
 extern void spi_open(SpiScope *scope, SpiRole role);
 extern void spi_close(SpiScope *scope);

@@ -164,15 +164,12 @@ run_report(Report *report, const char *key, const char *stage, const char *condi
 	SpiScope	scope;
 	MemoryContext context = CurrentMemoryContext;
 	char	   *sql = report_query(report, key, stage, condition);
-	int			nest = NewGUCNestLevel();
 
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	spi_open(&scope, SPI_AS_CALLER);
+	spi_open(&scope, SPI_PINNED_AS_CALLER);
 	MemoryContextSwitchTo(context);
 	(void) spi_stream(sql, nargs, args, true, put_row, report);
 	spi_close(&scope);
 	MemoryContextSwitchTo(context);
-	AtEOXact_GUC(true, nest);
 }
 
 /* new.column::text */

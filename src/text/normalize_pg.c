@@ -19,6 +19,7 @@
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 
+#include "core/compat.h"
 #include "text/codepoints.h"
 #include "text/company.h"
 #include "text/email.h"

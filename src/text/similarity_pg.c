@@ -11,6 +11,7 @@
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 
+#include "core/compat.h"
 #include "core/errors.h"
 #include "core/kernel_pg.h"
 #include "text/jaro.h"

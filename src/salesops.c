@@ -9,6 +9,7 @@
 
 #include "core/progress.h"
 #include "pipeline/pipeline_pg.h"
+#include "worker/worker.h"
 
 PG_MODULE_MAGIC;
 
@@ -20,5 +21,6 @@ _PG_init(void)
 {
 	progress_init();
 	pipeline_init();
+	worker_init();
 	MarkGUCPrefixReserved("salesops");
 }

@@ -20,4 +20,29 @@
 #include "varatt.h"
 #endif
 
+/* Background workers may connect as a role without LOGIN only where the server knows how to be asked for it */
+#ifdef BGWORKER_BYPASS_ROLELOGINCHECK
+#define WORKER_CONNECT_FLAGS BGWORKER_BYPASS_ROLELOGINCHECK
+#define WORKER_ANY_ROLE true
+#else
+#define WORKER_CONNECT_FLAGS 0
+#define WORKER_ANY_ROLE false
+#endif
+
+/* Since 16 the right to become a role is one of its own */
+#if PG_VERSION_NUM >= 160000
+#define can_set_role(member, role) member_can_set_role((member), (role))
+#else
+#define can_set_role(member, role) is_member_of_role((member), (role))
+#endif
+
+/* 18 runs a portal without being told that it does so once */
+#if PG_VERSION_NUM >= 180000
+#define portal_run_all(portal, receiver, completion) \
+	PortalRun((portal), FETCH_ALL, true, (receiver), (receiver), (completion))
+#else
+#define portal_run_all(portal, receiver, completion) \
+	PortalRun((portal), FETCH_ALL, true, true, (receiver), (receiver), (completion))
+#endif
+
 #endif /* SALESOPS_CORE_COMPAT_H */

@@ -1,0 +1,649 @@
+/*
+ * database_pg.c
+ *		A database's worker: finds the due jobs and hands them to processes that run them (runner_pg.c).
+ *
+ * It runs nothing of the users' itself, holds no lock between its short transactions, and looks anew at everything in each
+ * turn: extension, jobs, runs. It leaves when there are no jobs, when the extension is gone, and when somebody wants to drop,
+ * copy, rename or move the database.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
+#include "storage/proc.h"
+#include "tcop/tcopprot.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "core/compat.h"
+#include "core/spi.h"
+#include "worker/process.h"
+#include "worker/worker.h"
+
+#define LOST_SCAN_MS 30000
+#define HOUSEKEEPING_MS 300000
+#define CLOCK_CHECK_MS 60000
+/* A run that catches its cancellation is terminated so long after its timeout */
+#define OVERDUE_MS 5000
+/* Pause between two starts of a job that runs on change: a burst of commits shares a run */
+#define CHANGE_PAUSE_MS 20
+#define LATENCIES 1000
+
+static WorkerShared *shared;
+static DatabaseSlot *my_slot;
+static BackgroundWorkerHandle *handles[WORKER_RUNNERS];
+static TimestampTz last_lost_scan = 0;
+static TimestampTz last_housekeeping = 0;
+static TimestampTz last_clock_check = 0;
+static TimestampTz last_ddl_check = 0;
+static bool scan_for_lost = true;
+static uint32 latencies[LATENCIES];
+
+/* What one turn found out */
+typedef struct Turn
+{
+	TimestampTz now;
+	TimestampTz next;			/* when to look again, poll aside */
+	bool		failed;			/* an error: do not hurry */
+	bool		leave;
+	WorkerEnding ending;
+} Turn;
+
+/* Is this runner slot of our database? The lock must be held. */
+static bool
+is_mine(const RunnerSlot *runner)
+{
+	return runner->state != RUNNER_FREE && runner->database == MyDatabaseId;
+}
+
+/* End the processes that run jobs here: politely those that wait, by SIGTERM those that run. */
+static void
+end_runners(void)
+{
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < WORKER_RUNNERS; i++)
+	{
+		RunnerSlot *runner = &shared->runners[i];
+
+		if (!is_mine(runner) || runner->state == RUNNER_ENDED)
+			continue;
+		if (runner->pid != 0 && runner->state != RUNNER_READY)
+		{
+			kill(runner->pid, SIGTERM);
+			continue;
+		}
+		runner->state = RUNNER_QUIT;
+		if (runner->latch != NULL)
+			SetLatch(runner->latch);
+	}
+	LWLockRelease(&shared->lock);
+}
+
+/* Leave shared memory: the processes we started end with us; a wake that came too late for us becomes a wish. */
+static void
+worker_exit(int code, Datum arg)
+{
+	end_runners();
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	if (my_slot->pid == MyProcPid)
+	{
+		my_slot->pid = 0;
+		my_slot->latch = NULL;
+		if (pg_atomic_read_u64(&my_slot->woken_at) != 0)
+			my_slot->wanted = my_slot->ending != WORKER_STOPPED;
+		worker_wake_launcher(shared);
+	}
+	LWLockRelease(&shared->lock);
+}
+
+/* Take the database's slot; false where another worker has it or stop_worker() forbade it. */
+static bool
+take_slot(void)
+{
+	bool		taken = false;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	my_slot = worker_database_slot(shared, MyDatabaseId, true);
+	if (my_slot != NULL && my_slot->pid == 0 && my_slot->ending != WORKER_STOPPED)
+	{
+		my_slot->pid = MyProcPid;
+		my_slot->latch = &MyProc->procLatch;
+		my_slot->wanted = false;
+		my_slot->ending = WORKER_CRASHED;
+		pg_atomic_write_u64(&my_slot->woken_at, 0);
+		taken = true;
+	}
+	LWLockRelease(&shared->lock);
+	return taken;
+}
+
+static int
+compare_latency(const void *a, const void *b)
+{
+	uint32		x = *(const uint32 *) a;
+	uint32		y = *(const uint32 *) b;
+
+	return (x > y) - (x < y);
+}
+
+/* Note how long the first unanswered commit waited for this transaction; publish the quantiles now and then. */
+static void
+measure_latency(TimestampTz now)
+{
+	TimestampTz woken_at = (TimestampTz) pg_atomic_exchange_u64(&my_slot->woken_at, 0);
+	uint64		count = my_slot->answered;
+
+	if (woken_at == 0)
+		return;
+	latencies[count % LATENCIES] = (uint32) Min(Max(now - woken_at, 0), PG_UINT32_MAX);
+	my_slot->answered = ++count;
+	if (count % 100 == 0 || count < 10)
+	{
+		uint32		sorted[LATENCIES];
+		int			n = (int) Min(count, LATENCIES);
+
+		memcpy(sorted, latencies, sizeof(uint32) * n);
+		qsort(sorted, n, sizeof(uint32), compare_latency);
+		my_slot->latency_p50 = sorted[n / 2];
+		my_slot->latency_p99 = sorted[Min(n - 1, n * 99 / 100)];
+	}
+}
+
+/* Is nobody dropping or altering the extension? */
+static bool
+extension_is_calm(Oid extension)
+{
+	if (!ConditionalLockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock))
+		return false;
+	UnlockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
+	return true;
+}
+
+/*
+ * Jobs keep somebody waiting who wants a table of the extension for himself alone (ALTER EXTENSION UPDATE, say): end those
+ * runs, they will be tried again.
+ */
+static void
+make_way_for_ddl(Oid extension)
+{
+	SpiScope	scope;
+	uint64		count;
+
+	spi_open(&scope, SPI_AS_OWNER);
+	count = spi_execute(SPI_OK_SELECT,
+						"SELECT DISTINCT b.pid FROM pg_catalog.pg_locks w, pg_catalog.unnest(pg_catalog.pg_blocking_pids(w.pid)) b(pid) "
+						"WHERE NOT w.granted AND w.mode = 'AccessExclusiveLock' AND w.relation IN ("
+						"  SELECT d.objid FROM pg_catalog.pg_depend d WHERE d.refclassid = 'pg_catalog.pg_extension'::regclass "
+						"  AND d.refobjid = $1::oid AND d.classid = 'pg_catalog.pg_class'::regclass AND d.deptype = 'e')",
+						1, (SpiArg[]) {spi_datum(OIDOID, ObjectIdGetDatum(extension), false)});
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	for (uint64 row = 0; row < count; row++)
+		for (int i = 0; i < WORKER_RUNNERS; i++)
+		{
+			bool		isnull;
+			RunnerSlot *runner = &shared->runners[i];
+
+			if (is_mine(runner) && runner->state == RUNNER_RUNNING &&
+				runner->pid == DatumGetInt32(spi_get_datum(row, 1, &isnull)))
+			{
+				ereport(LOG, (errmsg("salesops: ending a job's process (pid %d) that blocks a change of the extension", runner->pid)));
+				kill(runner->pid, SIGTERM);
+			}
+		}
+	LWLockRelease(&shared->lock);
+	spi_close(&scope);
+}
+
+/* A process has ended with a job in its hands: record what became of it. Within the turn's transaction. */
+static void
+settle_ended(const RunnerSlot *ended)
+{
+	if (ended->job_id == 0)
+		return;
+	if (!ended->claimed)
+		worker_record_unstartable(ended->job_id, "no process for it could start: the server log says why");
+	else if (ended->overdue)
+		worker_give_up(ended->job_id, "timed out", "it did not end when it was cancelled and has been terminated");
+	else
+		worker_give_up(ended->job_id, "lost", "the process that ran it ended: server shutdown, crash, or it was terminated");
+}
+
+/* Free the slots of processes that have ended. A process may also end, or never start, without a word. */
+static void
+reap_runners(void)
+{
+	for (int i = 0; i < WORKER_RUNNERS; i++)
+	{
+		RunnerSlot *runner = &shared->runners[i];
+		RunnerSlot	copy;
+		pid_t		pid;
+		bool		gone;
+
+		LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+		copy = *runner;
+		gone = is_mine(runner) &&
+			(runner->state == RUNNER_ENDED ||
+			 (handles[i] != NULL && GetBackgroundWorkerPid(handles[i], &pid) == BGWH_STOPPED));
+		if (gone)
+		{
+			memset(runner, 0, sizeof(*runner));
+			if (handles[i] != NULL)
+				pfree(handles[i]);
+			handles[i] = NULL;
+		}
+		LWLockRelease(&shared->lock);
+		if (gone)
+			settle_ended(&copy);
+	}
+}
+
+/* Terminate processes whose job goes on long after its timeout cancelled it. */
+static void
+end_overdue(TimestampTz now)
+{
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < WORKER_RUNNERS; i++)
+	{
+		RunnerSlot *runner = &shared->runners[i];
+
+		if (is_mine(runner) && runner->state == RUNNER_RUNNING && runner->deadline != 0 && !runner->overdue &&
+			now > TimestampTzPlusMilliseconds(runner->deadline, OVERDUE_MS))
+		{
+			runner->overdue = true;
+			kill(runner->pid, SIGTERM);
+		}
+	}
+	LWLockRelease(&shared->lock);
+}
+
+/* Jobs at hand, and how many processes there are; returns the number of jobs. */
+static int
+jobs_at_hand(int64 *jobs, int *processes)
+{
+	int			count = 0;
+
+	*processes = 0;
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	for (int i = 0; i < WORKER_RUNNERS; i++)
+		if (is_mine(&shared->runners[i]))
+		{
+			(*processes)++;
+			if (shared->runners[i].job_id != 0)
+				jobs[count++] = shared->runners[i].job_id;
+		}
+	LWLockRelease(&shared->lock);
+	return count;
+}
+
+/* Start a process in a free slot; false where there is neither slot nor process to be had. */
+static bool
+start_runner(int64 job_id, Oid owner)
+{
+	BackgroundWorker process = {0};
+	MemoryContext old;
+	int			found = -1;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < WORKER_RUNNERS && found < 0; i++)
+		if (shared->runners[i].state == RUNNER_FREE)
+			found = i;
+	if (found >= 0)
+	{
+		RunnerSlot *runner = &shared->runners[found];
+
+		memset(runner, 0, sizeof(*runner));
+		runner->state = RUNNER_STARTING;
+		runner->database = MyDatabaseId;
+		runner->owner = owner;
+		runner->job_id = job_id;
+		runner->worker_latch = &MyProc->procLatch;
+	}
+	LWLockRelease(&shared->lock);
+	if (found < 0)
+		return false;
+
+	worker_describe_process(&process, "salesops job", "salesops job", "salesops_runner_main", Int32GetDatum(found));
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	if (RegisterDynamicBackgroundWorker(&process, &handles[found]))
+	{
+		MemoryContextSwitchTo(old);
+		return true;
+	}
+	MemoryContextSwitchTo(old);
+	handles[found] = NULL;
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	memset(&shared->runners[found], 0, sizeof(RunnerSlot));
+	LWLockRelease(&shared->lock);
+	return false;
+}
+
+/*
+ * Hand a job to a process that waits, as the same role; failing that to a new one. With no room for a new one, ask one that
+ * waits for another role to end. False where the job must wait.
+ */
+static bool
+hand_out(int64 job_id, Oid owner, int *processes)
+{
+	static TimestampTz complained_at = 0;
+	RunnerSlot *other = NULL;
+	bool		done = false;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < WORKER_RUNNERS && !done; i++)
+	{
+		RunnerSlot *runner = &shared->runners[i];
+
+		if (!is_mine(runner) || runner->state != RUNNER_READY)
+			continue;
+		other = runner;
+		if (runner->owner != owner)
+			continue;
+		runner->state = RUNNER_ASSIGNED;
+		runner->job_id = job_id;
+		runner->claimed = runner->overdue = false;
+		SetLatch(runner->latch);
+		done = true;
+	}
+	if (!done && *processes >= worker_max_concurrent_jobs && other != NULL)
+	{
+		other->state = RUNNER_QUIT;
+		SetLatch(other->latch);
+	}
+	LWLockRelease(&shared->lock);
+	if (done || *processes >= worker_max_concurrent_jobs)
+		return done;
+	if (start_runner(job_id, owner))
+	{
+		(*processes)++;
+		return true;
+	}
+	if (TimestampDifferenceExceeds(complained_at, GetCurrentTimestamp(), 60000))
+	{
+		complained_at = GetCurrentTimestamp();
+		ereport(LOG,
+				(errmsg("salesops: no background worker slot for a due job"),
+				 errhint("Increase max_worker_processes or lower salesops.max_concurrent_jobs.")));
+	}
+	return false;
+}
+
+/* Why a job of this role cannot run, or NULL */
+static char *
+unable(const char *name, Oid owner, bool can_login, bool can_connect)
+{
+	if (!OidIsValid(owner))
+		return psprintf("its owner, role \"%s\", does not exist (renamed or dropped)", name);
+	if (!can_login)
+		return psprintf("its owner, role \"%s\", is not permitted to log in", name);
+	if (!can_connect)
+		return psprintf("its owner, role \"%s\", may not connect to this database", name);
+	return NULL;
+}
+
+/* bigint[] of some jobs */
+static SpiArg
+job_array(const int64 *jobs, int count)
+{
+	Datum	   *values = palloc(sizeof(Datum) * (count + 1));
+
+	for (int i = 0; i < count; i++)
+		values[i] = Int64GetDatum(jobs[i]);
+	return spi_datum(INT8ARRAYOID, PointerGetDatum(construct_array(values, count, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)),
+					 false);
+}
+
+/* A job that is due, as read in a turn */
+typedef struct DueJob
+{
+	int64		job_id;
+	Oid			owner;
+	char	   *problem;
+	TimestampTz not_before;		/* of a job on change that has just run, else 0 */
+} DueJob;
+
+/* The jobs that are due and wait for no other, the most overdue first */
+static int
+find_due(const int64 *busy, int nbusy, DueJob **jobs)
+{
+	MemoryContext context = CurrentMemoryContext;
+	SpiScope	scope;
+	int			count;
+
+	spi_open(&scope, SPI_AS_OWNER);
+	count = (int) spi_execute(SPI_OK_SELECT,
+		"SELECT j.job_id, r.oid, coalesce(r.rolcanlogin, false), j.owner, "
+		"       coalesce(pg_catalog.has_database_privilege(r.oid, $2::oid, 'CONNECT'), false), "
+		"       CASE WHEN j.next_run_at > pg_catalog.clock_timestamp() THEN j.last_started_at END "
+		"FROM salesops.job_definition j LEFT JOIN pg_catalog.pg_roles r ON r.rolname = j.owner "
+		"WHERE NOT j.paused AND j.running_run IS NULL AND j.job_id <> ALL ($1) "
+		"  AND (j.next_run_at <= pg_catalog.clock_timestamp() OR j.failures = 0 AND j.on_change IS NOT NULL "
+		"       AND EXISTS (SELECT 1 FROM salesops.change_queue q WHERE q.entity = j.on_change)) "
+		"  AND NOT EXISTS (SELECT 1 FROM salesops.job_definition a WHERE a.name = ANY (j.after) AND NOT a.paused "
+		"       AND (a.next_run_at <= pg_catalog.clock_timestamp() OR a.failures > 0 OR a.running_run IS NOT NULL)) "
+		"ORDER BY j.next_run_at LIMIT 100",
+		2, (SpiArg[]) {job_array(busy, nbusy), spi_datum(OIDOID, ObjectIdGetDatum(MyDatabaseId), false)});
+	*jobs = MemoryContextAllocZero(context, sizeof(DueJob) * (count + 1));
+	for (int i = 0; i < count; i++)
+	{
+		bool		isnull;
+		Datum		started = spi_get_datum(i, 6, &isnull);
+		DueJob	   *job = &(*jobs)[i];
+		char	   *problem;
+
+		job->job_id = spi_get_int8(i, 1);
+		job->owner = spi_get_oid(i, 2);
+		if (!isnull)
+			job->not_before = TimestampTzPlusMilliseconds(DatumGetTimestampTz(started), CHANGE_PAUSE_MS);
+		problem = unable(spi_get_text(i, 4), job->owner, spi_get_bool(i, 3) || WORKER_ANY_ROLE, spi_get_bool(i, 5));
+		if (problem != NULL)
+			job->problem = MemoryContextStrdup(context, problem);
+	}
+	spi_close(&scope);
+	return count;
+}
+
+/* Hand out what is due; notes when to look again. */
+static void
+dispatch(Turn *turn)
+{
+	int64		busy[WORKER_RUNNERS];
+	int			processes;
+	int			nbusy = jobs_at_hand(busy, &processes);
+	DueJob	   *due;
+	int			count = find_due(busy, nbusy, &due);
+
+	for (int i = 0; i < count; i++)
+	{
+		if (due[i].problem != NULL)
+			worker_record_unstartable(due[i].job_id, due[i].problem);
+		else if (due[i].not_before > turn->now)
+			turn->next = Min(turn->next, due[i].not_before);
+		else if (!hand_out(due[i].job_id, due[i].owner, &processes))
+			break;
+	}
+}
+
+/* When the next job is due, and whether there are jobs at all */
+static void
+look_ahead(Turn *turn)
+{
+	SpiScope	scope;
+	bool		isnull;
+	Datum		next;
+
+	spi_open(&scope, SPI_AS_OWNER);
+	spi_execute(SPI_OK_SELECT,
+				"SELECT min(next_run_at) FILTER (WHERE NOT paused AND running_run IS NULL AND next_run_at > pg_catalog.clock_timestamp()), "
+				"count(*) FROM salesops.job_definition WHERE NOT paused OR running_run IS NOT NULL", 0, NULL);
+	next = spi_get_datum(0, 1, &isnull);
+	if (!isnull)
+		turn->next = Min(turn->next, DatumGetTimestampTz(next));
+	if (spi_get_int8(0, 2) == 0)
+	{
+		turn->leave = true;
+		turn->ending = WORKER_IDLE;
+	}
+	spi_close(&scope);
+}
+
+/* Is it time again? Notes the time if so. */
+static bool
+time_for(TimestampTz *last, TimestampTz now, int milliseconds)
+{
+	if (*last != 0 && now >= *last && !TimestampDifferenceExceeds(*last, now, milliseconds))
+		return false;
+	*last = now;
+	return true;
+}
+
+/* Runs without a process, clocks set back, and history that is too old */
+static void
+housekeeping(TimestampTz now)
+{
+	int64		busy[WORKER_RUNNERS];
+	int			processes;
+	int			nbusy = jobs_at_hand(busy, &processes);
+	SpiScope	scope;
+
+	if (scan_for_lost || time_for(&last_lost_scan, now, LOST_SCAN_MS))
+		worker_record_lost(busy, nbusy);
+	scan_for_lost = false;
+	if (time_for(&last_clock_check, now, CLOCK_CHECK_MS))
+		worker_repair_clock();
+	if (time_for(&last_housekeeping, now, HOUSEKEEPING_MS))
+	{
+		spi_open(&scope, SPI_AS_OWNER);
+		spi_execute(SPI_OK_DELETE,
+					"DELETE FROM salesops.job_history h USING salesops.job_definition d "
+					"WHERE h.job_id = d.job_id AND h.outcome <> 'running' AND h.started_at < pg_catalog.now() - d.retention",
+					0, NULL);
+		spi_close(&scope);
+	}
+}
+
+/* One look at the database, in one transaction */
+static void
+take_turn(Turn *turn)
+{
+	Oid			extension;
+	MemoryContext context = worker_begin();
+
+	turn->now = GetCurrentTimestamp();
+	turn->next = TimestampTzPlusMilliseconds(turn->now, worker_poll_interval);
+	turn->leave = false;
+	measure_latency(turn->now);
+
+	extension = get_extension_oid("salesops", true);
+	if (!OidIsValid(extension))
+	{
+		turn->leave = true;
+		turn->ending = WORKER_IDLE;
+	}
+	else if (!worker_database_is_calm(MyDatabaseId))
+	{
+		turn->leave = true;
+		turn->ending = WORKER_YIELDED;
+	}
+	else if (!extension_is_calm(extension))
+		end_runners();
+	else
+	{
+		reap_runners();
+		end_overdue(turn->now);
+		if (time_for(&last_ddl_check, turn->now, 1000))
+			make_way_for_ddl(extension);
+		housekeeping(turn->now);
+		dispatch(turn);
+		look_ahead(turn);
+	}
+	worker_commit(context);
+	pgstat_report_stat(false);
+}
+
+/* A turn that survives its errors: reported, rolled back, tried again a little later. */
+static void
+take_turn_safely(Turn *turn)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	turn->failed = false;
+	PG_TRY();
+	{
+		take_turn(turn);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		HOLD_INTERRUPTS();
+		EmitErrorReport();
+		AbortCurrentTransaction();
+		FlushErrorState();
+		RESUME_INTERRUPTS();
+		MemoryContextSwitchTo(context);
+		turn->leave = false;
+		turn->failed = true;
+		turn->next = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), Max(worker_poll_interval, 5000));
+	}
+	PG_END_TRY();
+}
+
+PGDLLEXPORT void salesops_database_main(Datum arg);
+
+/* The process: turns, and sleep until the next job is due, a commit asks, a runner reports, or the poll interval is over. */
+void
+salesops_database_main(Datum arg)
+{
+	MemoryContext scratch;
+	Turn		turn = {0};
+
+	pqsignal(SIGTERM, die);
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
+	worker_is_ours = true;
+	shared = worker_shared();
+	if (!take_slot())
+		proc_exit(0);
+	before_shmem_exit(worker_exit, (Datum) 0);
+	SetConfigOption("application_name", "salesops worker", PGC_USERSET, PGC_S_OVERRIDE);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	scratch = AllocSetContextCreate(TopMemoryContext, "salesops worker", ALLOCSET_DEFAULT_SIZES);
+
+	while (!turn.leave)
+	{
+		long		pause;
+
+		MemoryContextSwitchTo(scratch);
+		MemoryContextReset(scratch);
+		take_turn_safely(&turn);
+		if (turn.leave)
+			break;
+		pause = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), turn.next);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, Min(Max(pause, 1), turn.failed ? 5000 : 1000),
+						 worker_wait_event());
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+	}
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	if (my_slot->ending == WORKER_CRASHED)
+		my_slot->ending = turn.ending;
+	LWLockRelease(&shared->lock);
+	proc_exit(0);
+}

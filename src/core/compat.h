@@ -36,6 +36,13 @@
 #define can_set_role(member, role) is_member_of_role((member), (role))
 #endif
 
+/* 17 can also ask for stronger locks */
+#if PG_VERSION_NUM >= 170000
+#define lock_held_by_me(tag, mode) LockHeldByMe((tag), (mode), false)
+#else
+#define lock_held_by_me(tag, mode) LockHeldByMe((tag), (mode))
+#endif
+
 /* 18 runs a portal without being told that it does so once */
 #if PG_VERSION_NUM >= 180000
 #define portal_run_all(portal, receiver, completion) \

@@ -62,7 +62,7 @@ worker_unlock_job(int64 job_id)
 {
 	LOCKTAG		tag = job_lock_tag(job_id);
 
-	if (LockHeldByMe(&tag, ExclusiveLock))
+	if (lock_held_by_me(&tag, ExclusiveLock))
 		(void) LockRelease(&tag, ExclusiveLock, true);
 }
 

@@ -124,11 +124,12 @@ cut_number(const FeatureCuts *feature, float threshold)
 	return low;
 }
 
-/* Number the used features; feature_of[slot] says which of them a slot is for. */
-static void
+/* Number the used features; feature_of[slot] says which of them a slot is for. False where a slot comes twice. */
+static bool
 collect_features(const TreeEnsemble *ensemble, TreeBatch *batch, int *feature_of)
 {
 	int		   *number = kernel_alloc_array(&ensemble->env, int, ensemble->features);
+	bool		distinct = true;
 	int			s;
 
 	memset(number, -1, sizeof(int) * (size_t) ensemble->features);
@@ -136,7 +137,7 @@ collect_features(const TreeEnsemble *ensemble, TreeBatch *batch, int *feature_of
 	for (s = 1; s < ensemble->slots; s++)
 	{
 		int			f = ensemble->slot_feature[s];
-		FeatureCuts *feature;
+		int		   *slot;
 
 		if (number[f] < 0)
 		{
@@ -145,13 +146,12 @@ collect_features(const TreeEnsemble *ensemble, TreeBatch *batch, int *feature_of
 			batch->feature[number[f]].feature = f;
 		}
 		feature_of[s] = number[f];
-		feature = &batch->feature[number[f]];
-		if (ensemble->slot_left[s])
-			feature->slot_left = s;
-		else
-			feature->slot_right = s;
+		slot = ensemble->slot_left[s] ? &batch->feature[number[f]].slot_left : &batch->feature[number[f]].slot_right;
+		distinct &= *slot == 0;
+		*slot = s;
 	}
 	kernel_release(&ensemble->env, number);
+	return distinct;
 }
 
 /* Gather each used feature's thresholds, sorted; false where one has too many of them. */
@@ -328,8 +328,8 @@ create_batch(const TreeEnsemble *ensemble)
 		return batch;
 	feature_of = kernel_alloc_array(&ensemble->env, int, ensemble->slots);
 	feature_of[0] = 0;
-	collect_features(ensemble, batch, feature_of);
-	if (batch->features > 0 && collect_cuts(ensemble, batch, feature_of))
+	if (collect_features(ensemble, batch, feature_of) && batch->features > 0 &&
+		collect_cuts(ensemble, batch, feature_of))
 	{
 		create_tile(ensemble, batch);
 		batch->trees = kernel_alloc_array(&ensemble->env, TopTree, ensemble->trees);

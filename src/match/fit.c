@@ -1,0 +1,539 @@
+/*
+ * fit.c
+ *		The fitting recipe over one set of records in memory. Definitions, storage and SQL are elsewhere.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "match/fit.h"
+
+#define BATCH 1024
+#define HISTOGRAM_BINS 8192
+#define HISTOGRAM_RANGE 60.0	/* nats on either side of even odds: beyond it a probability is 0 or 1 */
+#define PRIOR_ROUNDS 200
+#define SETTLED 1e-3			/* relative change of the prior at which rounds end */
+#define SMOOTHING 0.5			/* pseudo-pairs a level, behind u */
+
+/* A pair held for fitting */
+typedef struct FitPair
+{
+	int32_t		a;
+	int32_t		b;
+	uint64_t	levels;
+	uint32_t	passes;			/* bit k: the pair agrees on the rule of pass k */
+	float		log_factor;		/* with term frequencies, natural logarithm */
+} FitPair;
+
+typedef struct Fit
+{
+	MatchRecords *records;
+	const MatchComparison *comparison;
+	int			n;
+	const MatchRules *rules;
+	const MatchFitOptions *options;
+	MatchModel *model;
+	const KernelEnv *env;
+	TextWorkspace *workspace;
+	FitPair    *pair;			/* candidates */
+	size_t		npairs;
+	FitPair    *random;
+	size_t		nrandom;
+	double	   *matched[MATCH_MAX_COMPARISONS];	/* expected matching pairs that share each value */
+} Fit;
+
+MatchFitOptions
+match_fit_defaults(void)
+{
+	MatchFitOptions options = {
+		.random_pairs = 1e6,
+		.pair_budget = 8e6,
+		.narrow = 5,
+		.u_strength = 50,
+		.rounds = 12,
+		.em_iterations = 300,
+		.em_tolerance = 1e-5,
+		.seed = 42,
+	};
+
+	return options;
+}
+
+double
+match_probability(double log2_odds)
+{
+	return 1 / (1 + exp2(-log2_odds));
+}
+
+/* SplitMix64 (Steele, Lea, Flood 2014). */
+static uint64_t
+next_random(uint64_t *state)
+{
+	uint64_t	z = (*state += UINT64_C(0x9E3779B97F4A7C15));
+
+	z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
+	z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
+	return z ^ (z >> 31);
+}
+
+/* A number below n; the bias of the multiply is below n / 2^64. */
+static int32_t
+random_below(uint64_t *state, int32_t n)
+{
+	return (int32_t) (((__uint128_t) next_random(state) * (uint64_t) n) >> 64);
+}
+
+/* ---- the pairs ---- */
+
+/* The rules that serve as passes: the narrowest keys, each with pairs and with a comparison left that it says nothing of. */
+static void
+choose_passes(Fit *fit)
+{
+	MatchModel *model = fit->model;
+	uint32_t	all = (uint32_t) ((UINT64_C(1) << fit->n) - 1);
+
+	model->npasses = 0;
+	for (int r = 0; r < fit->rules->nrules; r++)
+	{
+		const MatchRule *rule = &fit->rules->rule[r];
+		int			at = model->npasses;
+
+		if (rule->kind != MATCH_RULE_KEY || rule->pairs < 10 || (all & ~rule->related) == 0 ||
+			rule->pairs > fit->options->narrow * fit->records->nrecords)
+			continue;
+		if (at == MATCH_MAX_PASSES)
+		{
+			if (rule->pairs >= fit->rules->rule[model->pass[at - 1].rule].pairs)
+				continue;
+			at--;
+		}
+		else
+			model->npasses++;
+		while (at > 0 && fit->rules->rule[model->pass[at - 1].rule].pairs > rule->pairs)
+		{
+			model->pass[at] = model->pass[at - 1];
+			at--;
+		}
+		memset(&model->pass[at], 0, sizeof(MatchPass));
+		model->pass[at].rule = r;
+	}
+}
+
+/* Which passes have a pair. */
+static uint32_t
+pass_mask(const Fit *fit, int32_t a, int32_t b)
+{
+	uint32_t	mask = 0;
+
+	for (int k = 0; k < fit->model->npasses; k++)
+	{
+		if (match_rule_agrees(fit->rules, fit->model->pass[k].rule, a, b))
+			mask |= UINT32_C(1) << k;
+	}
+	return mask;
+}
+
+/* Fill in a pair's levels. */
+static FitPair
+fit_pair(const Fit *fit, int32_t a, int32_t b)
+{
+	FitPair		pair = {a, b, 0, 0, 0};
+
+	pair.levels = match_pattern(fit->records, fit->comparison, fit->n, fit->workspace, a, b);
+	return pair;
+}
+
+/* Candidate pairs, or a sample of them by a hash of the pair where there are more than the budget. */
+static void
+collect_candidates(Fit *fit)
+{
+	double		bound = match_rules_pairs(fit->rules);
+	double		share = bound > fit->options->pair_budget ? fit->options->pair_budget / bound : 1;
+	uint64_t	limit = share < 1 ? (uint64_t) (share * 18446744073709551615.0) : UINT64_MAX;
+	size_t		room = (size_t) (bound * share) + BATCH;
+	MatchWalk	walk;
+	MatchPair	batch[BATCH];
+	double		seen = 0;
+	int			n;
+
+	fit->pair = kernel_alloc_array(fit->env, FitPair, room);
+	fit->npairs = 0;
+	match_walk_start(&walk, fit->rules, -1);
+	while ((n = match_walk_next(&walk, batch, BATCH)) > 0)
+	{
+		for (int i = 0; i < n; i++)
+		{
+			uint64_t	h = ((uint64_t) batch[i].a << 32 | (uint32_t) batch[i].b);
+
+			if (share < 1 && next_random(&h) > limit)
+				continue;
+			if (fit->npairs == room)
+			{
+				room += room / 8 + BATCH;
+				fit->pair = kernel_realloc_array(fit->env, fit->pair, FitPair, room);
+			}
+			fit->pair[fit->npairs] = fit_pair(fit, batch[i].a, batch[i].b);
+			fit->pair[fit->npairs++].passes = pass_mask(fit, batch[i].a, batch[i].b);
+		}
+		seen += n;
+		kernel_tick(fit->env, seen, bound);
+	}
+	fit->model->candidate_pairs = seen;
+	fit->model->sampled = share;
+}
+
+/* All pairs where they are few, else as many drawn with replacement. */
+static void
+collect_random(Fit *fit)
+{
+	const MatchRecords *records = fit->records;
+	double		total = match_total_pairs(records);
+	uint64_t	state = fit->options->seed;
+	int32_t		left = records->nleft;
+	int32_t		n = records->nrecords;
+
+	fit->nrandom = (size_t) fmin(total, fit->options->random_pairs);
+	fit->random = kernel_alloc_array(fit->env, FitPair, fit->nrandom);
+	if (total <= fit->options->random_pairs)
+	{
+		size_t		at = 0;
+
+		for (int32_t a = 0; a < (left > 0 ? left : n); a++)
+		{
+			for (int32_t b = left > 0 ? left : a + 1; b < n; b++)
+				fit->random[at++] = fit_pair(fit, a, b);
+			kernel_tick(fit->env, at, total);
+		}
+		return;
+	}
+	for (size_t i = 0; i < fit->nrandom; i++)
+	{
+		int32_t		a = random_below(&state, left > 0 ? left : n);
+		int32_t		b = left > 0 ? left + random_below(&state, n - left) : random_below(&state, n - 1);
+
+		if (left == 0 && b >= a)
+			b++;
+		fit->random[i] = a < b ? fit_pair(fit, a, b) : fit_pair(fit, b, a);
+		if (i % BATCH == 0)
+			kernel_tick(fit->env, i, fit->nrandom);
+	}
+}
+
+/* ---- one round ---- */
+
+/* Log factor with the term frequency of equal values in place of u. */
+static double
+full_log_factor(const Fit *fit, const FitPair *pair)
+{
+	const MatchModel *model = fit->model;
+	double		sum = match_log_factor(&model->tables, pair->levels, UINT32_MAX);
+
+	for (int c = 0; c < fit->n; c++)
+	{
+		if (model->frequency[c] != NULL &&
+			match_pattern_level(pair->levels, c) == match_top_level(&fit->comparison[c]))
+		{
+			int32_t		code = fit->records->column[fit->comparison[c].column].code[pair->a];
+
+			sum += log(model->tables.u[c][match_top_level(&fit->comparison[c])] / model->frequency[c][code]);
+		}
+	}
+	return sum;
+}
+
+/* Score the pairs of an array. */
+static void
+score_pairs(const Fit *fit, FitPair *pair, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+	{
+		pair[i].log_factor = (float) full_log_factor(fit, &pair[i]);
+		if (i % 65536 == 0)
+			kernel_tick(fit->env, i, count);
+	}
+}
+
+/* Probability from log factor and prior. */
+static double
+probability(double log_factor, double log_prior_odds)
+{
+	return 1 / (1 + exp(-(log_factor + log_prior_odds)));
+}
+
+/* The fixed point: prior = sum of probabilities over all candidates / all pairs. Over a histogram of log factors. */
+static double
+settle_prior(const Fit *fit, double start)
+{
+	double	   *bin = kernel_alloc_array(fit->env, double, HISTOGRAM_BINS);
+	double		total = match_total_pairs(fit->records);
+	double		prior = start;
+
+	memset(bin, 0, sizeof(double) * HISTOGRAM_BINS);
+	for (size_t i = 0; i < fit->npairs; i++)
+	{
+		double		at = (fit->pair[i].log_factor + HISTOGRAM_RANGE) / (2 * HISTOGRAM_RANGE) * HISTOGRAM_BINS;
+
+		bin[at < 0 ? 0 : at >= HISTOGRAM_BINS ? HISTOGRAM_BINS - 1 : (int) at] += 1;
+	}
+	for (int round = 0; round < PRIOR_ROUNDS; round++)
+	{
+		double		sum = 0;
+		double		next;
+		double		odds = log(prior / (1 - prior));
+
+		for (int b = 0; b < HISTOGRAM_BINS; b++)
+		{
+			if (bin[b] > 0)
+				sum += bin[b] * probability((b + 0.5) / HISTOGRAM_BINS * 2 * HISTOGRAM_RANGE - HISTOGRAM_RANGE, odds);
+		}
+		next = fmin(fmax(sum / fit->model->sampled / total, 1e-14), 0.5);
+		if (fabs(next - prior) < 1e-6 * prior)
+		{
+			prior = next;
+			break;
+		}
+		prior = next;
+	}
+	kernel_release(fit->env, bin);
+	return prior;
+}
+
+/* u from the random pairs, weighted by how unlikely they are matches (all alike in the first round). */
+static void
+estimate_u(Fit *fit, bool first)
+{
+	MatchTables *tables = &fit->model->tables;
+	double		sums[MATCH_MAX_COMPARISONS][MATCH_MAX_LEVELS] = {{0}};
+	double		odds = log(fit->model->prior / (1 - fit->model->prior));
+
+	for (size_t i = 0; i < fit->nrandom; i++)
+	{
+		double		w = first ? 1 : 1 - probability(fit->random[i].log_factor, odds);
+
+		for (int c = 0; c < fit->n; c++)
+		{
+			int			level = match_pattern_level(fit->random[i].levels, c);
+
+			if (level != MATCH_NULL)
+				sums[c][level] += w;
+		}
+	}
+	for (int c = 0; c < fit->n; c++)
+	{
+		double		total = 0;
+
+		for (int l = 0; l < tables->nlevels[c]; l++)
+			total += sums[c][l] + SMOOTHING;
+		for (int l = 0; l < tables->nlevels[c]; l++)
+			tables->u[c][l] = (sums[c][l] + SMOOTHING) / total;
+	}
+}
+
+/* A first guess of m: mostly equal, the rest mostly near. */
+static void
+guess_m(const Fit *fit, MatchTables *tables)
+{
+	for (int c = 0; c < fit->n; c++)
+	{
+		int			top = match_top_level(&fit->comparison[c]);
+
+		for (int l = 0; l < tables->nlevels[c]; l++)
+			tables->m[c][l] = l == top ? 0.8 : 0.2 / (tables->nlevels[c] - 1);
+	}
+}
+
+/* EM on one pass, over the comparisons that its rule says nothing about. */
+static void
+fit_pass(Fit *fit, int k, MatchTables *tables)
+{
+	MatchPass  *pass = &fit->model->pass[k];
+	uint32_t	all = (uint32_t) ((UINT64_C(1) << fit->n) - 1);
+	uint64_t	keep = 0;
+	MatchTally	tally;
+	uint32_t	count;
+	MatchPattern *patterns;
+	MatchEmOptions options = {
+		.free = all & ~fit->rules->rule[pass->rule].related,
+		.u_strength = fit->options->u_strength,
+		.m_strength = 1,
+		.start_prior = 0.3,
+		.max_iterations = fit->options->em_iterations,
+		.tolerance = fit->options->em_tolerance,
+	};
+
+	for (int c = 0; c < fit->n; c++)
+	{
+		if ((options.free & (UINT32_C(1) << c)) != 0)
+			keep |= (uint64_t) MATCH_LEVEL_MASK << (c * MATCH_LEVEL_BITS);
+	}
+	match_tally_init(&tally, fit->env);
+	for (size_t i = 0; i < fit->npairs; i++)
+	{
+		if ((fit->pair[i].passes & (UINT32_C(1) << k)) != 0)
+			match_tally_add(&tally, fit->pair[i].levels & keep, 1);
+	}
+	patterns = match_tally_finish(&tally, &count);
+	pass->em = match_em(fit->env, patterns, count, &options, tables);
+	kernel_release(fit->env, patterns);
+}
+
+/* m over all candidates by their present probabilities, for a comparison that no pass can estimate. */
+static void
+estimate_m_from_candidates(Fit *fit, int c)
+{
+	MatchTables *tables = &fit->model->tables;
+	double		odds = log(fit->model->prior / (1 - fit->model->prior));
+	double		sums[MATCH_MAX_LEVELS] = {0};
+	double		total = 0;
+
+	for (size_t i = 0; i < fit->npairs; i++)
+	{
+		int			level = match_pattern_level(fit->pair[i].levels, c);
+
+		if (level != MATCH_NULL)
+			sums[level] += probability(fit->pair[i].log_factor, odds);
+	}
+	for (int l = 0; l < tables->nlevels[c]; l++)
+		total += sums[l] + tables->m[c][l];
+	for (int l = 0; l < tables->nlevels[c]; l++)
+		tables->m[c][l] = (sums[l] + tables->m[c][l]) / total;
+}
+
+/* m as the mean over passes, by how many matches each rests on. */
+static void
+estimate_m(Fit *fit, bool first)
+{
+	MatchModel *model = fit->model;
+	double		sums[MATCH_MAX_COMPARISONS][MATCH_MAX_LEVELS] = {{0}};
+	double		weights[MATCH_MAX_COMPARISONS] = {0};
+
+	for (int k = 0; k < model->npasses; k++)
+	{
+		MatchTables tables = model->tables;
+
+		guess_m(fit, &tables);
+		fit_pass(fit, k, &tables);
+		for (int c = 0; c < fit->n; c++)
+		{
+			double		w = model->pass[k].em.weight[c];
+
+			weights[c] += w;
+			for (int l = 0; l < tables.nlevels[c]; l++)
+				sums[c][l] += w * tables.m[c][l];
+		}
+	}
+	for (int c = 0; c < fit->n; c++)
+	{
+		model->estimated[c] = weights[c] >= 1;
+		for (int l = 0; model->estimated[c] && l < model->tables.nlevels[c]; l++)
+			model->tables.m[c][l] = sums[c][l] / weights[c];
+		if (!model->estimated[c] && !first)
+			estimate_m_from_candidates(fit, c);
+	}
+}
+
+/* Expected matching pairs that share each value. */
+static void
+count_matched(Fit *fit)
+{
+	double		odds = log(fit->model->prior / (1 - fit->model->prior));
+
+	for (int c = 0; c < fit->n; c++)
+	{
+		if (fit->matched[c] != NULL)
+			memset(fit->matched[c], 0, sizeof(double) * (size_t) fit->records->column[fit->comparison[c].column].nvalues);
+	}
+	for (size_t i = 0; i < fit->npairs; i++)
+	{
+		double		p = probability(fit->pair[i].log_factor, odds) / fit->model->sampled;
+
+		for (int c = 0; c < fit->n; c++)
+		{
+			if (fit->matched[c] != NULL &&
+				match_pattern_level(fit->pair[i].levels, c) == match_top_level(&fit->comparison[c]))
+				fit->matched[c][fit->records->column[fit->comparison[c].column].code[fit->pair[i].a]] += p;
+		}
+	}
+}
+
+/*
+ * Frequencies that leave out a value's own duplicates: of the n records with it, each meets n - 1 others, of whom
+ * 2 matched / n are itself again.
+ */
+static void
+estimate_frequencies(Fit *fit)
+{
+	double		records = fit->records->nrecords;
+
+	for (int c = 0; c < fit->n; c++)
+	{
+		const MatchColumn *column = &fit->records->column[fit->comparison[c].column];
+		double		u = fit->model->tables.u[c][match_top_level(&fit->comparison[c])];
+
+		fit->model->floor[c] = fmin(u, 0.5 / records);
+		if (fit->matched[c] == NULL)
+			continue;
+		for (int32_t v = 0; v < column->nvalues; v++)
+		{
+			double		n = column->count[v];
+
+			fit->model->frequency[c][v] = fmax((n - 1 - 2 * fit->matched[c][v] / n) / records, fit->model->floor[c]);
+		}
+	}
+}
+
+/* Tables and frequencies to begin with. */
+static void
+prepare(Fit *fit)
+{
+	MatchModel *model = fit->model;
+
+	memset(model, 0, sizeof(*model));
+	model->tables.ncomparisons = fit->n;
+	model->prior = fmin(1.0 / fit->records->nrecords, 0.1);
+	for (int c = 0; c < fit->n; c++)
+	{
+		size_t		values = (size_t) fit->records->column[fit->comparison[c].column].nvalues;
+
+		model->tables.nlevels[c] = match_level_count(&fit->comparison[c]);
+		if (!fit->comparison[c].term_frequency)
+			continue;
+		model->frequency[c] = kernel_alloc_array(fit->env, double, values);
+		fit->matched[c] = kernel_alloc_array(fit->env, double, values);
+		memset(fit->matched[c], 0, sizeof(double) * values);
+	}
+	guess_m(fit, &model->tables);
+}
+
+void
+match_fit(MatchRecords *records, const MatchComparison *comparisons, int ncomparisons, const MatchRules *rules,
+		  const MatchFitOptions *options, MatchModel *model)
+{
+	Fit			fit = {records, comparisons, ncomparisons, rules, options, model, &records->env};
+
+	fit.workspace = kernel_alloc_array(fit.env, TextWorkspace, 1);
+	memset(fit.workspace, 0, sizeof(TextWorkspace));
+	fit.workspace->env = fit.env;
+	prepare(&fit);
+	choose_passes(&fit);
+	collect_candidates(&fit);
+	collect_random(&fit);
+	for (model->rounds = 0; model->rounds < options->rounds && !model->converged; model->rounds++)
+	{
+		double		before = model->prior;
+
+		estimate_u(&fit, model->rounds == 0);
+		estimate_m(&fit, model->rounds == 0);
+		estimate_frequencies(&fit);
+		score_pairs(&fit, fit.pair, fit.npairs);
+		score_pairs(&fit, fit.random, fit.nrandom);
+		model->prior = settle_prior(&fit, fmax(before, 0.1 / records->nrecords));
+		count_matched(&fit);
+		model->converged = model->rounds > 1 && fabs(model->prior - before) < SETTLED * before;
+	}
+	model->expected_matches = model->prior * match_total_pairs(records);
+	for (int c = 0; c < ncomparisons; c++)
+		kernel_release(fit.env, fit.matched[c]);
+	kernel_release(fit.env, fit.pair);
+	kernel_release(fit.env, fit.random);
+	kernel_release(fit.env, fit.workspace);
+}

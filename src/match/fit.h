@@ -1,0 +1,86 @@
+/*
+ * fit.h
+ *		A linkage model from unlabelled records: the recipe around em.h, and the scores that come out of it.
+ *
+ * u comes from random pairs, each weighted by how likely it is no match; m from EM on narrow blocking passes, each without
+ * the comparisons its own rule says something about, with a u of its own that is held near the common one; the term
+ * frequency of a value leaves out the value's own duplicates; the prior (how likely any two records match) is the fixed
+ * point of the sum of probabilities over all candidate pairs. The steps are repeated until the prior settles.
+ */
+#ifndef SALESOPS_MATCH_FIT_H
+#define SALESOPS_MATCH_FIT_H
+
+#include "match/em.h"
+#include "match/pairs.h"
+
+#define MATCH_MAX_PASSES 24
+#define MATCH_FIXED 65536.0		/* fixed-point weights: bits times this; sums of integers do not depend on their order */
+
+typedef struct MatchFitOptions
+{
+	double		random_pairs;	/* how many to draw for u */
+	double		pair_budget;	/* candidate pairs held at once; beyond, a sample of that size is fitted */
+	double		narrow;			/* most pairs a record of a pass that m is estimated on */
+	double		u_strength;		/* pseudo-pairs that hold a pass's own u */
+	int			rounds;
+	int			em_iterations;
+	double		em_tolerance;
+	uint64_t	seed;
+} MatchFitOptions;
+
+extern MatchFitOptions match_fit_defaults(void);
+
+typedef struct MatchPass
+{
+	int			rule;
+	MatchEmResult em;
+} MatchPass;
+
+typedef struct MatchModel
+{
+	MatchTables tables;
+	double		prior;			/* probability that two records taken at random match */
+	/* relative frequency that stands for u at equal values, by value; NULL without term frequency */
+	double	   *frequency[MATCH_MAX_COMPARISONS];
+	double		floor[MATCH_MAX_COMPARISONS];	/* that of a value not listed */
+	bool		estimated[MATCH_MAX_COMPARISONS];	/* false: m rests on no pass */
+	/* how the fit went */
+	int			rounds;
+	bool		converged;
+	double		expected_matches;
+	double		candidate_pairs;	/* seen, each once */
+	double		sampled;		/* share of the candidate pairs that was fitted */
+	int			npasses;
+	MatchPass	pass[MATCH_MAX_PASSES];
+} MatchModel;
+
+extern void match_fit(MatchRecords *records, const MatchComparison *comparisons, int ncomparisons, const MatchRules *rules,
+					  const MatchFitOptions *options, MatchModel *model);
+
+/* Weights of a model ready to add up: fixed point, cheap comparisons first, and what is still to be had after each. */
+typedef struct MatchScorer
+{
+	const MatchRecords *records;
+	const MatchComparison *comparison;
+	int			ncomparisons;
+	int			order[MATCH_MAX_COMPARISONS];
+	int32_t		weight[MATCH_MAX_COMPARISONS][MATCH_MAX_LEVELS];
+	int32_t    *term[MATCH_MAX_COMPARISONS];	/* weight of equality by value, or NULL */
+	int32_t		best[MATCH_MAX_COMPARISONS];	/* most that a comparison can add */
+	int32_t		best_unequal[MATCH_MAX_COMPARISONS];	/* most that it can add where values differ */
+	int64_t		rest[MATCH_MAX_COMPARISONS + 1];	/* most that the comparisons from this place on can add */
+	int64_t		prior;			/* log2 odds of the prior, fixed point */
+	TextWorkspace *workspace;
+} MatchScorer;
+
+extern void match_scorer_init(MatchScorer *scorer, const MatchRecords *records, const MatchComparison *comparisons,
+							  const MatchModel *model, TextWorkspace *workspace);
+/* log2 of the Bayes factor, fixed point */
+extern int64_t match_score(const MatchScorer *scorer, int32_t a, int32_t b);
+/* The same, given up (INT64_MIN) as soon as it cannot reach 'least' */
+extern int64_t match_score_least(const MatchScorer *scorer, int32_t a, int32_t b, int64_t least);
+/* Weight of comparison c at a level; code is the common value where the level is the top one */
+extern int32_t match_weight(const MatchScorer *scorer, int c, int level, int32_t code);
+extern double match_probability(double log2_odds);
+
+#endif							/* SALESOPS_MATCH_FIT_H */

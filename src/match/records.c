@@ -1,0 +1,184 @@
+/*
+ * records.c
+ *		Interned columns of records. Nothing here knows what is compared with what.
+ */
+#include <string.h>
+
+#include "match/records.h"
+
+#define FIRST_ROOM 64
+
+/* Room for ncolumns columns and no record yet. All columns keep their texts until told otherwise. */
+void
+match_records_init(MatchRecords *records, int ncolumns, const KernelEnv *env)
+{
+	memset(records, 0, sizeof(*records));
+	records->env = *env;
+	records->ncolumns = ncolumns;
+	records->column = kernel_alloc_array(env, MatchColumn, ncolumns);
+	memset(records->column, 0, sizeof(MatchColumn) * (size_t) ncolumns);
+	for (int c = 0; c < ncolumns; c++)
+		records->column[c].keep_text = true;
+}
+
+/* A 64-bit hash, eight bytes at a time with a multiply and fold; not for adversaries who choose a million keys. */
+uint64_t
+match_hash(const char *text, size_t length)
+{
+	uint64_t	h = UINT64_C(0x9E3779B97F4A7C15) ^ (length * UINT64_C(0xA0761D6478BD642F));
+	uint64_t	word;
+
+	while (length > 0)
+	{
+		size_t		step = length < 8 ? length : 8;
+		__uint128_t product;
+
+		word = 0;
+		memcpy(&word, text, step);
+		product = (__uint128_t) (h ^ word) * UINT64_C(0xE7037ED1A0B428DB);
+		h = (uint64_t) product ^ (uint64_t) (product >> 64);
+		h += UINT64_C(0x8EBC6AF09C88C6E3);
+		text += step;
+		length -= step;
+	}
+	h ^= h >> 32;
+	h *= UINT64_C(0xD6E8FEB86659FD93);
+	h ^= h >> 32;
+	return h;
+}
+
+int32_t
+match_records_add(MatchRecords *records)
+{
+	if (records->nrecords == records->room)
+	{
+		records->room = records->room == 0 ? FIRST_ROOM : records->room * 2;
+		for (int c = 0; c < records->ncolumns; c++)
+			records->column[c].code = kernel_realloc_array(&records->env, records->column[c].code, int32_t, records->room);
+	}
+	for (int c = 0; c < records->ncolumns; c++)
+		records->column[c].code[records->nrecords] = MATCH_NULL;
+	return records->nrecords++;
+}
+
+/* The slot of a text: its own, or the free one where it would go. Without texts the 64-bit hash stands for the value. */
+static uint32_t
+probe(const MatchColumn *column, const char *text, size_t length, uint64_t hash)
+{
+	uint32_t	at = (uint32_t) hash & (column->nslots - 1);
+
+	while (column->slot[at] != MATCH_NULL)
+	{
+		int32_t		code = column->slot[at];
+
+		if (column->hash[code] == hash &&
+			(!column->keep_text || (match_value_length(column, code) == length && memcmp(match_value(column, code), text, length) == 0)))
+			break;
+		at = (at + 1) & (column->nslots - 1);
+	}
+	return at;
+}
+
+int32_t
+match_column_find(const MatchColumn *column, const char *text, size_t length)
+{
+	if (column->nslots == 0)
+		return MATCH_NULL;
+	return column->slot[probe(column, text, length, match_hash(text, length))];
+}
+
+/* Twice the slots; values stay where they are. */
+static void
+grow_slots(MatchColumn *column, const KernelEnv *env)
+{
+	column->nslots = column->nslots == 0 ? 2 * FIRST_ROOM : column->nslots * 2;
+	column->slot = kernel_realloc_array(env, column->slot, int32_t, column->nslots);
+	memset(column->slot, 0xFF, sizeof(int32_t) * column->nslots);
+	for (int32_t code = 0; code < column->nvalues; code++)
+	{
+		uint32_t	at = (uint32_t) column->hash[code] & (column->nslots - 1);
+
+		while (column->slot[at] != MATCH_NULL)
+			at = (at + 1) & (column->nslots - 1);
+		column->slot[at] = code;
+	}
+}
+
+/* Append a text as a new value. */
+static int32_t
+add_value(MatchColumn *column, const KernelEnv *env, const char *text, size_t length, uint64_t hash)
+{
+	if (column->nvalues == column->value_room)
+	{
+		column->value_room = column->value_room == 0 ? FIRST_ROOM : column->value_room * 2;
+		column->hash = kernel_realloc_array(env, column->hash, uint64_t, column->value_room);
+		column->count = kernel_realloc_array(env, column->count, int32_t, column->value_room);
+		if (column->keep_text)
+			column->offset = kernel_realloc_array(env, column->offset, size_t, column->value_room + 1);
+	}
+	column->hash[column->nvalues] = hash;
+	column->count[column->nvalues] = 0;
+	if (column->keep_text)
+	{
+		if (column->arena_used + length + 1 > column->arena_room)
+		{
+			column->arena_room = (column->arena_used + length + 1) * 2;
+			column->arena = column->arena == NULL
+				? kernel_alloc_array(env, char, column->arena_room)
+				: kernel_realloc_array(env, column->arena, char, column->arena_room);
+		}
+		memcpy(column->arena + column->arena_used, text, length);
+		column->arena[column->arena_used + length] = '\0';
+		column->offset[column->nvalues] = column->arena_used;
+		column->arena_used += length + 1;
+		column->offset[column->nvalues + 1] = column->arena_used;
+	}
+	return column->nvalues++;
+}
+
+/* Set one value of a record; each cell at most once. */
+void
+match_records_set(MatchRecords *records, int32_t record, int column_number, const char *text, size_t length)
+{
+	MatchColumn *column = &records->column[column_number];
+	uint64_t	hash = match_hash(text, length);
+	uint32_t	at;
+
+	if ((uint64_t) column->nvalues * 2 >= column->nslots)
+		grow_slots(column, &records->env);
+	at = probe(column, text, length, hash);
+	if (column->slot[at] == MATCH_NULL)
+		column->slot[at] = add_value(column, &records->env, text, length, hash);
+	column->code[record] = column->slot[at];
+	column->count[column->slot[at]]++;
+}
+
+void
+match_records_finish(MatchRecords *records)
+{
+	for (int c = 0; c < records->ncolumns; c++)
+	{
+		MatchColumn *column = &records->column[c];
+
+		kernel_release(&records->env, column->slot);
+		kernel_release(&records->env, column->hash);
+		column->slot = NULL;
+		column->hash = NULL;
+		column->nslots = 0;
+	}
+}
+
+void
+match_records_free(MatchRecords *records)
+{
+	match_records_finish(records);
+	for (int c = 0; c < records->ncolumns; c++)
+	{
+		kernel_release(&records->env, records->column[c].code);
+		kernel_release(&records->env, records->column[c].count);
+		kernel_release(&records->env, records->column[c].offset);
+		kernel_release(&records->env, records->column[c].arena);
+	}
+	kernel_release(&records->env, records->column);
+	memset(records, 0, sizeof(*records));
+}

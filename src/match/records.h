@@ -1,0 +1,78 @@
+/*
+ * records.h
+ *		The records of a linkage as columns of interned values: what every other kernel of this room works on.
+ *
+ * A value is a string, already normalised by whoever loads it; equal strings of a column share one code. Codes are dense
+ * from 0 in the order of first appearance; MATCH_NULL stands for an unknown value. Two relations are linked by loading the
+ * left one first: records below nleft are the left's, the rest the right's; nleft 0 means one relation.
+ */
+#ifndef SALESOPS_MATCH_RECORDS_H
+#define SALESOPS_MATCH_RECORDS_H
+
+#include "core/kernel.h"
+
+#define MATCH_NULL (-1)
+
+typedef struct MatchColumn
+{
+	int32_t    *code;			/* of each record */
+	int32_t		nvalues;
+	int32_t    *count;			/* records that have each value */
+	size_t	   *offset;			/* of each value's text in the arena; one more for the end */
+	char	   *arena;			/* texts, each followed by a zero byte */
+	bool		keep_text;		/* false: only equality matters, the arena stays empty */
+	/* interning */
+	uint64_t   *hash;			/* of each value */
+	int32_t    *slot;			/* open addressing into values, MATCH_NULL where free */
+	uint32_t	nslots;			/* a power of two */
+	int32_t		value_room;
+	size_t		arena_used;
+	size_t		arena_room;
+} MatchColumn;
+
+typedef struct MatchRecords
+{
+	KernelEnv	env;
+	int32_t		nrecords;
+	int32_t		nleft;			/* 0: one relation */
+	int32_t		room;
+	int			ncolumns;
+	MatchColumn *column;
+} MatchRecords;
+
+extern void match_records_init(MatchRecords *records, int ncolumns, const KernelEnv *env);
+/* A new record, NULL in every column; returns its number. The caller keeps it below INT32_MAX. */
+extern int32_t match_records_add(MatchRecords *records);
+extern void match_records_set(MatchRecords *records, int32_t record, int column, const char *text, size_t length);
+/* Releases what only interning needs */
+extern void match_records_finish(MatchRecords *records);
+extern void match_records_free(MatchRecords *records);
+
+/* Code of a text in a column, MATCH_NULL where no record has it; before match_records_finish */
+extern int32_t match_column_find(const MatchColumn *column, const char *text, size_t length);
+extern uint64_t match_hash(const char *text, size_t length);
+
+static inline const char *
+match_value(const MatchColumn *column, int32_t code)
+{
+	return column->arena + column->offset[code];
+}
+
+static inline size_t
+match_value_length(const MatchColumn *column, int32_t code)
+{
+	return column->offset[code + 1] - column->offset[code] - 1;
+}
+
+/* How many pairs there are in all: n(n-1)/2, or left times right */
+static inline double
+match_total_pairs(const MatchRecords *records)
+{
+	double		n = records->nrecords;
+
+	if (records->nleft > 0)
+		return (double) records->nleft * (n - records->nleft);
+	return n * (n - 1) / 2;
+}
+
+#endif							/* SALESOPS_MATCH_RECORDS_H */

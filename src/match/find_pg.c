@@ -1,0 +1,367 @@
+/*
+ * find_pg.c
+ *		find_duplicates, find_clusters and explain_match: a trained matcher over the relation's present rows.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "core/errors.h"
+#include "core/kernel_pg.h"
+#include "core/progress.h"
+#include "core/relation.h"
+#include "match/matcher_pg.h"
+
+PG_FUNCTION_INFO_V1(salesops_find_duplicates);
+PG_FUNCTION_INFO_V1(salesops_find_clusters);
+PG_FUNCTION_INFO_V1(salesops_explain_match);
+
+#define BATCH 1024
+
+/* ---- a run ---- */
+
+/* Load records, rules and model into a memory context of the run's own, and switch to it. */
+MatcherRun *
+matcher_run_start(const char *name, const char *command, bool with_rules)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "salesops matcher", ALLOCSET_DEFAULT_SIZES);
+	MatcherRun *run;
+
+	MemoryContextSwitchTo(context);
+	run = palloc0(sizeof(MatcherRun));
+	run->context = context;
+	progress_start(command, name);
+	run->matcher = matcher_load(name);
+	matcher_records_load(run->matcher, &run->loaded, false);
+	matcher_prepare(run->matcher, &run->loaded, with_rules ? &run->rules : NULL);
+	matcher_model(run->matcher, &run->loaded.records, &run->model);
+	match_records_finish(&run->loaded.records);
+	match_scorer_init(&run->scorer, &run->loaded.records, run->matcher->comparison, &run->model,
+					  matcher_workspace(&run->loaded.records.env));
+	return run;
+}
+
+/* Free everything; the caller has left the run's memory context. */
+void
+matcher_run_end(MatcherRun *run)
+{
+	progress_end();
+	MemoryContextDelete(run->context);
+}
+
+/* The least weight whose probability is the threshold or more, fixed point. */
+static int64
+least_weight(const MatcherRun *run, double threshold)
+{
+	if (threshold <= 0)
+		return PG_INT64_MIN / 4;
+	if (threshold >= 1)
+		threshold = 1 - 1e-15;
+	return (int64) ceil(log2(threshold / (1 - threshold)) * MATCH_FIXED) - run->scorer.prior;
+}
+
+/* Keep a pair. */
+static void
+add_edge(const MatcherRun *run, MatcherPairs *pairs, int32 a, int32 b, int64 weight)
+{
+	if (pairs->count == pairs->room)
+	{
+		pairs->room = pairs->room == 0 ? 1024 : pairs->room * 2;
+		pairs->edge = kernel_realloc_array(&run->loaded.records.env, pairs->edge, MatchEdge, pairs->room);
+	}
+	/* within one relation the lesser key is on the left */
+	if (run->loaded.records.nleft == 0 && matcher_compare_keys(matcher_key(&run->loaded, a), matcher_key(&run->loaded, b)) > 0)
+	{
+		int32		t = a;
+
+		a = b;
+		b = t;
+	}
+	pairs->edge[pairs->count].a = a;
+	pairs->edge[pairs->count].b = b;
+	pairs->edge[pairs->count++].log2_odds = (weight + run->scorer.prior) / MATCH_FIXED;
+}
+
+/* Best first, then by keys: the same data give the same rows in the same order. */
+static int
+compare_pairs(const void *a, const void *b, void *arg)
+{
+	const MatchEdge *x = a;
+	const MatchEdge *y = b;
+	const MatcherRecords *loaded = arg;
+	int			order;
+
+	if (x->log2_odds != y->log2_odds)
+		return x->log2_odds > y->log2_odds ? -1 : 1;
+	order = matcher_compare_keys(matcher_key(loaded, x->a), matcher_key(loaded, y->a));
+	return order != 0 ? order : matcher_compare_keys(matcher_key(loaded, x->b), matcher_key(loaded, y->b));
+}
+
+void
+matcher_find_pairs(MatcherRun *run, double threshold, MatcherPairs *pairs)
+{
+	const KernelEnv *env = &run->loaded.records.env;
+	int64		least = least_weight(run, threshold);
+	double		total = match_rules_pairs(&run->rules);
+	double		done = 0;
+	MatchWalk	walk;
+	MatchPair	batch[BATCH];
+	int			n;
+
+	memset(pairs, 0, sizeof(*pairs));
+	progress_phase("scoring pairs", total);
+	match_walk_start(&walk, &run->rules, -1);
+	while ((n = match_walk_next(&walk, batch, BATCH)) > 0)
+	{
+		for (int i = 0; i < n; i++)
+		{
+			int64		weight = match_score_least(&run->scorer, batch[i].a, batch[i].b, least);
+
+			if (weight >= least)
+				add_edge(run, pairs, batch[i].a, batch[i].b, weight);
+		}
+		done += n;
+		kernel_tick(env, done, total);
+	}
+	progress_phase("sorting", 0);
+	qsort_arg(pairs->edge, pairs->count, sizeof(MatchEdge), compare_pairs, &run->loaded);
+	if (run->matcher->options.one_to_one)
+		pairs->count = match_one_to_one(env, run->loaded.records.nrecords, pairs->edge, pairs->count);
+}
+
+/* ---- find_duplicates ---- */
+
+/*
+ * find_duplicates(matcher text, threshold float8) -> setof (left_key text, right_key text, weight float8, probability float8)
+ *
+ * Pairs of records that agree on a blocking rule and whose probability of being the same is at least the threshold, best
+ * first. weight is log2 of the Bayes factor, without the prior.
+ */
+Datum
+salesops_find_duplicates(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	MemoryContext caller = CurrentMemoryContext;
+	double		threshold = PG_GETARG_FLOAT8(1);
+	MatcherRun *run;
+	MatcherPairs pairs;
+
+	require_probability(threshold, "threshold");
+	InitMaterializedSRF(fcinfo, 0);
+	run = matcher_run_start(text_to_cstring(PG_GETARG_TEXT_PP(0)), "find_duplicates", true);
+	matcher_report_blocks(run->matcher, &run->loaded, &run->rules);
+	matcher_find_pairs(run, threshold, &pairs);
+	for (size_t i = 0; i < pairs.count; i++)
+	{
+		const MatchEdge *edge = &pairs.edge[i];
+		Datum		values[4] = {
+			CStringGetTextDatum(matcher_key(&run->loaded, edge->a)), CStringGetTextDatum(matcher_key(&run->loaded, edge->b)),
+			Float8GetDatum(edge->log2_odds - run->scorer.prior / MATCH_FIXED), Float8GetDatum(match_probability(edge->log2_odds)),
+		};
+		bool		nulls[4] = {0};
+
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+		pfree(DatumGetPointer(values[0]));
+		pfree(DatumGetPointer(values[1]));
+	}
+	MemoryContextSwitchTo(caller);
+	matcher_run_end(run);
+	PG_RETURN_VOID();
+}
+
+/* ---- clusters ---- */
+
+/* log2 odds of any two records, for the clustering. */
+static double
+pair_odds(void *context, int32_t a, int32_t b)
+{
+	const MatchScorer *scorer = context;
+
+	return (match_score(scorer, a, b) + scorer->prior) / MATCH_FIXED;
+}
+
+int32 *
+matcher_find_clusters(MatcherRun *run, double threshold, int32 *count)
+{
+	const KernelEnv *env = &run->loaded.records.env;
+	int32	   *cluster = kernel_alloc_array(env, int32, run->loaded.records.nrecords);
+	MatcherPairs pairs;
+
+	matcher_find_pairs(run, threshold, &pairs);
+	progress_phase("clustering", 0);
+	*count = match_cluster(env, run->loaded.records.nrecords, pairs.edge, pairs.count, MATCH_CUT, pair_odds, &run->scorer, cluster);
+	return cluster;
+}
+
+/* Records by cluster, then key. */
+typedef struct ClusterOrder
+{
+	const MatcherRecords *loaded;
+	const int32 *cluster;
+	const int32 *least;			/* record with the least key of each cluster */
+} ClusterOrder;
+
+/* For qsort_arg over record numbers. */
+static int
+compare_members(const void *a, const void *b, void *arg)
+{
+	const ClusterOrder *order = arg;
+	int32		x = *(const int32 *) a;
+	int32		y = *(const int32 *) b;
+	int32		lx = order->least[order->cluster[x]];
+	int32		ly = order->least[order->cluster[y]];
+
+	if (lx != ly)
+		return matcher_compare_keys(matcher_key(order->loaded, lx), matcher_key(order->loaded, ly));
+	return matcher_compare_keys(matcher_key(order->loaded, x), matcher_key(order->loaded, y));
+}
+
+/*
+ * find_clusters(matcher text, threshold float8) -> setof (cluster_id text, key text)
+ *
+ * Groups of two records and more, each named by its least key. Pairs from the threshold up hold a group together; average
+ * linkage then cuts it where the mean log2 odds between two parts is below -2.
+ */
+Datum
+salesops_find_clusters(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	MemoryContext caller = CurrentMemoryContext;
+	double		threshold = PG_GETARG_FLOAT8(1);
+	MatcherRun *run;
+	int32		count;
+	int32	   *cluster;
+	int32	   *least;
+	int32	   *size;
+	int32	   *member;
+	int32		members = 0;
+
+	require_probability(threshold, "threshold");
+	InitMaterializedSRF(fcinfo, 0);
+	run = matcher_run_start(text_to_cstring(PG_GETARG_TEXT_PP(0)), "find_clusters", true);
+	matcher_report_blocks(run->matcher, &run->loaded, &run->rules);
+	cluster = matcher_find_clusters(run, threshold, &count);
+	least = palloc_extended(sizeof(int32) * (count + 1), MCXT_ALLOC_HUGE);
+	size = palloc_extended(sizeof(int32) * (count + 1), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	member = palloc_extended(sizeof(int32) * (run->loaded.records.nrecords + 1), MCXT_ALLOC_HUGE);
+	for (int32 i = 0; i < run->loaded.records.nrecords; i++)
+	{
+		int32		c = cluster[i];
+
+		if (size[c]++ == 0 || matcher_compare_keys(matcher_key(&run->loaded, i), matcher_key(&run->loaded, least[c])) < 0)
+			least[c] = i;
+	}
+	for (int32 i = 0; i < run->loaded.records.nrecords; i++)
+	{
+		if (size[cluster[i]] > 1)
+			member[members++] = i;
+	}
+	qsort_arg(member, members, sizeof(int32), compare_members, &(ClusterOrder) {&run->loaded, cluster, least});
+	for (int32 i = 0; i < members; i++)
+	{
+		Datum		values[2] = {
+			CStringGetTextDatum(matcher_key(&run->loaded, least[cluster[member[i]]])),
+			CStringGetTextDatum(matcher_key(&run->loaded, member[i])),
+		};
+		bool		nulls[2] = {0};
+
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	MemoryContextSwitchTo(caller);
+	matcher_run_end(run);
+	PG_RETURN_VOID();
+}
+
+/* ---- explain_match ---- */
+
+/* The record of a key, within the left or the right relation's part; error where there is none. */
+static int32
+require_record(const Matcher *matcher, const MatcherRecords *loaded, const char *key, bool right)
+{
+	int32		from = right ? loaded->records.nleft : 0;
+	int32		to = !right && OidIsValid(matcher->right_relid) ? loaded->records.nleft : loaded->records.nrecords;
+
+	for (int32 i = from; i < to; i++)
+	{
+		if (strcmp(matcher_key(loaded, i), key) == 0)
+			return i;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_NO_DATA_FOUND),
+			 errmsg("matcher \"%s\": there is no record with key \"%s\" in %s", matcher->name, key,
+					relation_sql_name(right && OidIsValid(matcher->right_relid) ? matcher->right_relid : matcher->relid))));
+	return -1;
+}
+
+/* A record's value as text, or NULL. */
+static Datum
+value_datum(const MatchColumn *column, int32 record, bool *isnull)
+{
+	int32		code = column->code[record];
+
+	*isnull = code == MATCH_NULL;
+	return *isnull ? (Datum) 0 : CStringGetTextDatum(match_value(column, code));
+}
+
+/*
+ * explain_match(matcher text, left_key text, right_key text) -> setof (comparison, left_value, right_value, level, m, u, weight)
+ *
+ * What each comparison says about a pair, strongest evidence first. u is the frequency of the common value where term
+ * frequency counts. The weights add up to the pair's weight.
+ */
+Datum
+salesops_explain_match(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(caller, "salesops explain match", ALLOCSET_DEFAULT_SIZES);
+	const char *keys[2] = {text_to_cstring(PG_GETARG_TEXT_PP(1)), text_to_cstring(PG_GETARG_TEXT_PP(2))};
+	Matcher    *matcher;
+	MatcherRecords loaded;
+	MatchModel	model;
+	MatchScorer scorer;
+	int32		a;
+	int32		b;
+	uint64		pattern;
+
+	InitMaterializedSRF(fcinfo, 0);
+	MemoryContextSwitchTo(context);
+	matcher = matcher_load(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	for (int c = 0; c < matcher->ncolumns; c++)
+		matcher->column[c].keep_text = true;
+	matcher_records_load_keys(matcher, &loaded, 2, keys);
+	a = require_record(matcher, &loaded, keys[0], false);
+	b = require_record(matcher, &loaded, keys[1], true);
+	match_comparisons_prepare(&loaded.records, matcher->comparison, matcher->ncomparisons, matcher_utf8());
+	matcher_model(matcher, &loaded.records, &model);
+	match_scorer_init(&scorer, &loaded.records, matcher->comparison, &model, matcher_workspace(&loaded.records.env));
+	pattern = match_pattern(&loaded.records, matcher->comparison, matcher->ncomparisons, scorer.workspace, a, b);
+	for (int c = 0; c < matcher->ncomparisons; c++)
+	{
+		const MatchColumn *column = &loaded.records.column[matcher->comparison[c].column];
+		int			level = match_pattern_level(pattern, c);
+		int			top = match_top_level(&matcher->comparison[c]);
+		double		weight = match_weight(&scorer, c, level, column->code[a]) / MATCH_FIXED;
+		Datum		values[7] = {CStringGetTextDatum(matcher->comparison_name[c])};
+		bool		nulls[7] = {0};
+
+		values[1] = value_datum(column, a, &nulls[1]);
+		values[2] = value_datum(column, b, &nulls[2]);
+		values[3] = Int32GetDatum(level);
+		nulls[4] = nulls[5] = level < 0;
+		values[4] = level < 0 ? (Datum) 0 : Float8GetDatum(model.tables.m[c][level]);
+		values[5] = level < 0 ? (Datum) 0 :
+			Float8GetDatum(level == top && model.frequency[c] != NULL ? model.frequency[c][column->code[a]] : model.tables.u[c][level]);
+		values[6] = Float8GetDatum(weight);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,725 @@
+/*
+ * matcher_pg.c
+ *		Definitions of matchers: create_matcher, drop_matcher, and reading them back. Training and finding are elsewhere.
+ *
+ * A definition is stored resolved: comparisons and blocking rules as jsonb over expression texts, whether the user gave
+ * them or profile_pg.c chose them. Expressions are parsed anew against the relation each time, so that a column that has
+ * gone is an error that names it.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/json.h"
+#include "utils/lsyscache.h"
+#include "utils/regproc.h"
+
+#include "core/errors.h"
+#include "core/expression.h"
+#include "core/options.h"
+#include "core/relation.h"
+#include "match/matcher_pg.h"
+
+PG_FUNCTION_INFO_V1(salesops_create_matcher);
+PG_FUNCTION_INFO_V1(salesops_drop_matcher);
+
+const char *const matcher_methods[] = {"exact", "jaro_winkler", "levenshtein", "damerau_levenshtein", "ngram", "token_set",
+	"numeric_difference", "date_difference", NULL};
+static const char *const rule_kinds[] = {"key", "tokens", "elements", NULL};
+
+static const OptionSpec option_specs[] = {
+	{"max_block", OPTION_INTEGER, offsetof(MatcherOptions, max_block), .min = 2, .max = 1e6},
+	{"right_relation", OPTION_TEXT, offsetof(MatcherOptions, right_relation)},
+	{"right_key", OPTION_TEXT, offsetof(MatcherOptions, right_key)},
+	{"one_to_one", OPTION_BOOLEAN, offsetof(MatcherOptions, one_to_one)},
+	{"seed", OPTION_INTEGER, offsetof(MatcherOptions, seed), .min = 0, .max = 2147483647},
+	{"exclude", OPTION_TEXT_LIST, offsetof(MatcherOptions, exclude)},
+};
+
+typedef struct ComparisonSpec
+{
+	char	   *name;
+	char	   *column;
+	char	   *expression;
+	int			method;
+	List	   *thresholds;
+	bool		term_frequency;
+	int			swapped_with;
+} ComparisonSpec;
+
+static const OptionSpec comparison_specs[] = {
+	{"name", OPTION_TEXT, offsetof(ComparisonSpec, name)},
+	{"column", OPTION_TEXT, offsetof(ComparisonSpec, column)},
+	{"expression", OPTION_TEXT, offsetof(ComparisonSpec, expression)},
+	{"method", OPTION_CHOICE, offsetof(ComparisonSpec, method), .choices = matcher_methods},
+	{"thresholds", OPTION_FLOAT_LIST, offsetof(ComparisonSpec, thresholds)},
+	{"term_frequency", OPTION_BOOLEAN, offsetof(ComparisonSpec, term_frequency)},
+	/* stored only */
+	{"swapped_with", OPTION_INTEGER, offsetof(ComparisonSpec, swapped_with), .min = -1, .max = MATCH_MAX_COMPARISONS},
+};
+
+#define USER_COMPARISON_SPECS 6
+
+typedef struct RuleSpec
+{
+	int			kind;
+	Jsonb	   *parts;
+	int			max_block;
+	bool		report;
+} RuleSpec;
+
+static const OptionSpec rule_specs[] = {
+	{"kind", OPTION_CHOICE, offsetof(RuleSpec, kind), .choices = rule_kinds},
+	{"parts", OPTION_ARRAY, offsetof(RuleSpec, parts), .required = true},
+	{"max_block", OPTION_INTEGER, offsetof(RuleSpec, max_block), .min = 0, .max = 1e6},
+	{"report", OPTION_BOOLEAN, offsetof(RuleSpec, report)},
+};
+
+typedef struct PartSpec
+{
+	char	   *expression;
+	int			prefix;
+} PartSpec;
+
+static const OptionSpec part_specs[] = {
+	{"expression", OPTION_TEXT, offsetof(PartSpec, expression), .required = true},
+	{"prefix", OPTION_INTEGER, offsetof(PartSpec, prefix), .min = 0, .max = 1000},
+};
+
+/* ---- columns ---- */
+
+int
+matcher_column(Matcher *matcher, const char *expression, bool keep_text)
+{
+	int			c;
+
+	for (c = 0; c < matcher->ncolumns; c++)
+	{
+		if (strcmp(matcher->column[c].expression, expression) == 0)
+			break;
+	}
+	if (c == MATCHER_MAX_COLUMNS)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("matcher \"%s\" uses more than %d expressions", matcher->name, MATCHER_MAX_COLUMNS)));
+	if (c == matcher->ncolumns)
+	{
+		matcher->column[c].expression = pstrdup(expression);
+		matcher->column[c].keep_text = false;
+		matcher->column[c].elements = false;
+		matcher->ncolumns++;
+	}
+	matcher->column[c].keep_text |= keep_text;
+	return c;
+}
+
+/* A text of an expression's value that does not depend on settings. */
+static char *
+value_sql(const RowExpression *expression)
+{
+	switch (expression->type)
+	{
+		case TEXTOID:
+		case VARCHAROID:
+		case BPCHAROID:
+			return psprintf("(%s)::pg_catalog.text", expression->text);
+		case DATEOID:
+		case TIMESTAMPOID:
+		case TIMESTAMPTZOID:
+			return psprintf("salesops.match_date(%s)", expression->text);
+		default:
+			if (OidIsValid(get_element_type(expression->type)))
+				return psprintf("pg_catalog.array_to_string((%s)::pg_catalog.text[], pg_catalog.chr(31))", expression->text);
+			return psprintf("(%s)::pg_catalog.text", expression->text);
+	}
+}
+
+char **
+matcher_column_sql(const Matcher *matcher, Oid relid)
+{
+	char	  **sql = palloc(sizeof(char *) * matcher->ncolumns);
+
+	for (int c = 0; c < matcher->ncolumns; c++)
+	{
+		char	   *what = psprintf("expression \"%s\" of matcher \"%s\"", matcher->column[c].expression, matcher->name);
+
+		/* the owner check was made when the user gave the expression */
+		sql[c] = value_sql(expression_parse(matcher->column[c].expression, relid, InvalidOid, EXPRESSION_ANY_ROLE, what));
+	}
+	return sql;
+}
+
+/* ---- rules as SQL and as words ---- */
+
+char *
+matcher_rule_sql(const Matcher *matcher, const MatchRule *rule)
+{
+	StringInfoData sql;
+	char	  **column = matcher_column_sql(matcher, matcher->relid);
+
+	initStringInfo(&sql);
+	if (rule->kind == MATCH_RULE_TOKENS)
+		appendStringInfoString(&sql, "salesops.match_words(ARRAY[");
+	for (int p = 0; p < rule->nparts; p++)
+	{
+		const char *separator = rule->kind == MATCH_RULE_TOKENS ? ", " : " || '\x1f'::pg_catalog.text || ";
+
+		appendStringInfoString(&sql, p == 0 ? "" : separator);
+		if (rule->prefix[p] > 0)
+			appendStringInfo(&sql, "pg_catalog.left(%s, %d)", column[rule->column[p]], rule->prefix[p]);
+		else
+			appendStringInfoString(&sql, column[rule->column[p]]);
+	}
+	if (rule->kind == MATCH_RULE_TOKENS)
+		appendStringInfoString(&sql, "])");
+	else if (rule->kind == MATCH_RULE_ELEMENTS)
+		return psprintf("pg_catalog.string_to_array(%s, pg_catalog.chr(31))", sql.data);
+	return sql.data;
+}
+
+char *
+matcher_rule_name(const Matcher *matcher, const MatchRule *rule)
+{
+	StringInfoData name;
+
+	initStringInfo(&name);
+	if (rule->kind == MATCH_RULE_TOKENS)
+		appendStringInfoString(&name, "rare words of ");
+	for (int p = 0; p < rule->nparts; p++)
+	{
+		appendStringInfoString(&name, p == 0 ? "" : rule->kind == MATCH_RULE_TOKENS ? ", " : " and ");
+		if (rule->prefix[p] > 0)
+			appendStringInfo(&name, "left(%s, %d)", matcher->column[rule->column[p]].expression, rule->prefix[p]);
+		else
+			appendStringInfoString(&name, matcher->column[rule->column[p]].expression);
+	}
+	return name.data;
+}
+
+/* ---- definition from jsonb ---- */
+
+/* Thresholds that a method has where none are given. */
+static int
+default_thresholds(MatchMethod method, double *threshold)
+{
+	static const double by_method[][3] = {
+		[MATCH_JARO_WINKLER] = {0.95, 0.88},
+		[MATCH_LEVENSHTEIN] = {1, 2},
+		[MATCH_DAMERAU_LEVENSHTEIN] = {1, 2},
+		[MATCH_NGRAM] = {0.8, 0.6, 0.4},
+		[MATCH_TOKEN_SET] = {0.9, 0.75},
+		[MATCH_NUMERIC_DIFFERENCE] = {0},
+		[MATCH_DATE_DIFFERENCE] = {31, 366},
+	};
+	int			n = 0;
+
+	while (method != MATCH_EXACT && n < 3 && by_method[method][n] > 0)
+	{
+		threshold[n] = by_method[method][n];
+		n++;
+	}
+	return n;
+}
+
+/* Check one list of thresholds and put the strictest first. */
+static void
+read_thresholds(const ComparisonSpec *spec, MatchComparison *comparison, Problems *problems, const char *where)
+{
+	bool		distance = comparison->method == MATCH_NUMERIC_DIFFERENCE || comparison->method == MATCH_DATE_DIFFERENCE;
+	bool		edits = comparison->method == MATCH_LEVENSHTEIN || comparison->method == MATCH_DAMERAU_LEVENSHTEIN;
+	int			above = 0;
+	ListCell   *cell;
+
+	comparison->nthresholds = 0;
+	if (list_length(spec->thresholds) > MATCH_MAX_THRESHOLDS)
+	{
+		problems_add(problems, "%s: at most %d thresholds", where, MATCH_MAX_THRESHOLDS);
+		return;
+	}
+	foreach(cell, spec->thresholds)
+	{
+		double		value = *(double *) lfirst(cell);
+		int			at = comparison->nthresholds;
+
+		above += value >= 1;
+		if (value <= 0 || (!distance && !edits && value >= 1))
+			problems_add(problems, "%s: threshold %g is not %s", where, value,
+						 distance ? "a difference above 0" : edits ? "a similarity below 1 or a number of edits" :
+						 "a similarity between 0 and 1");
+		if (!distance && value < 1)
+		{
+			for (; at > 0 && comparison->threshold[at - 1] < value; at--)
+				comparison->threshold[at] = comparison->threshold[at - 1];
+		}
+		else
+		{
+			for (; at > 0 && comparison->threshold[at - 1] > value; at--)
+				comparison->threshold[at] = comparison->threshold[at - 1];
+		}
+		comparison->threshold[at] = value;
+		comparison->nthresholds++;
+	}
+	if (edits && above != 0 && above != comparison->nthresholds)
+		problems_add(problems, "%s: thresholds mix similarities (below 1) and numbers of edits (1 and more)", where);
+	if (comparison->method == MATCH_EXACT && comparison->nthresholds > 0)
+		problems_add(problems, "%s: method exact takes no thresholds", where);
+	if (comparison->method == MATCH_NUMERIC_DIFFERENCE && comparison->nthresholds == 0)
+		problems_add(problems, "%s: method numeric_difference needs thresholds, in the column's own unit", where);
+}
+
+/* One comparison of the definition. */
+static void
+read_comparison(Matcher *matcher, Jsonb *json, bool stored, Problems *problems, int number)
+{
+	ComparisonSpec spec = {.swapped_with = -1};
+	char	   *where = psprintf("comparisons[%d]", number);
+	int			before = problems->count;
+	MatchComparison *comparison;
+	const char *expression;
+
+	if (number == MATCH_MAX_COMPARISONS)
+	{
+		problems_add(problems, "at most %d comparisons", MATCH_MAX_COMPARISONS);
+		return;
+	}
+	options_parse(json, comparison_specs, stored ? lengthof(comparison_specs) : USER_COMPARISON_SPECS, &spec, problems, where);
+	if ((spec.column == NULL) == (spec.expression == NULL))
+		problems_add(problems, "%s: give either \"column\" or \"expression\"", where);
+	if (problems->count > before)
+		return;
+	comparison = &matcher->comparison[matcher->ncomparisons];
+	memset(comparison, 0, sizeof(*comparison));
+	comparison->method = spec.method;
+	comparison->swapped_with = spec.swapped_with;
+	comparison->term_frequency = spec.term_frequency;
+	if (spec.thresholds == NIL && !stored)
+		comparison->nthresholds = default_thresholds(comparison->method, comparison->threshold);
+	if (spec.thresholds != NIL || (!stored && comparison->nthresholds == 0))
+		read_thresholds(&spec, comparison, problems, where);
+	expression = spec.expression ? spec.expression : quote_identifier(spec.column);
+	comparison->column = matcher_column(matcher, expression, comparison->method != MATCH_EXACT);
+	matcher->comparison_name[matcher->ncomparisons++] =
+		spec.name ? spec.name : spec.column ? spec.column : pstrdup(spec.expression);
+}
+
+/* One stored rule. */
+static void
+read_rule(Matcher *matcher, Jsonb *json, Problems *problems)
+{
+	RuleSpec	spec = {0};
+	MatchRule  *rule = &matcher->rule[matcher->nrules++];
+	ListCell   *cell;
+
+	options_parse(json, rule_specs, lengthof(rule_specs), &spec, problems, "blocking");
+	memset(rule, 0, sizeof(*rule));
+	rule->kind = spec.kind;
+	rule->max_block = spec.max_block;
+	rule->report = spec.report;
+	foreach(cell, jsonb_elements(spec.parts))
+	{
+		PartSpec	part = {0};
+
+		options_parse(lfirst(cell), part_specs, lengthof(part_specs), &part, problems, "blocking");
+		rule->prefix[rule->nparts] = part.prefix;
+		rule->column[rule->nparts++] = matcher_column(matcher, part.expression, part.prefix > 0 || spec.kind != MATCH_RULE_KEY);
+	}
+	if (rule->kind == MATCH_RULE_ELEMENTS)
+		matcher->column[rule->column[0]].elements = true;
+}
+
+/* ---- definition to jsonb ---- */
+
+/* The comparisons as stored. */
+static Jsonb *
+comparisons_json(const Matcher *matcher)
+{
+	StringInfoData json;
+
+	initStringInfo(&json);
+	appendStringInfoChar(&json, '[');
+	for (int c = 0; c < matcher->ncomparisons; c++)
+	{
+		const MatchComparison *comparison = &matcher->comparison[c];
+
+		appendStringInfo(&json, "%s{\"name\": ", c > 0 ? ", " : "");
+		escape_json(&json, matcher->comparison_name[c]);
+		appendStringInfoString(&json, ", \"expression\": ");
+		escape_json(&json, matcher->column[comparison->column].expression);
+		appendStringInfo(&json, ", \"method\": \"%s\", \"thresholds\": [", matcher_methods[comparison->method]);
+		for (int t = 0; t < comparison->nthresholds; t++)
+			appendStringInfo(&json, "%s%.15g", t > 0 ? ", " : "", comparison->threshold[t]);
+		appendStringInfo(&json, "], \"term_frequency\": %s, \"swapped_with\": %d}",
+						 comparison->term_frequency ? "true" : "false", comparison->swapped_with);
+	}
+	appendStringInfoChar(&json, ']');
+	return jsonb_from_cstring(json.data);
+}
+
+/* The rules as stored. */
+static Jsonb *
+blocking_json(const Matcher *matcher)
+{
+	StringInfoData json;
+
+	initStringInfo(&json);
+	appendStringInfoChar(&json, '[');
+	for (int r = 0; r < matcher->nrules; r++)
+	{
+		const MatchRule *rule = &matcher->rule[r];
+
+		appendStringInfo(&json, "%s{\"kind\": \"%s\", \"max_block\": %d, \"report\": %s, \"parts\": [", r > 0 ? ", " : "",
+						 rule_kinds[rule->kind], rule->max_block, rule->report ? "true" : "false");
+		for (int p = 0; p < rule->nparts; p++)
+		{
+			appendStringInfo(&json, "%s{\"prefix\": %d, \"expression\": ", p > 0 ? ", " : "", rule->prefix[p]);
+			escape_json(&json, matcher->column[rule->column[p]].expression);
+			appendStringInfoChar(&json, '}');
+		}
+		appendStringInfoString(&json, "]}");
+	}
+	appendStringInfoChar(&json, ']');
+	return jsonb_from_cstring(json.data);
+}
+
+void
+matcher_store_definition(const Matcher *matcher)
+{
+	SpiScope	scope;
+	SpiArg		args[] = {spi_text(matcher->name), spi_jsonb(comparisons_json(matcher)), spi_jsonb(blocking_json(matcher))};
+
+	spi_open(&scope, SPI_AS_OWNER);
+	spi_execute(SPI_OK_UPDATE,
+				"UPDATE salesops.matcher SET comparisons = $2, blocking = $3 WHERE matcher.matcher OPERATOR(pg_catalog.=) $1",
+				3, args);
+	spi_close(&scope);
+}
+
+/* ---- reading back ---- */
+
+/* Names of matchers, for the hint. */
+static char *
+matcher_names(void)
+{
+	StringInfoData list;
+	uint64		count = spi_execute(SPI_OK_SELECT, "SELECT m.matcher FROM salesops.matcher m ORDER BY 1 LIMIT 20", 0, NULL);
+
+	initStringInfo(&list);
+	for (uint64 i = 0; i < count; i++)
+		append_choice(&list, spi_get_text(i, 1));
+	return list.data;
+}
+
+/* One jsonb column of the current SPI row, copied to a context. */
+static Jsonb *
+copy_jsonb(MemoryContext context, int column)
+{
+	bool		isnull;
+	Datum		datum = spi_get_datum(0, column, &isnull);
+	MemoryContext old;
+	Jsonb	   *copy;
+
+	if (isnull)
+		return NULL;
+	old = MemoryContextSwitchTo(context);
+	copy = DatumGetJsonbPCopy(datum);
+	MemoryContextSwitchTo(old);
+	return copy;
+}
+
+/* One text column of the current SPI row, copied to a context. */
+static char *
+copy_text(MemoryContext context, int column)
+{
+	char	   *text = spi_get_text(0, column);
+
+	return text ? MemoryContextStrdup(context, text) : NULL;
+}
+
+/* The relation that a matcher reads must be there still, and readable by the caller. */
+static void
+require_relation(const Matcher *matcher, Oid relid)
+{
+	if (get_rel_name(relid) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("the relation of matcher \"%s\" does not exist any more", matcher->name),
+				 errhint("SELECT salesops.drop_matcher(%s);", quote_literal_cstr(matcher->name))));
+	relation_require_select(relid);
+}
+
+Matcher *
+matcher_load(const char *name)
+{
+	Matcher    *matcher = palloc0(sizeof(Matcher));
+	MemoryContext caller = CurrentMemoryContext;
+	SpiScope	scope;
+	SpiArg		args[] = {spi_text(name)};
+	Jsonb	   *comparisons;
+	Jsonb	   *blocking;
+	Jsonb	   *options;
+	Problems	problems;
+	int			number = 0;
+	ListCell   *cell;
+
+	spi_open(&scope, SPI_AS_OWNER);
+	if (spi_execute(SPI_OK_SELECT,
+					"SELECT m.relation::pg_catalog.oid, m.key_column::pg_catalog.text, m.right_relation::pg_catalog.oid, "
+					"m.right_key::pg_catalog.text, m.comparisons, m.blocking, m.options, m.auto_comparisons, m.auto_blocking, m.model "
+					"FROM salesops.matcher m WHERE m.matcher OPERATOR(pg_catalog.=) $1", 1, args) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("matcher \"%s\" does not exist", name),
+				 errhint("The matchers are: %s. Make one with salesops.create_matcher(name, relation, key).", matcher_names())));
+	matcher->name = MemoryContextStrdup(caller, name);
+	matcher->relid = spi_get_oid(0, 1);
+	matcher->key = copy_text(caller, 2);
+	matcher->right_relid = spi_get_oid(0, 3);
+	matcher->right_key = copy_text(caller, 4);
+	comparisons = copy_jsonb(caller, 5);
+	blocking = copy_jsonb(caller, 6);
+	options = copy_jsonb(caller, 7);
+	matcher->auto_comparisons = spi_get_bool(0, 8);
+	matcher->auto_blocking = spi_get_bool(0, 9);
+	matcher->model = copy_jsonb(caller, 10);
+	spi_close(&scope);
+
+	require_relation(matcher, matcher->relid);
+	if (OidIsValid(matcher->right_relid))
+		require_relation(matcher, matcher->right_relid);
+	problems_init(&problems);
+	matcher->options.max_block = 2000;
+	matcher->options.seed = 42;
+	options_parse(options, option_specs, lengthof(option_specs), &matcher->options, &problems, "options");
+	foreach(cell, jsonb_elements(comparisons))
+		read_comparison(matcher, lfirst(cell), true, &problems, number++);
+	foreach(cell, jsonb_elements(blocking))
+		read_rule(matcher, lfirst(cell), &problems);
+	problems_raise(&problems, ERRCODE_DATA_CORRUPTED, NULL, "stored definition of matcher \"%s\" is damaged", name);
+	return matcher;
+}
+
+/* ---- create, drop ---- */
+
+/* The relation on the right side, by its name in the options. */
+static Oid
+right_relation(const char *name)
+{
+	List	   *names = stringToQualifiedNameList(name);
+
+	return RangeVarGetRelid(makeRangeVarFromNameList(names), AccessShareLock, false);
+}
+
+/* Expressions that a user gave: parsed against each relation, by its owner only; bare columns need no owner. */
+static void
+check_expression(Matcher *matcher, int column, Oid relid, bool bare, bool blocking)
+{
+	const char *expression = matcher->column[column].expression;
+	char	   *what = psprintf("%s \"%s\"", blocking ? "blocking rule" : "comparison", expression);
+	RowExpression *parsed = expression_parse(expression, relid, InvalidOid, bare ? EXPRESSION_ANY_ROLE : 0, what);
+	Oid			element = get_element_type(parsed->type);
+
+	if (OidIsValid(element) && !blocking)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("%s is an array", what),
+				 errhint("Compare one value, or use the array as a blocking rule: each element is a key.")));
+	if (get_typtype(parsed->type) == TYPTYPE_COMPOSITE)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("%s is a row, not a value", what)));
+	matcher->column[column].elements |= OidIsValid(element);
+}
+
+/* Comparisons and blocking rules that the user gave. */
+static void
+read_user_definition(Matcher *matcher, Jsonb *comparisons, ArrayType *blocking, Problems *problems)
+{
+	int			number = 0;
+	ListCell   *cell;
+
+	if (comparisons != NULL && !JB_ROOT_IS_ARRAY(comparisons))
+		problems_add(problems, "comparisons must be a JSON array of objects");
+	else if (comparisons != NULL && JB_ROOT_COUNT(comparisons) == 0)
+		problems_add(problems, "comparisons is empty; give NULL to have them chosen from the content");
+	else
+	{
+		foreach(cell, jsonb_elements(comparisons))
+			read_comparison(matcher, lfirst(cell), false, problems, number++);
+	}
+	if (blocking != NULL)
+	{
+		Datum	   *elements;
+		bool	   *nulls;
+		int			count;
+
+		deconstruct_array(blocking, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &count);
+		if (count == 0)
+			problems_add(problems, "blocking is empty; give NULL to have rules chosen from the content");
+		if (count > MATCHER_MAX_RULES - 1)
+			problems_add(problems, "at most %d blocking rules", MATCHER_MAX_RULES - 1);
+		for (int r = 0; r < count && r < MATCHER_MAX_RULES - 1; r++)
+		{
+			MatchRule  *rule = &matcher->rule[matcher->nrules];
+
+			if (nulls[r])
+			{
+				problems_add(problems, "blocking rule %d is NULL", r + 1);
+				continue;
+			}
+			memset(rule, 0, sizeof(*rule));
+			rule->nparts = 1;
+			rule->column[0] = matcher_column(matcher, TextDatumGetCString(elements[r]), false);
+			rule->max_block = matcher->options.max_block;
+			rule->report = true;
+			matcher->nrules++;
+		}
+	}
+}
+
+/* Whether an expression is only a column's name. */
+static bool
+is_bare_column(const char *expression, Oid relid)
+{
+	Relation	relation = relation_open(relid, AccessShareLock);
+	TupleDesc	desc = RelationGetDescr(relation);
+	bool		found = false;
+
+	for (int i = 0; i < desc->natts && !found; i++)
+		found = !TupleDescAttr(desc, i)->attisdropped && strcmp(quote_identifier(NameStr(TupleDescAttr(desc, i)->attname)), expression) == 0;
+	relation_close(relation, AccessShareLock);
+	return found;
+}
+
+/* Parse everything the user gave against the relations. */
+static void
+check_user_definition(Matcher *matcher)
+{
+	Oid			relids[2] = {matcher->relid, matcher->right_relid};
+
+	for (int side = 0; side < 2 && OidIsValid(relids[side]); side++)
+	{
+		for (int c = 0; c < matcher->ncomparisons; c++)
+			check_expression(matcher, matcher->comparison[c].column, relids[side],
+							 is_bare_column(matcher->column[matcher->comparison[c].column].expression, relids[side]), false);
+		for (int r = 0; r < matcher->nrules; r++)
+		{
+			int			column = matcher->rule[r].column[0];
+
+			check_expression(matcher, column, relids[side], is_bare_column(matcher->column[column].expression, relids[side]), true);
+			if (matcher->column[column].elements)
+			{
+				matcher->rule[r].kind = MATCH_RULE_ELEMENTS;
+				matcher->column[column].keep_text = true;
+			}
+		}
+	}
+}
+
+/* The definition's relations and options. */
+static void
+read_options(Matcher *matcher, Jsonb *json, Problems *problems)
+{
+	matcher->options.max_block = 2000;
+	matcher->options.seed = 42;
+	options_parse(json, option_specs, lengthof(option_specs), &matcher->options, problems, "options");
+	if (matcher->options.right_relation == NULL)
+	{
+		if (matcher->options.right_key != NULL)
+			problems_add(problems, "options: right_key without right_relation");
+		if (matcher->options.one_to_one)
+			problems_add(problems, "options: one_to_one without right_relation");
+	}
+	if (matcher->name[0] == '\0')
+		problems_add(problems, "the name is empty");
+}
+
+/* Insert the row; an existing name is an error. */
+static void
+insert_matcher(const Matcher *matcher, Jsonb *options)
+{
+	SpiScope	scope;
+	SpiArg		args[] = {
+		spi_text(matcher->name), spi_oid(matcher->relid), spi_name(matcher->key), spi_oid(matcher->right_relid),
+		spi_name(matcher->right_key), spi_jsonb(comparisons_json(matcher)), spi_jsonb(blocking_json(matcher)), spi_jsonb(options),
+		spi_bool(matcher->auto_comparisons), spi_bool(matcher->auto_blocking),
+	};
+
+	spi_open(&scope, SPI_AS_OWNER);
+	if (spi_execute(SPI_OK_INSERT,
+					"INSERT INTO salesops.matcher (matcher, relation, key_column, right_relation, right_key, comparisons, blocking, "
+					"options, auto_comparisons, auto_blocking) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) "
+					"ON CONFLICT DO NOTHING", lengthof(args), args) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("matcher \"%s\" already exists", matcher->name),
+				 errhint("Drop it first: SELECT salesops.drop_matcher(%s);", quote_literal_cstr(matcher->name))));
+	spi_close(&scope);
+}
+
+/*
+ * create_matcher(name text, relation regclass, key name, comparisons jsonb, blocking text[], options jsonb) -> void
+ *
+ * A linkage of the relation's rows, or with options.right_relation of two relations' rows. What is NULL is chosen from the
+ * columns' content, now and again at each training.
+ */
+Datum
+salesops_create_matcher(PG_FUNCTION_ARGS)
+{
+	Matcher    *matcher = palloc0(sizeof(Matcher));
+	Jsonb	   *options = PG_ARGISNULL(5) ? jsonb_from_cstring("{}") : PG_GETARG_JSONB_P(5);
+	Problems	problems;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("create_matcher needs a name, a relation and its key column")));
+	matcher->name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	matcher->relid = PG_GETARG_OID(1);
+	matcher->key = pstrdup(NameStr(*PG_GETARG_NAME(2)));
+	matcher->auto_comparisons = PG_ARGISNULL(3);
+	matcher->auto_blocking = PG_ARGISNULL(4);
+	relation_sql_name(matcher->relid);
+	relation_require_select(matcher->relid);
+	relation_require_column(matcher->relid, matcher->key);
+
+	problems_init(&problems);
+	read_options(matcher, options, &problems);
+	read_user_definition(matcher, PG_ARGISNULL(3) ? NULL : PG_GETARG_JSONB_P(3), PG_ARGISNULL(4) ? NULL : PG_GETARG_ARRAYTYPE_P(4),
+						 &problems);
+	problems_raise(&problems, ERRCODE_INVALID_PARAMETER_VALUE,
+				   "A comparison is {\"column\": \"last_name\", \"method\": \"jaro_winkler\", \"thresholds\": [0.95, 0.88], \"term_frequency\": true}.",
+				   "invalid matcher \"%s\"", matcher->name);
+	if (matcher->options.right_relation != NULL)
+	{
+		matcher->right_relid = right_relation(matcher->options.right_relation);
+		relation_require_select(matcher->right_relid);
+		matcher->right_key = matcher->options.right_key ? matcher->options.right_key : matcher->key;
+		relation_require_column(matcher->right_relid, matcher->right_key);
+	}
+	check_user_definition(matcher);
+	insert_matcher(matcher, options);
+	if (matcher->auto_comparisons || matcher->auto_blocking)
+	{
+		matcher_choose(matcher);
+		matcher_store_definition(matcher);
+	}
+	PG_RETURN_VOID();
+}
+
+/* drop_matcher(name text) -> boolean: false where there is none. The user's data stays; guards of this matcher go. */
+Datum
+salesops_drop_matcher(PG_FUNCTION_ARGS)
+{
+	SpiScope	scope;
+	SpiArg		args[] = {spi_text(text_to_cstring(PG_GETARG_TEXT_PP(0)))};
+	uint64		count;
+
+	spi_open(&scope, SPI_AS_OWNER);
+	count = spi_execute(SPI_OK_DELETE, "DELETE FROM salesops.matcher m WHERE m.matcher OPERATOR(pg_catalog.=) $1", 1, args);
+	spi_close(&scope);
+	PG_RETURN_BOOL(count > 0);
+}

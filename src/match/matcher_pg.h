@@ -1,0 +1,134 @@
+/*
+ * matcher_pg.h
+ *		A matcher as the doors of this room see it: its definition, its records in memory, its fitted model.
+ */
+#ifndef SALESOPS_MATCH_MATCHER_PG_H
+#define SALESOPS_MATCH_MATCHER_PG_H
+
+#include "postgres.h"
+
+#include "core/spi.h"
+#include "match/clusters.h"
+#include "match/fit.h"
+#include "match/profile.h"
+#include "utils/jsonb.h"
+
+#define MATCHER_MAX_COLUMNS 64
+#define MATCHER_MAX_RULES 65
+#define MATCHER_LONGEST_VALUE 4096	/* bytes: a longer value is compared by its beginning and a hash of the whole */
+
+typedef struct MatcherColumn
+{
+	char	   *expression;		/* over the relation's row, as given */
+	bool		keep_text;
+	bool		elements;		/* an array: each element is a key of its own */
+} MatcherColumn;
+
+typedef struct MatcherOptions
+{
+	int			max_block;
+	char	   *right_relation;
+	char	   *right_key;
+	bool		one_to_one;
+	int			seed;
+	List	   *exclude;		/* columns that the defaults leave alone */
+} MatcherOptions;
+
+typedef struct Matcher
+{
+	char	   *name;
+	Oid			relid;
+	char	   *key;
+	Oid			right_relid;	/* InvalidOid: duplicates within relid */
+	char	   *right_key;
+	MatcherOptions options;
+	bool		auto_comparisons;	/* chosen from content, again at each training */
+	bool		auto_blocking;
+	int			ncolumns;
+	MatcherColumn column[MATCHER_MAX_COLUMNS];
+	int			ncomparisons;
+	MatchComparison comparison[MATCH_MAX_COMPARISONS];
+	char	   *comparison_name[MATCH_MAX_COMPARISONS];
+	int			nrules;
+	MatchRule	rule[MATCHER_MAX_RULES];
+	Jsonb	   *model;			/* NULL before training */
+} Matcher;
+
+/* Records with the text of their keys */
+typedef struct MatcherRecords
+{
+	MatchRecords records;
+	size_t	   *key_offset;		/* one more for the end */
+	char	   *key_text;		/* keys, zero-terminated */
+	size_t		key_used;
+	size_t		key_room;
+	int32		room;
+} MatcherRecords;
+
+/* ---- matcher_pg.c: definitions ---- */
+extern const char *const matcher_methods[];
+extern Matcher *matcher_load(const char *name);
+/* Store comparisons and blocking of a matcher that is there already */
+extern void matcher_store_definition(const Matcher *matcher);
+/* The number of a column with this expression, added if new */
+extern int	matcher_column(Matcher *matcher, const char *expression, bool keep_text);
+/* SQL of a rule's key over the relation's row: what an index is made on */
+extern char *matcher_rule_sql(const Matcher *matcher, const MatchRule *rule);
+/* For messages: the rule as a person would write it */
+extern char *matcher_rule_name(const Matcher *matcher, const MatchRule *rule);
+/* Columns as the given relation's SQL texts, checked by the parser */
+extern char **matcher_column_sql(const Matcher *matcher, Oid relid);
+
+/* ---- profile_pg.c: defaults from content ---- */
+extern void matcher_choose(Matcher *matcher);
+
+/* ---- records_pg.c ---- */
+extern void matcher_records_load(const Matcher *matcher, MatcherRecords *loaded, bool ordered);
+/* Only the records with these keys, of either relation */
+extern void matcher_records_load_keys(const Matcher *matcher, MatcherRecords *loaded, int nkeys, const char *const *keys);
+/* Prepare comparisons and rules over loaded records */
+extern void matcher_prepare(Matcher *matcher, MatcherRecords *loaded, MatchRules *rules);
+extern void matcher_report_blocks(const Matcher *matcher, const MatcherRecords *loaded, const MatchRules *rules);
+extern bool matcher_utf8(void);
+
+static inline const char *
+matcher_key(const MatcherRecords *loaded, int32 record)
+{
+	return loaded->key_text + loaded->key_offset[record];
+}
+
+/* Order of keys: by number where both are whole numbers, else by bytes */
+extern int	matcher_compare_keys(const char *a, const char *b);
+
+/* ---- train_pg.c ---- */
+/* Read the stored model over loaded records; error where the matcher is not trained */
+extern void matcher_model(const Matcher *matcher, const MatchRecords *records, MatchModel *model);
+extern TextWorkspace *matcher_workspace(const KernelEnv *env);
+
+/* ---- find_pg.c ---- */
+typedef struct MatcherPairs
+{
+	MatchEdge  *edge;			/* log2_odds with the prior; a before b in the order of keys */
+	size_t		count;
+	size_t		room;
+} MatcherPairs;
+
+/* Everything that scoring needs, in memory */
+typedef struct MatcherRun
+{
+	Matcher    *matcher;
+	MemoryContext context;
+	MatcherRecords loaded;
+	MatchRules	rules;
+	MatchModel	model;
+	MatchScorer scorer;
+} MatcherRun;
+
+extern MatcherRun *matcher_run_start(const char *name, const char *command, bool with_rules);
+extern void matcher_run_end(MatcherRun *run);
+/* Pairs of probability threshold and more, best first */
+extern void matcher_find_pairs(MatcherRun *run, double threshold, MatcherPairs *pairs);
+/* Cluster number of each record */
+extern int32 *matcher_find_clusters(MatcherRun *run, double threshold, int32 *count);
+
+#endif							/* SALESOPS_MATCH_MATCHER_PG_H */

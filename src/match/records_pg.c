@@ -1,0 +1,281 @@
+/*
+ * records_pg.c
+ *		The relation's rows into interned columns, and keys beside them: one streaming scan with the caller's rights.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "core/errors.h"
+#include "core/kernel_pg.h"
+#include "core/progress.h"
+#include "core/relation.h"
+#include "match/matcher_pg.h"
+
+typedef struct Loading
+{
+	const Matcher *matcher;
+	MatcherRecords *loaded;
+	MatchRecords seen;			/* keys interned, where no unique index vouches for them */
+	bool		check_keys;
+	Oid			relid;
+} Loading;
+
+bool
+matcher_utf8(void)
+{
+	return GetDatabaseEncoding() == PG_UTF8;
+}
+
+/* Whole numbers by value, everything else by bytes; numbers first. */
+int
+matcher_compare_keys(const char *a, const char *b)
+{
+	size_t		la = strlen(a);
+	size_t		lb = strlen(b);
+	bool		number_a = la > 0 && la <= 19 && strspn(a, "0123456789") == la;
+	bool		number_b = lb > 0 && lb <= 19 && strspn(b, "0123456789") == lb;
+
+	if (number_a != number_b)
+		return number_a ? -1 : 1;
+	if (number_a && la != lb)
+		return la < lb ? -1 : 1;
+	return strcmp(a, b);
+}
+
+/* Append a key's text. */
+static void
+add_key(MatcherRecords *loaded, int32 record, const char *text, size_t length)
+{
+	const KernelEnv *env = &loaded->records.env;
+
+	if (record >= loaded->room)
+	{
+		loaded->room = loaded->room == 0 ? 1024 : loaded->room * 2;
+		loaded->key_offset = kernel_realloc_array(env, loaded->key_offset, size_t, loaded->room + 1);
+	}
+	if (loaded->key_used + length + 1 > loaded->key_room)
+	{
+		loaded->key_room = (loaded->key_used + length + 1) * 2;
+		loaded->key_text = kernel_realloc_array(env, loaded->key_text, char, loaded->key_room);
+	}
+	loaded->key_offset[record] = loaded->key_used;
+	memcpy(loaded->key_text + loaded->key_used, text, length);
+	loaded->key_text[loaded->key_used + length] = '\0';
+	loaded->key_used += length + 1;
+	loaded->key_offset[record + 1] = loaded->key_used;
+}
+
+/* A key must name one record. */
+static void
+check_key(Loading *loading, const char *text, size_t length)
+{
+	int32		record = match_records_add(&loading->seen);
+
+	match_records_set(&loading->seen, record, 0, text, length);
+	if (loading->seen.column[0].count[loading->seen.column[0].code[record]] > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNIQUE_VIOLATION),
+				 errmsg("key \"%.200s\" of matcher \"%s\" is not unique in %s", text, loading->matcher->name,
+						relation_sql_name(loading->relid)),
+				 errhint("Give a column that names each row once, such as the primary key.")));
+}
+
+/* True where there is nothing but blanks. */
+static bool
+is_blank(const char *text, size_t length)
+{
+	for (size_t i = 0; i < length; i++)
+	{
+		if (text[i] != ' ' && text[i] != '\t' && text[i] != '\n' && text[i] != '\r')
+			return false;
+	}
+	return true;
+}
+
+/* Set one value; a very long one by its beginning and a hash of the whole. */
+static void
+set_value(MatcherRecords *loaded, int32 record, int column, const char *text, size_t length)
+{
+	char		cut[MATCHER_LONGEST_VALUE + 32];
+	int			kept;
+
+	if (is_blank(text, length))
+		return;
+	if (length <= MATCHER_LONGEST_VALUE || !loaded->records.column[column].keep_text)
+	{
+		match_records_set(&loaded->records, record, column, text, length);
+		return;
+	}
+	kept = pg_mbcliplen(text, (int) length, MATCHER_LONGEST_VALUE);
+	memcpy(cut, text, kept);
+	kept += snprintf(cut + kept, 20, " %016llx", (unsigned long long) match_hash(text, length));
+	match_records_set(&loaded->records, record, column, cut, kept);
+}
+
+/* One row of the scan: the key, then the columns, all text. */
+static void
+load_row(TupleTableSlot *slot, void *arg)
+{
+	Loading    *loading = arg;
+	MatcherRecords *loaded = loading->loaded;
+	int32		record;
+
+	if (loaded->records.nrecords == PG_INT32_MAX - 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("matcher \"%s\" has more records than it can link", loading->matcher->name)));
+	record = match_records_add(&loaded->records);
+	for (int i = 0; i <= loaded->records.ncolumns; i++)
+	{
+		struct varlena *value;
+
+		if (slot->tts_isnull[i])
+		{
+			if (i == 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						 errmsg("a key of matcher \"%s\" is NULL in %s", loading->matcher->name, relation_sql_name(loading->relid))));
+			continue;
+		}
+		value = PG_DETOAST_DATUM_PACKED(slot->tts_values[i]);
+		if (i > 0)
+			set_value(loaded, record, i - 1, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+		else
+		{
+			add_key(loaded, record, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+			if (loading->check_keys)
+				check_key(loading, matcher_key(loaded, record), VARSIZE_ANY_EXHDR(value));
+		}
+		if ((Pointer) value != DatumGetPointer(slot->tts_values[i]))
+			pfree(value);
+	}
+	if (record % 8192 == 0)
+		kernel_tick(&loaded->records.env, record, 0);
+}
+
+/* The query that reads one relation. */
+static char *
+load_query(const Matcher *matcher, Oid relid, const char *key, const char *condition, bool ordered)
+{
+	StringInfoData sql;
+	char	  **column = matcher_column_sql(matcher, relid);
+	const char *quoted = quote_identifier(key);
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT %s::pg_catalog.text", quoted);
+	for (int c = 0; c < matcher->ncolumns; c++)
+		appendStringInfo(&sql, ", %s", column[c]);
+	appendStringInfo(&sql, " FROM %s%s", relation_sql_name(relid), condition ? condition : "");
+	if (ordered)
+		appendStringInfo(&sql, " ORDER BY %s", quoted);
+	return sql.data;
+}
+
+/* Scan one relation. */
+static void
+load_relation(const Matcher *matcher, MatcherRecords *loaded, Oid relid, const char *key, const char *condition, int nargs,
+			  const SpiArg *args, bool ordered)
+{
+	Loading		loading = {.matcher = matcher, .loaded = loaded, .relid = relid};
+	char	   *unique = relation_key_column(relid);
+	char	   *sql = load_query(matcher, relid, key, condition, ordered);
+	SpiScope	scope;
+	MemoryContext caller = CurrentMemoryContext;
+
+	relation_require_column(relid, key);
+	loading.check_keys = unique == NULL || strcmp(unique, key) != 0;
+	if (loading.check_keys)
+		match_records_init(&loading.seen, 1, &loaded->records.env);
+	spi_open(&scope, SPI_AS_CALLER);
+	MemoryContextSwitchTo(caller);
+	spi_stream(sql, nargs, args, true, load_row, &loading);
+	spi_close(&scope);
+	if (loading.check_keys)
+		match_records_free(&loading.seen);
+}
+
+/* Empty records with the matcher's columns, in the current memory context. */
+static void
+start_loading(const Matcher *matcher, MatcherRecords *loaded)
+{
+	KernelEnv	env = kernel_env_pg(CurrentMemoryContext);
+
+	memset(loaded, 0, sizeof(*loaded));
+	match_records_init(&loaded->records, matcher->ncolumns, &env);
+	for (int c = 0; c < matcher->ncolumns; c++)
+		loaded->records.column[c].keep_text = matcher->column[c].keep_text;
+}
+
+void
+matcher_records_load(const Matcher *matcher, MatcherRecords *loaded, bool ordered)
+{
+	start_loading(matcher, loaded);
+	progress_phase("reading records", 0);
+	load_relation(matcher, loaded, matcher->relid, matcher->key, NULL, 0, NULL, ordered);
+	if (OidIsValid(matcher->right_relid))
+	{
+		loaded->records.nleft = loaded->records.nrecords;
+		load_relation(matcher, loaded, matcher->right_relid, matcher->right_key, NULL, 0, NULL, ordered);
+		if (loaded->records.nleft == 0)
+			loaded->records.nrecords = 0;	/* nothing on the left: no pairs */
+	}
+}
+
+void
+matcher_records_load_keys(const Matcher *matcher, MatcherRecords *loaded, int nkeys, const char *const *keys)
+{
+	Datum	   *elements = palloc(sizeof(Datum) * nkeys);
+	SpiArg		args[1];
+	char	   *condition;
+
+	for (int k = 0; k < nkeys; k++)
+		elements[k] = CStringGetTextDatum(keys[k]);
+	args[0] = spi_datum(TEXTARRAYOID, PointerGetDatum(construct_array(elements, nkeys, TEXTOID, -1, false, TYPALIGN_INT)), false);
+	start_loading(matcher, loaded);
+	condition = psprintf(" WHERE %s::pg_catalog.text OPERATOR(pg_catalog.=) ANY ($1)", quote_identifier(matcher->key));
+	load_relation(matcher, loaded, matcher->relid, matcher->key, condition, 1, args, false);
+	if (OidIsValid(matcher->right_relid))
+	{
+		loaded->records.nleft = loaded->records.nrecords;
+		condition = psprintf(" WHERE %s::pg_catalog.text OPERATOR(pg_catalog.=) ANY ($1)", quote_identifier(matcher->right_key));
+		load_relation(matcher, loaded, matcher->right_relid, matcher->right_key, condition, 1, args, false);
+	}
+}
+
+void
+matcher_prepare(Matcher *matcher, MatcherRecords *loaded, MatchRules *rules)
+{
+	progress_phase("preparing values", matcher->ncomparisons);
+	match_comparisons_prepare(&loaded->records, matcher->comparison, matcher->ncomparisons, matcher_utf8());
+	if (rules == NULL)
+		return;
+	progress_phase("building blocks", matcher->nrules);
+	match_rules_build(rules, &loaded->records, matcher->rule, matcher->nrules);
+}
+
+void
+matcher_report_blocks(const Matcher *matcher, const MatcherRecords *loaded, const MatchRules *rules)
+{
+	for (int r = 0; r < rules->nrules; r++)
+	{
+		const MatchRule *rule = &rules->rule[r];
+
+		if (!rule->report || rule->skipped_blocks == 0)
+			continue;
+		ereport(WARNING,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("matcher \"%s\": %d blocks of rule \"%s\" have more than %d records and were left out", matcher->name,
+						rule->skipped_blocks, matcher_rule_name(matcher, rule), rule->max_block),
+				 errdetail("They hold %.0f pairs, the largest %d records, among them the one with key \"%.200s\". "
+						   "Pairs that agree on another rule are still found.",
+						   rule->skipped_pairs, rule->largest, matcher_key(loaded, rule->largest_member)),
+				 errhint("Make the rule narrower, or raise options.max_block.")));
+	}
+}

@@ -1,0 +1,428 @@
+/*
+ * train_pg.c
+ *		train_matcher: fit a model to the relation's rows and keep it; and the stored model back over loaded records.
+ *
+ * The model is jsonb in salesops.matcher (m, u, prior, how the fit went); frequencies of values above the floor are rows of
+ * salesops.matcher_term, by a hash of the value: no value of the user's is copied.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/json.h"
+#include "utils/memutils.h"
+
+#include "core/errors.h"
+#include "core/kernel_pg.h"
+#include "core/options.h"
+#include "core/progress.h"
+#include "match/matcher_pg.h"
+
+PG_FUNCTION_INFO_V1(salesops_train_matcher);
+
+#define LEAST_RECORDS 10
+#define TERM_BATCH 10000
+
+typedef struct StoredModel
+{
+	double		prior;
+	Jsonb	   *comparisons;
+} StoredModel;
+
+static const OptionSpec model_specs[] = {
+	{"prior", OPTION_FLOAT, offsetof(StoredModel, prior), .required = true},
+	{"comparisons", OPTION_ARRAY, offsetof(StoredModel, comparisons), .required = true},
+};
+
+typedef struct StoredComparison
+{
+	List	   *m;
+	List	   *u;
+	double		floor;
+} StoredComparison;
+
+static const OptionSpec stored_specs[] = {
+	{"m", OPTION_FLOAT_LIST, offsetof(StoredComparison, m), .required = true},
+	{"u", OPTION_FLOAT_LIST, offsetof(StoredComparison, u), .required = true},
+	{"floor", OPTION_FLOAT, offsetof(StoredComparison, floor), .required = true},
+};
+
+/* Zeroed scratch for the text kernels. */
+TextWorkspace *
+matcher_workspace(const KernelEnv *env)
+{
+	TextWorkspace *workspace = palloc0(sizeof(TextWorkspace));
+
+	workspace->env = env;
+	return workspace;
+}
+
+/* ---- storing ---- */
+
+/* A list of probabilities. */
+static void
+append_numbers(StringInfo json, const char *name, const double *values, int count)
+{
+	appendStringInfo(json, "\"%s\": [", name);
+	for (int i = 0; i < count; i++)
+		appendStringInfo(json, "%s%.17g", i > 0 ? ", " : "", values[i]);
+	appendStringInfoString(json, "]");
+}
+
+/* What salesops.matcher keeps of a model. */
+static Jsonb *
+model_json(const MatchModel *model)
+{
+	StringInfoData json;
+
+	initStringInfo(&json);
+	appendStringInfo(&json, "{\"prior\": %.17g, \"comparisons\": [", model->prior);
+	for (int c = 0; c < model->tables.ncomparisons; c++)
+	{
+		appendStringInfoString(&json, c > 0 ? ", {" : "{");
+		append_numbers(&json, "m", model->tables.m[c], model->tables.nlevels[c]);
+		appendStringInfoString(&json, ", ");
+		append_numbers(&json, "u", model->tables.u[c], model->tables.nlevels[c]);
+		appendStringInfo(&json, ", \"floor\": %.17g}", model->floor[c]);
+	}
+	appendStringInfoString(&json, "]}");
+	return jsonb_from_cstring(json.data);
+}
+
+/* How the fit went, for people: view matcher_training. */
+static Jsonb *
+training_json(const Matcher *matcher, const MatchModel *model, const MatchRecords *records)
+{
+	StringInfoData json;
+
+	initStringInfo(&json);
+	appendStringInfo(&json, "{\"records\": %d, \"candidate_pairs\": %.0f, \"expected_matches\": %.3f, \"sampled\": %.6g, "
+					 "\"rounds\": %d, \"converged\": %s, \"not_estimated\": [",
+					 records->nrecords, model->candidate_pairs, model->expected_matches, model->sampled, model->rounds,
+					 model->converged ? "true" : "false");
+	for (int c = 0, n = 0; c < matcher->ncomparisons; c++)
+	{
+		if (model->estimated[c])
+			continue;
+		appendStringInfoString(&json, n++ > 0 ? ", " : "");
+		escape_json(&json, matcher->comparison_name[c]);
+	}
+	appendStringInfoString(&json, "], \"passes\": [");
+	for (int k = 0; k < model->npasses; k++)
+	{
+		const MatchEmResult *em = &model->pass[k].em;
+
+		appendStringInfo(&json, "%s{\"rule\": ", k > 0 ? ", " : "");
+		escape_json(&json, matcher_rule_name(matcher, &matcher->rule[model->pass[k].rule]));
+		appendStringInfo(&json, ", \"pairs\": %.0f, \"prior\": %.6g, \"iterations\": %d, \"converged\": %s}",
+						 em->pairs, em->prior, em->iterations, em->converged ? "true" : "false");
+	}
+	appendStringInfoString(&json, "]}");
+	return jsonb_from_cstring(json.data);
+}
+
+typedef struct TermBatch
+{
+	Datum		comparison[TERM_BATCH];
+	Datum		hash[TERM_BATCH];
+	Datum		frequency[TERM_BATCH];
+	int			count;
+} TermBatch;
+
+/* Write a batch of frequencies; SPI is open. */
+static void
+flush_terms(const char *matcher, TermBatch *batch)
+{
+	SpiArg		args[4];
+
+	if (batch->count == 0)
+		return;
+	args[0] = spi_text(matcher);
+	args[1] = spi_datum(INT4ARRAYOID, PointerGetDatum(construct_array(batch->comparison, batch->count, INT4OID, 4, true, TYPALIGN_INT)), false);
+	args[2] = spi_datum(INT8ARRAYOID, PointerGetDatum(construct_array(batch->hash, batch->count, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)), false);
+	args[3] = spi_datum(FLOAT8ARRAYOID, PointerGetDatum(construct_array(batch->frequency, batch->count, FLOAT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)), false);
+	spi_execute(SPI_OK_INSERT,
+				"INSERT INTO salesops.matcher_term (matcher, comparison, value_hash, frequency) "
+				"SELECT $1, t.c, t.h, t.f FROM unnest($2, $3, $4) AS t (c, h, f) ON CONFLICT DO NOTHING", 4, args);
+	batch->count = 0;
+	CHECK_FOR_INTERRUPTS();
+}
+
+/* Replace the matcher's frequencies by the model's; SPI is open. */
+static void
+store_terms(const Matcher *matcher, const MatchModel *model, const MatchRecords *records)
+{
+	TermBatch  *batch = palloc0(sizeof(TermBatch));
+	SpiArg		args[] = {spi_text(matcher->name)};
+
+	spi_execute(SPI_OK_DELETE, "DELETE FROM salesops.matcher_term t WHERE t.matcher OPERATOR(pg_catalog.=) $1", 1, args);
+	for (int c = 0; c < matcher->ncomparisons; c++)
+	{
+		const MatchColumn *column = &records->column[matcher->comparison[c].column];
+
+		for (int32 v = 0; model->frequency[c] != NULL && v < column->nvalues; v++)
+		{
+			if (model->frequency[c][v] <= model->floor[c])
+				continue;
+			batch->comparison[batch->count] = Int32GetDatum(c);
+			batch->hash[batch->count] = Int64GetDatum((int64) column->hash[v]);
+			batch->frequency[batch->count++] = Float8GetDatum(model->frequency[c][v]);
+			if (batch->count == TERM_BATCH)
+				flush_terms(matcher->name, batch);
+		}
+	}
+	flush_terms(matcher->name, batch);
+}
+
+/* Keep definition and model; one transaction with the training itself. */
+static void
+store_model(const Matcher *matcher, const MatchModel *model, const MatchRecords *records)
+{
+	SpiScope	scope;
+	SpiArg		args[] = {spi_text(matcher->name), spi_jsonb(model_json(model)), spi_jsonb(training_json(matcher, model, records))};
+
+	matcher_store_definition(matcher);
+	spi_open(&scope, SPI_AS_OWNER);
+	spi_execute(SPI_OK_UPDATE,
+				"UPDATE salesops.matcher SET model = $2, training = $3, trained_at = pg_catalog.now() "
+				"WHERE matcher.matcher OPERATOR(pg_catalog.=) $1", 3, args);
+	store_terms(matcher, model, records);
+	spi_close(&scope);
+}
+
+/* ---- reading back ---- */
+
+/* m or u of one comparison. */
+static bool
+read_table(List *list, double *table, int nlevels)
+{
+	ListCell   *cell;
+	int			l = 0;
+
+	if (list_length(list) != nlevels)
+		return false;
+	foreach(cell, list)
+		table[l++] = *(double *) lfirst(cell);
+	return true;
+}
+
+typedef struct TermReading
+{
+	const MatchRecords *records;
+	const Matcher *matcher;
+	MatchModel *model;
+} TermReading;
+
+/* One stored frequency, if a loaded value has that hash. */
+static void
+read_term(TupleTableSlot *slot, void *arg)
+{
+	TermReading *reading = arg;
+	int			c = DatumGetInt32(slot->tts_values[0]);
+	uint64_t	hash = (uint64_t) DatumGetInt64(slot->tts_values[1]);
+	const MatchColumn *column;
+	uint32		at;
+
+	if (c < 0 || c >= reading->matcher->ncomparisons || reading->model->frequency[c] == NULL)
+		return;
+	column = &reading->records->column[reading->matcher->comparison[c].column];
+	if (column->nslots == 0)
+		return;
+	for (at = (uint32) hash & (column->nslots - 1); column->slot[at] != MATCH_NULL; at = (at + 1) & (column->nslots - 1))
+	{
+		if (column->hash[column->slot[at]] == hash)
+			reading->model->frequency[c][column->slot[at]] = DatumGetFloat8(slot->tts_values[2]);
+	}
+}
+
+/* Frequencies of the loaded values. */
+static void
+read_terms(const Matcher *matcher, const MatchRecords *records, MatchModel *model)
+{
+	TermReading reading = {records, matcher, model};
+	SpiScope	scope;
+	SpiArg		args[] = {spi_text(matcher->name)};
+	bool		any = false;
+	MemoryContext caller = CurrentMemoryContext;
+
+	for (int c = 0; c < matcher->ncomparisons; c++)
+	{
+		int32		nvalues = records->column[matcher->comparison[c].column].nvalues;
+
+		if (!matcher->comparison[c].term_frequency)
+			continue;
+		any = true;
+		model->frequency[c] = kernel_alloc_array(&records->env, double, nvalues);
+		for (int32 v = 0; v < nvalues; v++)
+			model->frequency[c][v] = model->floor[c];
+	}
+	if (!any)
+		return;
+	spi_open(&scope, SPI_AS_OWNER);
+	MemoryContextSwitchTo(caller);
+	spi_stream("SELECT t.comparison, t.value_hash, t.frequency FROM salesops.matcher_term t WHERE t.matcher OPERATOR(pg_catalog.=) $1",
+			   1, args, true, read_term, &reading);
+	spi_close(&scope);
+}
+
+void
+matcher_model(const Matcher *matcher, const MatchRecords *records, MatchModel *model)
+{
+	StoredModel stored = {0};
+	Problems	problems;
+	int			c = 0;
+	ListCell   *cell;
+
+	if (matcher->model == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("matcher \"%s\" is not trained", matcher->name),
+				 errhint("SELECT * FROM salesops.train_matcher(%s);", quote_literal_cstr(matcher->name))));
+	memset(model, 0, sizeof(*model));
+	problems_init(&problems);
+	options_parse(matcher->model, model_specs, lengthof(model_specs), &stored, &problems, "model");
+	model->prior = stored.prior;
+	model->tables.ncomparisons = matcher->ncomparisons;
+	foreach(cell, jsonb_elements(stored.comparisons))
+	{
+		StoredComparison comparison = {0};
+
+		options_parse(lfirst(cell), stored_specs, lengthof(stored_specs), &comparison, &problems, "model");
+		if (c >= matcher->ncomparisons)
+			break;
+		model->tables.nlevels[c] = match_level_count(&matcher->comparison[c]);
+		model->floor[c] = comparison.floor;
+		if (!read_table(comparison.m, model->tables.m[c], model->tables.nlevels[c]) ||
+			!read_table(comparison.u, model->tables.u[c], model->tables.nlevels[c]))
+			problems_add(&problems, "comparison %d has another number of levels", c);
+		c++;
+	}
+	if (c != matcher->ncomparisons)
+		problems_add(&problems, "%d comparisons instead of %d", c, matcher->ncomparisons);
+	problems_raise(&problems, ERRCODE_DATA_CORRUPTED, "Train the matcher again.", "model of matcher \"%s\" does not fit its definition",
+				   matcher->name);
+	read_terms(matcher, records, model);
+}
+
+/* ---- train_matcher ---- */
+
+/* Fewer records than say anything, or nothing to compare. */
+static void
+require_substance(const Matcher *matcher, const MatchRecords *records)
+{
+	if (records->nrecords < LEAST_RECORDS)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("matcher \"%s\" has %d records to learn from: too few", matcher->name, records->nrecords),
+				 errhint("Train when there are some hundreds; %d is the least.", LEAST_RECORDS)));
+	if (matcher->ncomparisons == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("matcher \"%s\" found no column worth comparing", matcher->name),
+				 errdetail("Keys, constants and empty columns say nothing about who is who."),
+				 errhint("Give comparisons to salesops.create_matcher.")));
+	if (matcher->nrules == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("matcher \"%s\" has no blocking rule", matcher->name),
+				 errhint("Give blocking to salesops.create_matcher.")));
+}
+
+/* Rows of the result: comparison, level, m, u, weight; the unknown level last, without a weight. */
+static void
+return_tables(FunctionCallInfo fcinfo, const Matcher *matcher, const MatchModel *model)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	for (int c = 0; c < matcher->ncomparisons; c++)
+	{
+		for (int l = model->tables.nlevels[c] - 1; l >= -1; l--)
+		{
+			Datum		values[5] = {CStringGetTextDatum(matcher->comparison_name[c]), Int32GetDatum(l)};
+			bool		nulls[5] = {0};
+
+			if (l < 0)
+			{
+				nulls[2] = nulls[3] = true;
+				values[4] = Float8GetDatum(0);
+			}
+			else
+			{
+				values[2] = Float8GetDatum(model->tables.m[c][l]);
+				values[3] = Float8GetDatum(model->tables.u[c][l]);
+				values[4] = Float8GetDatum(log2(model->tables.m[c][l] / model->tables.u[c][l]));
+			}
+			tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+		}
+	}
+}
+
+/* What does not stop the training but should be known. */
+static void
+report_fit(const Matcher *matcher, const MatchModel *model)
+{
+	for (int c = 0; c < matcher->ncomparisons; c++)
+	{
+		if (!model->estimated[c])
+			ereport(NOTICE,
+					(errmsg("matcher \"%s\": comparison \"%s\" could not be estimated apart from its own blocking", matcher->name,
+							matcher->comparison_name[c]),
+					 errhint("Another blocking rule, on other columns, would tell it.")));
+	}
+	if (!model->converged)
+		ereport(NOTICE,
+				(errmsg("matcher \"%s\" did not converge in %d rounds; the last estimates were kept", matcher->name, model->rounds)));
+}
+
+/*
+ * train_matcher(name text) -> setof (comparison text, level integer, m float8, u float8, weight float8)
+ *
+ * Fits the matcher to the relation's present rows without labels (Fellegi and Sunter 1969; fit.h has the recipe). Levels go
+ * from 0, different, to the highest; -1 is unknown, no evidence. weight is log2(m / u).
+ */
+Datum
+salesops_train_matcher(PG_FUNCTION_ARGS)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(caller, "salesops train matcher", ALLOCSET_DEFAULT_SIZES);
+	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	MatchFitOptions options = match_fit_defaults();
+	MatcherRecords loaded;
+	MatchRules	rules;
+	MatchModel	model;
+	Matcher    *matcher;
+	uint64_t	contains[MATCHER_MAX_COLUMNS];
+
+	InitMaterializedSRF(fcinfo, 0);
+	MemoryContextSwitchTo(context);
+	progress_start("train_matcher", name);
+	matcher = matcher_load(name);
+	if (matcher->auto_comparisons || matcher->auto_blocking)
+	{
+		progress_phase("choosing comparisons and blocking", 0);
+		matcher_choose(matcher);
+	}
+	matcher_records_load(matcher, &loaded, true);
+	require_substance(matcher, &loaded.records);
+	matcher_prepare(matcher, &loaded, &rules);
+	matcher_report_blocks(matcher, &loaded, &rules);
+	match_containment(&loaded.records, contains);
+	match_relate_rules(matcher->rule, matcher->nrules, matcher->comparison, matcher->ncomparisons, contains);
+	options.seed = matcher->options.seed;
+	options.pair_budget = Max(maintenance_work_mem * 1024.0 / 2 / 40, 1e6);
+	progress_phase("fitting", 0);
+	match_fit(&loaded.records, matcher->comparison, matcher->ncomparisons, &rules, &options, &model);
+	store_model(matcher, &model, &loaded.records);
+	report_fit(matcher, &model);
+	MemoryContextSwitchTo(caller);
+	return_tables(fcinfo, matcher, &model);
+	MemoryContextDelete(context);
+	progress_end();
+	PG_RETURN_VOID();
+}

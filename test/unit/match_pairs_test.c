@@ -1,0 +1,192 @@
+/*
+ * match_pairs_test.c
+ *		Interning, blocking and the walk over candidate pairs, held against every pair tried by hand.
+ */
+#include "tap.h"
+
+#include "match/pairs.h"
+
+static uint64_t state = 7;
+
+/* A small deterministic random number. */
+static int
+draw(int n)
+{
+	state = state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+	return (int) ((state >> 33) % (uint64_t) n);
+}
+
+/* Set a cell from a C string. */
+static void
+set(MatchRecords *records, int32_t record, int column, const char *text)
+{
+	match_records_set(records, record, column, text, strlen(text));
+}
+
+/* Whether two short word lists share a word of two letters and more. */
+static bool
+share_word(const char *a, const char *b)
+{
+	char		copy[200];
+	char	   *rest = NULL;
+
+	snprintf(copy, sizeof(copy), "%s", a);
+	for (char *word = strtok_r(copy, " ", &rest); word != NULL; word = strtok_r(NULL, " ", &rest))
+	{
+		char		padded[220];
+		char		wanted[220];
+
+		snprintf(padded, sizeof(padded), " %s ", b);
+		snprintf(wanted, sizeof(wanted), " %s ", word);
+		if (strlen(word) >= 2 && strstr(padded, wanted) != NULL)
+			return true;
+	}
+	return false;
+}
+
+/* Walk all rules: each candidate pair exactly once, and no other pair. */
+static void
+check_walk(int32_t nrecords, int32_t nleft, const char *name)
+{
+	KernelEnv	env = tap_env();
+	MatchRecords records;
+	MatchRules	rules;
+	MatchRule	rule[3] = {
+		{.kind = MATCH_RULE_TOKENS, .nparts = 2, .column = {2, 3}},
+		{.kind = MATCH_RULE_KEY, .nparts = 1, .column = {0}, .prefix = {1}},
+		{.kind = MATCH_RULE_KEY, .nparts = 2, .column = {0, 1}, .prefix = {0, 2}},
+	};
+	char	  **cell = calloc((size_t) nrecords * 4, sizeof(char *));
+	int		   *seen = calloc((size_t) nrecords * nrecords, sizeof(int));
+	MatchWalk	walk;
+	MatchPair	pairs[7];
+	int			n;
+	bool		right = true;
+
+	match_records_init(&records, 4, &env);
+	for (int32_t i = 0; i < nrecords; i++)
+	{
+		match_records_add(&records);
+		for (int c = 0; c < 4; c++)
+		{
+			char		text[100];
+
+			if (draw(5) == 0)
+				continue;
+			if (c < 2)
+				snprintf(text, sizeof(text), "%c%c%d", 'a' + draw(4), 'p' + draw(3), draw(30));
+			else
+				snprintf(text, sizeof(text), "w%d x%d y", draw(40), draw(40));
+			cell[i * 4 + c] = strdup(text);
+			set(&records, i, c, text);
+		}
+	}
+	records.nleft = nleft;
+	match_rules_build(&rules, &records, rule, 3);
+	match_walk_start(&walk, &rules, -1);
+	while ((n = match_walk_next(&walk, pairs, 7)) > 0)
+	{
+		for (int i = 0; i < n; i++)
+			seen[pairs[i].a * nrecords + pairs[i].b]++;
+	}
+	for (int32_t a = 0; a < nrecords; a++)
+	{
+		for (int32_t b = 0; b < nrecords; b++)
+		{
+			char	  **x = cell + a * 4;
+			char	  **y = cell + b * 4;
+			bool		candidate = (x[0] && y[0] && x[0][0] == y[0][0]) ||
+				(x[0] && y[0] && x[1] && y[1] && strcmp(x[0], y[0]) == 0 && strncmp(x[1], y[1], 2) == 0);
+
+			for (int k = 2; k < 4; k++)
+			{
+				for (int l = 2; l < 4; l++)
+					candidate = candidate || (x[k] && y[l] && share_word(x[k], y[l]));
+			}
+			if (a >= b || (nleft > 0 && (a >= nleft || b < nleft)))
+				candidate = false;
+			if (seen[a * nrecords + b] != (candidate ? 1 : 0))
+				right = false;
+		}
+	}
+	ok(right, "%s: each candidate pair once, and no other", name);
+	for (int32_t i = 0; i < nrecords * 4; i++)
+		free(cell[i]);
+	free(cell);
+	free(seen);
+	match_rules_free(&rules);
+	match_records_free(&records);
+}
+
+/* One block of everything is left out and counted. */
+static void
+check_large_block(void)
+{
+	KernelEnv	env = tap_env();
+	MatchRecords records;
+	MatchRules	rules;
+	MatchRule	rule[2] = {
+		{.kind = MATCH_RULE_KEY, .nparts = 1, .column = {0}, .max_block = 10},
+		{.kind = MATCH_RULE_KEY, .nparts = 1, .column = {1}, .max_block = 10},
+	};
+	MatchWalk	walk;
+	MatchPair	pairs[64];
+
+	match_records_init(&records, 2, &env);
+	for (int32_t i = 0; i < 50; i++)
+	{
+		char		text[20];
+
+		match_records_add(&records);
+		set(&records, i, 0, "same");
+		snprintf(text, sizeof(text), "k%d", i / 2);
+		set(&records, i, 1, text);
+	}
+	match_rules_build(&rules, &records, rule, 2);
+	is_int(rule[0].skipped_blocks, 1, "the block of everything is skipped");
+	is_int(rule[0].largest, 50, "its size is known");
+	is_double(rule[0].skipped_pairs, 1225, 0, "and its pairs");
+	match_walk_start(&walk, &rules, -1);
+	is_int(match_walk_next(&walk, pairs, 64), 25, "another rule still finds the pairs in it");
+	match_rules_free(&rules);
+	match_records_free(&records);
+}
+
+/* Interning: equal texts share a code, counts add up, growth keeps all. */
+static void
+check_interning(void)
+{
+	KernelEnv	env = tap_env();
+	MatchRecords records;
+	bool		right = true;
+
+	match_records_init(&records, 1, &env);
+	for (int32_t i = 0; i < 5000; i++)
+	{
+		char		text[20];
+
+		snprintf(text, sizeof(text), "value %d", i % 1000);
+		match_records_set(&records, match_records_add(&records), 0, text, strlen(text));
+	}
+	is_int(records.column[0].nvalues, 1000, "distinct values");
+	for (int32_t i = 0; i < 5000; i++)
+		right = right && records.column[0].code[i] == i % 1000 && records.column[0].count[i % 1000] == 5;
+	ok(right, "codes in the order of first appearance, five records each");
+	is_int(match_column_find(&records.column[0], "value 77", 8), 77, "found again");
+	is_int(match_column_find(&records.column[0], "value", 5), MATCH_NULL, "not found");
+	is_string(match_value(&records.column[0], 999), "value 999", "text kept");
+	match_records_free(&records);
+}
+
+int
+main(void)
+{
+	check_interning();
+	check_walk(120, 0, "one relation");
+	check_walk(120, 50, "two relations");
+	check_walk(2, 0, "two records");
+	check_walk(1, 0, "one record");
+	check_walk(0, 0, "no record");
+	check_large_block();
+	return done_testing();
+}

@@ -400,8 +400,8 @@ matcher_store_definition(const Matcher *matcher)
 
 /* ---- reading back ---- */
 
-/* Names of matchers, for the hint. */
-static char *
+/* Names of matchers, as a sentence of the hint. */
+static const char *
 matcher_names(void)
 {
 	StringInfoData list;
@@ -410,7 +410,7 @@ matcher_names(void)
 	initStringInfo(&list);
 	for (uint64 i = 0; i < count; i++)
 		append_choice(&list, spi_get_text(i, 1));
-	return list.data;
+	return count > 0 ? psprintf("The matchers are: %s. ", list.data) : "";
 }
 
 /* One jsonb column of the current SPI row, copied to a context. */
@@ -473,7 +473,7 @@ matcher_load(const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("matcher \"%s\" does not exist", name),
-				 errhint("The matchers are: %s. Make one with salesops.create_matcher(name, relation, key).", matcher_names())));
+				 errhint("%sMake one with salesops.create_matcher(name, relation, key).", matcher_names())));
 	matcher->name = MemoryContextStrdup(caller, name);
 	matcher->relid = spi_get_oid(0, 1);
 	matcher->key = copy_text(caller, 2);

@@ -158,10 +158,10 @@ column_kind(const MatchColumn *column)
 		return MATCH_KIND_DATE;
 	if (column->nvalues <= FEW_VALUES && shape.values >= MANY_PER_VALUE * (double) column->nvalues)
 		return MATCH_KIND_CATEGORY;
-	if (shape.words >= 3 * shape.values)
-		return MATCH_KIND_TEXT;
 	if (shape.codes >= MOST * shape.values)
 		return MATCH_KIND_CODE;
+	if (shape.words >= 3 * shape.values)
+		return MATCH_KIND_TEXT;
 	return MATCH_KIND_NAME;
 }
 

@@ -16,7 +16,7 @@
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/lsyscache.h"
-#include "utils/regproc.h"
+#include "utils/varlena.h"
 
 #include "core/errors.h"
 #include "core/expression.h"
@@ -508,7 +508,7 @@ matcher_load(const char *name)
 static Oid
 right_relation(const char *name)
 {
-	List	   *names = stringToQualifiedNameList(name);
+	List	   *names = textToQualifiedNameList(cstring_to_text(name));
 
 	return RangeVarGetRelid(makeRangeVarFromNameList(names), AccessShareLock, false);
 }

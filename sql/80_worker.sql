@@ -142,6 +142,43 @@ COMMENT ON TABLE salesops.change_queue IS
   'what changed since the last recomputation: append-only, written by the triggers of watch(), drained by refresh_changed(); a NULL key means all';
 SELECT pg_catalog.pg_extension_config_dump('salesops.change_queue', '');
 
+CREATE FUNCTION salesops.queue_changes() RETURNS trigger
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'salesops_queue_changes';
+COMMENT ON FUNCTION salesops.queue_changes() IS 'trigger of watch(): appends the keys of the rows written to salesops.change_queue';
+CREATE FUNCTION salesops.watch(relation regclass, entity text, key name DEFAULT NULL) RETURNS name
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'salesops_watch';
+COMMENT ON FUNCTION salesops.watch(regclass, text, name) IS
+  'queue an entity''s key whenever rows of a table are written; key is the column that holds it, by default the attached or primary key';
+CREATE FUNCTION salesops.unwatch(relation regclass, entity text DEFAULT NULL) RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'salesops_unwatch';
+COMMENT ON FUNCTION salesops.unwatch(regclass, text) IS 'stop queueing what changes in a table, for one entity or all';
+
+CREATE VIEW salesops.watched AS
+  SELECT t.tgrelid::regclass AS relation,
+         pg_catalog.rtrim(pg_catalog.encode(t.tgargs, 'escape'), '\0') AS entity,
+         a.attname AS key
+    FROM pg_catalog.pg_trigger t
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = t.tgrelid AND a.attnum = t.tgattr[0]
+   WHERE t.tgfoid = 'salesops.queue_changes'::regproc AND t.tgparentid = 0 AND t.tgtype & 1 = 1;
+COMMENT ON VIEW salesops.watched IS 'tables whose changes are queued, for which entity, by which column';
+
+CREATE TABLE salesops.refresh_command (
+  entity text NOT NULL,
+  name text NOT NULL,
+  ordinal integer NOT NULL,
+  command text NOT NULL,
+  everything text,
+  needs text,
+  PRIMARY KEY (entity, name)
+);
+COMMENT ON TABLE salesops.refresh_command IS
+  'what refresh_changed() runs for an entity: command takes the changed keys as $1 text[], everything recomputes for all, needs is a condition; filled by the install script';
+
+CREATE FUNCTION salesops.refresh_changed(entity text, batch integer DEFAULT 10000) RETURNS bigint
+  LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'salesops_refresh_changed';
+COMMENT ON FUNCTION salesops.refresh_changed(text, integer) IS
+  'recompute what depends on the keys queued for an entity; returns how many there were';
+
 -- ---- rights ---------------------------------------------------------------------------------------------------------
 INSERT INTO salesops.access_right (level, kind, object) VALUES
   ('reader', 'table', 'salesops.job'), ('reader', 'table', 'salesops.job_run'), ('reader', 'table', 'salesops.job_status'),
@@ -151,4 +188,8 @@ INSERT INTO salesops.access_right (level, kind, object) VALUES
   ('admin', 'function', 'salesops.drop_job(text)'),
   ('operator', 'function', 'salesops.run_job(text)'),
   ('operator', 'procedure', 'salesops.run_due_jobs()'),
+  ('reader', 'table', 'salesops.watched'),
+  ('admin', 'function', 'salesops.queue_changes()'),
+  ('admin', 'function', 'salesops.watch(regclass,text,name)'), ('admin', 'function', 'salesops.unwatch(regclass,text)'),
+  ('operator', 'function', 'salesops.refresh_changed(text,integer)'),
   ('admin', 'function', 'salesops.start_worker()'), ('admin', 'function', 'salesops.stop_worker()');

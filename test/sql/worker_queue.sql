@@ -1,0 +1,133 @@
+-- The change queue: what is queued by which write, and that a refresh of what changed gives what a full one gives.
+SET client_min_messages = warning;
+DROP EXTENSION IF EXISTS salesops CASCADE;
+CREATE EXTENSION salesops;
+RESET client_min_messages;
+CREATE SCHEMA worker_queue;
+SET search_path = worker_queue, public;
+SELECT salesops.stop_worker() IS NOT NULL AS stopped;
+CREATE TABLE leads (gone int, id int PRIMARY KEY, made timestamptz DEFAULT now(), points int NOT NULL DEFAULT 0);
+ALTER TABLE leads DROP COLUMN gone;
+SELECT count(*) > 0 AS attached FROM salesops.attach('lead', 'leads', '{"lead_id": "id", "created_at": "made"}');
+CREATE TABLE visits (visit int PRIMARY KEY, lead_id varchar(10), score int);
+CREATE FUNCTION queued() RETURNS text LANGUAGE sql AS
+  $$ SELECT string_agg(entity || ':' || coalesce(key, 'ALL'), ' ' ORDER BY entity, length(key), key) FROM salesops.change_queue $$;
+
+-- bad input
+SELECT salesops.watch('leads', 'prospect');
+SELECT salesops.watch('leads', 'lead', 'nothing');
+SELECT salesops.watch('salesops.lead', 'lead');
+CREATE TABLE keyless (a int, b int);
+SELECT salesops.watch('keyless', 'lead');
+SELECT salesops.refresh_changed('prospect');
+SELECT salesops.refresh_changed('lead', 0);
+
+-- every kind of write
+SELECT salesops.watch('leads', 'lead'), salesops.watch('visits', 'lead', 'lead_id');
+SELECT * FROM salesops.watched ORDER BY relation::text;
+INSERT INTO leads SELECT g FROM generate_series(1, 5) g;
+SELECT queued();
+SELECT salesops.refresh_changed('lead'), queued();
+UPDATE leads SET points = 1 WHERE id IN (2, 3);
+SELECT salesops.refresh_changed('lead') FROM queued();
+UPDATE leads SET points = 1 WHERE id > 99;
+SELECT queued() IS NULL AS no_row_no_key;
+UPDATE leads SET id = 7 WHERE id = 5;
+SELECT queued();
+DELETE FROM leads WHERE id = 7;
+INSERT INTO leads VALUES (1, now(), 3) ON CONFLICT (id) DO UPDATE SET points = excluded.points;
+SELECT queued();
+DELETE FROM salesops.change_queue;
+INSERT INTO visits SELECT g, (g % 2 + 1)::text FROM generate_series(1, 100) g;
+SELECT queued();
+INSERT INTO visits VALUES (101, NULL);
+BEGIN; INSERT INTO leads VALUES (50); ROLLBACK;
+SELECT queued();
+DELETE FROM salesops.change_queue;
+MERGE INTO leads USING (VALUES (1), (60)) v(id) ON leads.id = v.id WHEN MATCHED THEN UPDATE SET points = 9 WHEN NOT MATCHED THEN INSERT (id) VALUES (v.id);
+SELECT queued();
+COPY leads (id) FROM stdin;
+70
+71
+\.
+SELECT queued();
+TRUNCATE visits;
+SELECT queued();
+DELETE FROM salesops.change_queue;
+
+-- renames are followed, repeating renews, unwatch ends
+ALTER TABLE leads RENAME COLUMN id TO lead_number;
+UPDATE leads SET points = 2 WHERE lead_number = 2;
+SELECT queued();
+SELECT salesops.watch('leads', 'lead');
+SELECT count(*) AS triggers FROM pg_trigger WHERE tgrelid = 'leads'::regclass;
+SELECT salesops.unwatch('leads');
+SELECT count(*) AS triggers FROM pg_trigger WHERE tgrelid = 'leads'::regclass;
+UPDATE leads SET points = 3;
+SELECT queued();
+DELETE FROM salesops.change_queue;
+
+-- partitions, written through the parent or themselves
+CREATE TABLE deals (id char(5), region text, PRIMARY KEY (id, region)) PARTITION BY LIST (region);
+CREATE TABLE deals_eu PARTITION OF deals FOR VALUES IN ('eu');
+CREATE TABLE deals_us PARTITION OF deals FOR VALUES IN ('us');
+SELECT salesops.watch('deals', 'opportunity', 'id');
+INSERT INTO deals VALUES ('a', 'eu'), ('b', 'us');
+INSERT INTO deals_us VALUES ('c', 'us');
+UPDATE deals SET region = 'us' WHERE id = 'a';
+UPDATE deals_us SET id = 'd' WHERE id = 'c';
+SELECT queued();
+SELECT * FROM salesops.watched ORDER BY relation::text;
+SELECT salesops.unwatch('deals', 'opportunity');
+SELECT count(*) FROM pg_trigger WHERE tgrelid IN ('deals'::regclass, 'deals_eu'::regclass, 'deals_us'::regclass);
+DELETE FROM salesops.change_queue;
+
+-- a refresh of what changed leaves what a full refresh computes: random writes, two tables, keys that change
+CREATE TABLE mirror (key text PRIMARY KEY, points int);
+CREATE FUNCTION one(k text[]) RETURNS void LANGUAGE sql AS $$
+  DELETE FROM worker_queue.mirror WHERE key = ANY (k);
+  INSERT INTO worker_queue.mirror SELECT l.lead_number::text, l.points + coalesce(sum(v.score), 0)
+    FROM worker_queue.leads l LEFT JOIN worker_queue.visits v ON v.lead_id = l.lead_number::text
+   WHERE l.lead_number::text = ANY (k) GROUP BY 1, l.points $$;
+CREATE FUNCTION entire() RETURNS void LANGUAGE sql AS $$
+  SELECT worker_queue.one(ARRAY(SELECT lead_number::text FROM worker_queue.leads) || ARRAY(SELECT key FROM worker_queue.mirror)) $$;
+DELETE FROM salesops.refresh_command;
+INSERT INTO salesops.refresh_command VALUES ('lead', 'mirror', 1, 'SELECT worker_queue.one($1)', 'SELECT worker_queue.entire()');
+INSERT INTO salesops.refresh_command VALUES ('lead', 'never', 0, 'SELECT 1 / 0', NULL, 'EXISTS (SELECT FROM pg_catalog.pg_class WHERE relname = ''no such table'')');
+SELECT salesops.watch('leads', 'lead');
+SELECT entire();
+SELECT setseed(0.42);
+DO $$
+DECLARE n int; differ int;
+BEGIN
+  FOR i IN 1..300 LOOP
+    n := 1 + floor(random() * 40);
+    CASE floor(random() * 7)
+      WHEN 0 THEN INSERT INTO leads (lead_number, points) VALUES (n, i) ON CONFLICT DO NOTHING;
+      WHEN 1 THEN UPDATE leads SET points = i WHERE lead_number BETWEEN n AND n + 3;
+      WHEN 2 THEN DELETE FROM leads WHERE lead_number = n;
+      WHEN 3 THEN UPDATE leads SET lead_number = n + 1000 * (i % 2) WHERE lead_number = n + 1000 AND NOT EXISTS (SELECT FROM leads WHERE lead_number = n + 1000 * (i % 2));
+      WHEN 4 THEN INSERT INTO visits VALUES (1000 + i, n, i);
+      WHEN 5 THEN UPDATE visits SET lead_id = n WHERE visit % 10 = i % 10;
+      ELSE IF i % 50 = 0 THEN TRUNCATE visits; ELSE DELETE FROM visits WHERE lead_id = n::text; END IF;
+    END CASE;
+    IF i % 7 = 0 THEN
+      PERFORM salesops.refresh_changed('lead', 1 + i % 3);
+      SELECT count(*) INTO differ FROM (SELECT lead_number::text AS key, l.points + coalesce((SELECT sum(v.score) FROM visits v WHERE v.lead_id = l.lead_number::text), 0) AS points FROM leads l) w
+        FULL JOIN mirror m USING (key) WHERE m.points IS DISTINCT FROM w.points;
+      IF differ > 0 THEN RAISE EXCEPTION 'after step %: % rows differ', i, differ; END IF;
+    END IF;
+  END LOOP;
+END $$;
+SELECT count(*) > 5 AS something_was_compared FROM mirror;
+
+-- an error leaves the queue as it was
+DELETE FROM salesops.change_queue;
+UPDATE leads SET points = 0 WHERE lead_number = (SELECT min(lead_number) FROM leads);
+UPDATE salesops.refresh_command SET needs = NULL WHERE name = 'never';
+SELECT salesops.refresh_changed('lead');
+SELECT count(*) FROM salesops.change_queue;
+
+SET client_min_messages = warning;
+DROP SCHEMA worker_queue CASCADE;
+DROP EXTENSION salesops CASCADE;

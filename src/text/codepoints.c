@@ -125,6 +125,58 @@ text_view_units(uint32_t *buffer, uint32_t length)
 	return view;
 }
 
+/* The difference of eight bytes at two places. */
+static inline uint64_t
+word_difference(const uint8_t *x, const uint8_t *y)
+{
+	uint64_t	a;
+	uint64_t	b;
+
+	memcpy(&a, x, sizeof(a));
+	memcpy(&b, y, sizeof(b));
+	return a ^ b;
+}
+
+/* How many bytes are equal from two places on. */
+static inline uint32_t
+common_bytes(const uint8_t *x, const uint8_t *y, uint32_t size)
+{
+	uint32_t	count = 0;
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	for (; count + sizeof(uint64_t) <= size; count += sizeof(uint64_t))
+	{
+		uint64_t	difference = word_difference(x + count, y + count);
+
+		if (difference != 0)
+			return count + (uint32_t) __builtin_ctzll(difference) / 8;
+	}
+#endif
+	while (count < size && x[count] == y[count])
+		count++;
+	return count;
+}
+
+/* How many bytes are equal before two places. */
+static inline uint32_t
+common_bytes_back(const uint8_t *x, const uint8_t *y, uint32_t size)
+{
+	uint32_t	count = 0;
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	for (; count + sizeof(uint64_t) <= size; count += sizeof(uint64_t))
+	{
+		uint64_t	difference = word_difference(x - count - sizeof(uint64_t), y - count - sizeof(uint64_t));
+
+		if (difference != 0)
+			return count + (uint32_t) __builtin_clzll(difference) / 8;
+	}
+#endif
+	while (count < size && *(x - count - 1) == *(y - count - 1))
+		count++;
+	return count;
+}
+
 /* How many code points the two have in common at the start. */
 uint32_t
 text_common_prefix(TextView a, TextView b)
@@ -133,14 +185,7 @@ text_common_prefix(TextView a, TextView b)
 	uint32_t	count = 0;
 
 	if (!a.wide && !b.wide)
-	{
-		const uint8_t *x = a.units;
-		const uint8_t *y = b.units;
-
-		while (count < shorter && x[count] == y[count])
-			count++;
-		return count;
-	}
+		return common_bytes(a.units, b.units, shorter);
 	while (count < shorter && text_unit(a, count) == text_unit(b, count))
 		count++;
 	return count;
@@ -154,14 +199,7 @@ text_common_suffix(TextView a, TextView b, uint32_t prefix)
 	uint32_t	count = 0;
 
 	if (!a.wide && !b.wide)
-	{
-		const uint8_t *x = (const uint8_t *) a.units + a.length;
-		const uint8_t *y = (const uint8_t *) b.units + b.length;
-
-		while (count < shorter && *--x == *--y)
-			count++;
-		return count;
-	}
+		return common_bytes_back((const uint8_t *) a.units + a.length, (const uint8_t *) b.units + b.length, shorter);
 	while (count < shorter && text_unit(a, a.length - 1 - count) == text_unit(b, b.length - 1 - count))
 		count++;
 	return count;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "text/jaro.h"
+#include "text/pair.h"
 
 #define NOWHERE UINT32_MAX
 /* How many units pass between two ticks */
@@ -193,6 +194,15 @@ text_jaro(TextWorkspace *workspace, TextView a, TextView b)
 		return longer.length == 0 ? 1.0 : 0.0;
 	if (longer.length > TEXT_WORD)
 		return long_jaro(workspace, longer, shorter);
+#ifdef TEXT_HAVE_SIMD
+	if (!a.wide && !b.wide && text_simd() >= TEXT_SIMD_AVX2)
+	{
+		uint32_t	out_of_order;
+		uint32_t	matches = text_jaro_pair(longer, shorter, &out_of_order);
+
+		return text_jaro_formula(longer.length, shorter.length, matches, out_of_order);
+	}
+#endif
 	text_pattern_pair(&workspace->pattern, longer, shorter);
 	return shorter.wide ? word_jaro(&workspace->pattern, shorter.units, shorter.length, true)
 		: word_jaro(&workspace->pattern, shorter.units, shorter.length, false);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "text/levenshtein.h"
+#include "text/pair.h"
 
 /* How many columns of a strip pass between two ticks */
 #define TICK_COLUMNS 65536
@@ -226,6 +227,10 @@ text_levenshtein(TextWorkspace *workspace, TextView a, TextView b, uint32_t max)
 	/* the columns are the shorter one's: they are what takes the time */
 	if (a.length <= TEXT_WORD)
 	{
+#ifdef TEXT_HAVE_SIMD
+		if (max >= a.length && !a.wide && !b.wide && text_simd() >= TEXT_SIMD_AVX2)
+			return text_levenshtein_pair(a, b);
+#endif
 		text_pattern_pair(&workspace->pattern, a, b);
 		return word_pair(&workspace->pattern, b, max);
 	}

@@ -1,0 +1,198 @@
+/*
+ * pair.c
+ *		One pair of short byte strings by SIMD (pair.h): the masks come from registers, so no table is filled for a pair that
+ *		is compared once. The recurrences are those of levenshtein.c and jaro.c.
+ */
+#include "text/jaro.h"
+#include "text/pair.h"
+
+static TextSimd simd_limit = TEXT_SIMD_AVX512;
+
+/* For tests: use no better form than this. */
+void
+text_simd_limit(TextSimd most)
+{
+	simd_limit = most;
+}
+
+#ifdef TEXT_HAVE_SIMD
+
+/* What the processor says. */
+static TextSimd
+ask_processor(void)
+{
+	if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("bmi") || !__builtin_cpu_supports("bmi2") ||
+		!__builtin_cpu_supports("popcnt"))
+		return TEXT_SIMD_NONE;
+	if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512vl") ||
+		!__builtin_cpu_supports("avx512vbmi2"))
+		return TEXT_SIMD_AVX2;
+	return TEXT_SIMD_AVX512;
+}
+
+/* The best form for this processor, asked once. */
+TextSimd
+text_simd(void)
+{
+	static int	known = -1;
+
+	if (known < 0)
+		known = (int) ask_processor();
+	return known < (int) simd_limit ? (TextSimd) known : simd_limit;
+}
+
+/* Up to 64 bytes in two registers. */
+typedef struct Bytes
+{
+	__m256i		low;
+	__m256i		high;
+} Bytes;
+
+/* Load a view of bytes. */
+static TEXT_AVX2 inline __attribute__((always_inline)) Bytes
+load_bytes(TextView view, bool two)
+{
+	Bytes		bytes = {text_load_padded(view.units, two ? 32 : view.length), _mm256_setzero_si256()};
+
+	if (two)
+		bytes.high = text_load_padded((const uint8_t *) view.units + 32, view.length - 32);
+	return bytes;
+}
+
+/* Where a byte stands. */
+static TEXT_AVX2 inline __attribute__((always_inline)) uint64_t
+find_byte(Bytes bytes, uint8_t one, bool two)
+{
+	uint64_t	mask = text_equal_bytes(bytes.low, one);
+
+	return two ? mask | (uint64_t) text_equal_bytes(bytes.high, one) << 32 : mask;
+}
+
+/* word_distance of levenshtein.c. */
+static TEXT_AVX2 inline __attribute__((always_inline)) uint32_t
+levenshtein_steps(TextView rows, TextView columns, bool two)
+{
+	Bytes		bytes = load_bytes(rows, two);
+	const uint8_t *unit = columns.units;
+	uint64_t	vp = ~UINT64_C(0);
+	uint64_t	vn = 0;
+	uint64_t	valid = text_low_bits(rows.length);
+
+	for (uint32_t j = 0; j < columns.length; j++)
+	{
+		uint64_t	mask = find_byte(bytes, unit[j], two);
+		uint64_t	x = mask | vn;
+		uint64_t	carry = ((mask & vp) + vp) ^ vp;
+		uint64_t	d0 = carry | x;
+		uint64_t	not_hp = (~vn & (carry | (x | vp))) << 1;
+		uint64_t	hn = (d0 & vp) << 1;
+
+		vp = hn | (~d0 & not_hp);
+		vn = ~not_hp & d0;
+	}
+	return columns.length + (uint32_t) _mm_popcnt_u64(vp & valid) - (uint32_t) _mm_popcnt_u64(vn & valid);
+}
+
+/* Levenshtein distance of two short byte strings. */
+TEXT_AVX2 uint32_t
+text_levenshtein_pair(TextView rows, TextView columns)
+{
+	return rows.length > 32 ? levenshtein_steps(rows, columns, true) : levenshtein_steps(rows, columns, false);
+}
+
+/* Which units of both sides matched. */
+typedef struct Matches
+{
+	uint64_t	in_rows;
+	uint64_t	in_columns;
+	bool		crossed;		/* some match lies before an earlier one */
+} Matches;
+
+/* word_jaro of jaro.c. */
+static TEXT_AVX2 inline __attribute__((always_inline)) Matches
+jaro_steps(Bytes bytes, TextView rows, TextView columns, bool two)
+{
+	const uint8_t *unit = columns.units;
+	uint32_t	reach = text_jaro_reach(rows.length, columns.length);
+	uint64_t	window = text_low_bits(reach);
+	uint64_t	valid = text_low_bits(rows.length);
+	uint64_t	unmatched = valid;
+	Matches		matches = {0, 0, false};
+	uint64_t	last = 0;
+
+	for (uint32_t j = 0; j < columns.length; j++)
+	{
+		uint64_t	candidates = find_byte(bytes, unit[j], two) & window & unmatched;
+		uint64_t	taken = candidates & -candidates;
+
+		unmatched ^= taken;
+		matches.in_columns |= (uint64_t) (candidates != 0) << j;
+		/* taken - 1 is the greatest number where there is no match */
+		matches.crossed |= taken - 1 < last;
+		last = taken != 0 ? taken - 1 : last;
+		window = window << 1 | (j + 1 < reach);
+	}
+	matches.in_rows = valid ^ unmatched;
+	return matches;
+}
+
+/* How many matches stand out of order, one by one. */
+static TEXT_AVX2 inline __attribute__((always_inline)) uint32_t
+order_by_bits(const uint8_t *rows, const uint8_t *columns, Matches matches)
+{
+	uint32_t	count = 0;
+
+	while (matches.in_rows != 0)
+	{
+		count += rows[__builtin_ctzll(matches.in_rows)] != columns[__builtin_ctzll(matches.in_columns)];
+		matches.in_rows &= matches.in_rows - 1;
+		matches.in_columns &= matches.in_columns - 1;
+	}
+	return count;
+}
+
+/* Jaro's counts with the orders compared one by one. */
+static TEXT_AVX2 uint32_t
+jaro_pair_avx2(TextView rows, TextView columns, uint32_t *out_of_order)
+{
+	bool		two = rows.length > 32;
+	Matches		matches = two ? jaro_steps(load_bytes(rows, true), rows, columns, true)
+		: jaro_steps(load_bytes(rows, false), rows, columns, false);
+
+	*out_of_order = matches.crossed ? order_by_bits(rows.units, columns.units, matches) : 0;
+	return (uint32_t) _mm_popcnt_u64(matches.in_rows);
+}
+
+/* Jaro's counts of strings within 32 bytes: the matched bytes of each side are moved together and compared at once. */
+static TEXT_AVX512 uint32_t
+jaro_pair_avx512(TextView rows, TextView columns, uint32_t *out_of_order)
+{
+	Bytes		bytes = load_bytes(rows, false);
+	__m256i		others = text_load_padded(columns.units, columns.length);
+	Matches		matches = jaro_steps(bytes, rows, columns, false);
+	__m256i		in_rows = _mm256_maskz_compress_epi8((__mmask32) matches.in_rows, bytes.low);
+	__m256i		in_columns = _mm256_maskz_compress_epi8((__mmask32) matches.in_columns, others);
+
+	*out_of_order = (uint32_t) _mm_popcnt_u32(_mm256_cmpneq_epi8_mask(in_rows, in_columns));
+	return (uint32_t) _mm_popcnt_u64(matches.in_rows);
+}
+
+/* Matches and out-of-order matches of two short byte strings. */
+uint32_t
+text_jaro_pair(TextView rows, TextView columns, uint32_t *out_of_order)
+{
+	if (rows.length <= 32 && columns.length <= 32 && text_simd() >= TEXT_SIMD_AVX512)
+		return jaro_pair_avx512(rows, columns, out_of_order);
+	return jaro_pair_avx2(rows, columns, out_of_order);
+}
+
+#else
+
+/* No SIMD form was compiled. */
+TextSimd
+text_simd(void)
+{
+	return simd_limit < TEXT_SIMD_NONE ? simd_limit : TEXT_SIMD_NONE;
+}
+
+#endif							/* TEXT_HAVE_SIMD */

@@ -5,8 +5,8 @@
  * It is for exact money at the speed of integers. It isn't for numbers that do not fit: every function that can
  * overflow says so by returning false, and the caller falls back to numeric. It knows no plan, rep or period.
  *
- * Units. An amount is an integer of 10^-6 of the currency's unit (COMMISSION_AMOUNT_DIGITS). A rate is an integer of
- * 10^-10. Their product, a value, is therefore an integer of 10^-16, over a common divisor: 1, or the quota where
+ * Units. An amount is an integer of 10^-9 of the currency's unit (COMMISSION_AMOUNT_DIGITS). A rate is an integer of
+ * 10^-9. Their product, a value, is therefore an integer of 10^-18, over a common divisor: 1, or the quota where
  * commission is a share of a target (rate * target * amount / quota), so that a division never rounds before the end.
  */
 #ifndef SALESOPS_COMMISSION_TIERS_H
@@ -16,8 +16,8 @@
 
 typedef __int128 CommissionInt;
 
-#define COMMISSION_AMOUNT_DIGITS	6
-#define COMMISSION_RATE_DIGITS		10
+#define COMMISSION_AMOUNT_DIGITS	9
+#define COMMISSION_RATE_DIGITS		9
 #define COMMISSION_VALUE_DIGITS		(COMMISSION_AMOUNT_DIGITS + COMMISSION_RATE_DIGITS)
 
 /* From this amount on, F(x) = base + rate * (x - from); a jump at 'from' is what retroactive tiers and cliffs are. */

@@ -6,8 +6,8 @@
 
 #include "commission/tiers.h"
 
-#define UNIT	((CommissionInt) 1000000)	/* an amount of 1 */
-#define PERCENT ((CommissionInt) 100000000) /* a rate of 0.01 */
+#define UNIT	((CommissionInt) 1000000000)	/* an amount of 1 */
+#define PERCENT ((CommissionInt) 10000000)	/* a rate of 0.01 */
 
 static uint64_t seed = 88172645463325252ULL;
 
@@ -24,14 +24,14 @@ next_random(void)
 /* 5 % to 100,000; 8 % to 150,000; 10 % above (../shared/acceptance f1) */
 static const CommissionPiece marginal_pieces[] = {
 	{0, 0, 5 * PERCENT},
-	{100000 * UNIT, 5000 * UNIT * 10000000000LL, 8 * PERCENT},
-	{150000 * UNIT, 9000 * UNIT * 10000000000LL, 10 * PERCENT}
+	{100000 * UNIT, 5000 * UNIT * 1000000000LL, 8 * PERCENT},
+	{150000 * UNIT, 9000 * UNIT * 1000000000LL, 10 * PERCENT}
 };
 static const CommissionTiers marginal = {3, marginal_pieces};
 static const CommissionPiece retroactive_pieces[] = {
 	{0, 0, 5 * PERCENT},
-	{100000 * UNIT, 8000 * UNIT * 10000000000LL, 8 * PERCENT},
-	{150000 * UNIT, 15000 * UNIT * 10000000000LL, 10 * PERCENT}
+	{100000 * UNIT, 8000 * UNIT * 1000000000LL, 8 * PERCENT},
+	{150000 * UNIT, 15000 * UNIT * 1000000000LL, 10 * PERCENT}
 };
 static const CommissionTiers retroactive = {3, retroactive_pieces};
 
@@ -73,7 +73,7 @@ test_rounding(void)
 {
 	static const struct
 	{
-		int64_t		value;		/* 10^-16 times 10^10: ten-thousandths of a cent times 100 */
+		int64_t		value;		/* ten-thousandths of a unit */
 		int64_t		divisor;
 		int			exponent;
 		int64_t		want;
@@ -88,7 +88,7 @@ test_rounding(void)
 		CommissionInt minor = -99;
 
 		/* 4999 stands for 0.4999 */
-		ok(commission_round((CommissionInt) cases[index].value * 1000000000000LL, cases[index].divisor,
+		ok(commission_round((CommissionInt) cases[index].value * 100000000000000LL, cases[index].divisor,
 							cases[index].exponent, &minor), "rounds");
 		is_int((int64_t) minor, cases[index].want, "half away from zero");
 	}
@@ -119,7 +119,7 @@ test_telescoping(void)
 		while (count-- > 0)
 		{
 			CommissionStep step;
-			CommissionInt amount = (CommissionInt) (next_random() % 20000000000ULL) - 2000000000LL;
+			CommissionInt amount = (CommissionInt) (next_random() % 20000000000000ULL) - 2000000000000LL;
 
 			wrong += !commission_credit(&account, 0, amount, &step) || step.before != sum;
 			sum += amount;

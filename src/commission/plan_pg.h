@@ -1,0 +1,162 @@
+/*
+ * plan_pg.h
+ *		Commission plans: the JSON definition as a struct, its checks, and the tiers of one rep and period made from it.
+ */
+#ifndef SALESOPS_COMMISSION_PLAN_PG_H
+#define SALESOPS_COMMISSION_PLAN_PG_H
+
+#include "postgres.h"
+
+#include "nodes/pg_list.h"
+#include "utils/date.h"
+#include "utils/jsonb.h"
+#include "utils/numeric.h"
+
+#include "commission/tiers.h"
+#include "core/errors.h"
+#include "core/expression.h"
+
+typedef enum PlanPeriod
+{
+	PLAN_MONTH,
+	PLAN_QUARTER,
+	PLAN_YEAR
+} PlanPeriod;
+
+typedef enum PlanMeasure
+{
+	PLAN_AMOUNT,
+	PLAN_ATTAINMENT
+} PlanMeasure;
+
+typedef enum PlanMethod
+{
+	PLAN_MARGINAL,
+	PLAN_RETROACTIVE
+} PlanMethod;
+
+typedef enum PlanRateDate
+{
+	RATE_CREDITED_ON,
+	RATE_PERIOD_START,
+	RATE_PERIOD_END
+} PlanRateDate;
+
+typedef struct PlanTier
+{
+	Numeric		from;			/* in the measure's unit */
+	Numeric		to;				/* NULL: up to the next tier; checked against it where given */
+	Numeric		rate;
+	Numeric		bonus;			/* lump sum on reaching the tier, or NULL */
+	bool		retroactive;	/* this tier's rate holds from 0 on once it is reached */
+} PlanTier;
+
+typedef struct PlanTierList
+{
+	int			count;
+	PlanTier   *tiers;
+} PlanTierList;
+
+/* Credits of their own rate: each credit belongs to the first component whose condition is met, else to the plan's tiers */
+typedef struct PlanComponent
+{
+	char	   *name;
+	char	   *where;
+	Numeric		factor;			/* share of the amount that is credited, or NULL */
+	bool		own_tiers;		/* a running sum of its own; otherwise the plan's */
+	PlanTierList tiers;
+	CompiledExpression *filter;
+} PlanComponent;
+
+typedef struct PlanBonus
+{
+	char	   *name;
+	char	   *where;			/* a bonus for each credit that meets it; NULL with 'at' */
+	Numeric		amount;			/* lump sum, or NULL */
+	Numeric		rate;			/* share of the credited amount, or NULL */
+	Numeric		at;				/* lump sum once the period's sum reaches this (measure's unit), or NULL */
+	Numeric		budget;			/* most that is paid to all reps together, or NULL */
+	DateADT    *from;			/* half-open, either may be NULL */
+	DateADT    *to;
+	CompiledExpression *filter;
+} PlanBonus;
+
+typedef struct PlanDefinition
+{
+	int			period;			/* PlanPeriod */
+	char	   *currency;		/* ISO 4217, or "credit": each credit's own, settled apart */
+	int			basis;
+	int			measure;		/* PlanMeasure */
+	int			method;			/* PlanMethod */
+	int			rate_date;		/* PlanRateDate */
+	char	   *where;
+	char	   *description;
+	PlanTierList tiers;
+	int			ncomponents;
+	PlanComponent *components;
+	int			nbonuses;
+	PlanBonus  *bonuses;
+	Numeric		cap;
+	Numeric		deal_cap;
+	Numeric		floor;
+	Numeric		deal_floor;
+	Numeric		cliff;			/* measure's unit */
+	Numeric		target;			/* commission at a rate of 1 and 100 % attainment */
+	Numeric		gate_at;		/* the year's measure from which the tiers above gate_above apply */
+	Numeric		gate_above;
+	int			nramp;
+	Numeric    *ramp;
+	Numeric		draw;
+	bool		draw_recoverable;
+	int			clawback_days;	/* -1: no window */
+	Numeric		override_rate;
+	int			override_levels;
+	bool		prorate;
+	bool		allow_negative;
+	CompiledExpression *filter;
+} PlanDefinition;
+
+extern const char *const plan_periods[];
+extern const char *const plan_bases[];
+extern const char *const plan_measures[];
+extern const char *const plan_methods[];
+
+/* Parse; every mistake becomes a problem. What is returned is complete only where there are none. */
+extern PlanDefinition *plan_parse(Jsonb *definition, Problems *problems);
+
+/* Parse a list of tiers alone, as the function commission() takes it. */
+extern void plan_parse_tiers(Jsonb *json, const char *where, PlanTierList *list, Problems *problems);
+
+/* Compile the plan's expressions over salesops.commission_credit in the current memory context. */
+extern void plan_compile(PlanDefinition *plan, const char *name);
+
+/* Start and end of the plan's period that holds a date */
+extern DateADT plan_period_start(PlanPeriod period, DateADT date);
+extern DateADT plan_period_next(PlanPeriod period, DateADT start);
+
+/* F as numeric pieces: as CommissionPiece, of any size */
+typedef struct NumericPiece
+{
+	Numeric		from;
+	Numeric		base;
+	Numeric		rate;
+} NumericPiece;
+
+typedef struct NumericTiers
+{
+	int			count;
+	NumericPiece *pieces;
+} NumericTiers;
+
+/*
+ * The pieces of a list of tiers. unit is what 1 of the measure is in amount (the quota; NULL is 1), multiplier what a
+ * rate is multiplied with (NULL is 1). cliff and gate are amounts, NULL for none.
+ */
+extern void plan_pieces(const PlanTierList *list, PlanMethod method, Numeric unit, Numeric multiplier,
+						Numeric cliff, Numeric gate, Numeric gate_above, NumericTiers *result);
+
+/* F(amount); index of its piece */
+extern Numeric plan_cumulative(const NumericTiers *tiers, Numeric amount);
+extern int	plan_piece(const NumericTiers *tiers, Numeric amount);
+
+#endif							/* SALESOPS_COMMISSION_PLAN_PG_H */

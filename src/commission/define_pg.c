@@ -12,6 +12,7 @@
 #include "fmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/rangetypes.h"
 #include "utils/resowner.h"
@@ -41,20 +42,6 @@ typedef struct CommissionCache
 	CommissionPiece *pieces;	/* NULL where they do not fit the kernel */
 	MemoryContext context;
 } CommissionCache;
-
-/* The kernel's form of numeric pieces, or NULL where a number does not fit. */
-CommissionPiece *
-pieces_to_fixed(const NumericTiers *tiers)
-{
-	CommissionPiece *pieces = palloc(sizeof(CommissionPiece) * tiers->count);
-
-	for (int i = 0; i < tiers->count; i++)
-		if (!decimal_from_numeric(tiers->pieces[i].from, COMMISSION_AMOUNT_DIGITS, &pieces[i].from) ||
-			!decimal_from_numeric(tiers->pieces[i].base, COMMISSION_VALUE_DIGITS, &pieces[i].base) ||
-			!decimal_from_numeric(tiers->pieces[i].rate, COMMISSION_RATE_DIGITS, &pieces[i].rate))
-			return NULL;
-	return pieces;
-}
 
 /* Index of a method's name, or an error. */
 static PlanMethod
@@ -86,8 +73,8 @@ fill_cache(CommissionCache *cache, Jsonb *json, char *method)
 	problems_raise(&problems, ERRCODE_INVALID_PARAMETER_VALUE,
 				   "Tiers are a list such as [{\"from\": 0, \"rate\": 0.05}, {\"from\": 100000, \"rate\": 0.08}].",
 				   "invalid commission tiers");
-	plan_pieces(&list, kind, NULL, NULL, NULL, NULL, NULL, &cache->tiers);
-	cache->pieces = pieces_to_fixed(&cache->tiers);
+	plan_pieces(&list, kind, NULL, NULL, NULL, NULL, NULL, NULL, &cache->tiers);
+	cache->pieces = plan_fixed_pieces(&cache->tiers);
 	cache->method = pstrdup(method);
 	cache->json = (Jsonb *) DatumGetPointer(PointerGetDatum(memcpy(palloc(VARSIZE(json)), json, VARSIZE(json))));
 	MemoryContextSwitchTo(old);

@@ -75,7 +75,7 @@ extern const char *ledger_caller(void);
 /* Begin to write (the caller holds ledger_lock), append, end. ledger_append returns the posting's first line number. */
 extern LedgerWriter *ledger_open(void);
 extern int64 ledger_append(LedgerWriter *writer, const LedgerPosting *posting);
-extern int64 ledger_lines_written(const LedgerWriter *writer);
+extern int64 ledger_next_line(const LedgerWriter *writer);
 extern void ledger_close(LedgerWriter *writer);
 
 #endif							/* SALESOPS_COMMISSION_LEDGER_PG_H */

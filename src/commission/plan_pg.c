@@ -411,7 +411,7 @@ plan_cumulative(const NumericTiers *tiers, Numeric amount)
 /* The pieces of the first 'count' tiers, without cliff and gate */
 static void
 plain_pieces(const PlanTierList *list, int count, PlanMethod method, Numeric unit, Numeric multiplier,
-			 NumericTiers *result)
+			 Numeric divisor, NumericTiers *result)
 {
 	Numeric		lumps = decimal_zero();
 
@@ -421,11 +421,12 @@ plain_pieces(const PlanTierList *list, int count, PlanMethod method, Numeric uni
 	{
 		const PlanTier *tier = &list->tiers[i];
 		NumericPiece *piece = &result->pieces[i];
+		Numeric		lump = tier->bonus && divisor ? decimal_mul(tier->bonus, divisor) : tier->bonus;
 
 		piece->from = unit ? decimal_mul(tier->from, unit) : tier->from;
 		piece->rate = multiplier ? decimal_mul(tier->rate, multiplier) : tier->rate;
-		if (tier->bonus)
-			lumps = decimal_add(lumps, tier->bonus);
+		if (lump)
+			lumps = decimal_add(lumps, lump);
 		if (method == PLAN_RETROACTIVE || tier->retroactive || i == 0)
 			piece->base = decimal_add(decimal_mul(piece->from, piece->rate), lumps);
 		else
@@ -433,8 +434,8 @@ plain_pieces(const PlanTierList *list, int count, PlanMethod method, Numeric uni
 			NumericTiers below = {i, result->pieces};
 
 			piece->base = plan_cumulative(&below, piece->from);
-			if (tier->bonus)
-				piece->base = decimal_add(piece->base, tier->bonus);
+			if (lump)
+				piece->base = decimal_add(piece->base, lump);
 		}
 	}
 }
@@ -460,13 +461,13 @@ join_pieces(const NumericTiers *low, const NumericTiers *high, Numeric at, Numer
 
 /* The pieces of a list of tiers with cliff and gate; see plan_pg.h. */
 void
-plan_pieces(const PlanTierList *list, PlanMethod method, Numeric unit, Numeric multiplier,
+plan_pieces(const PlanTierList *list, PlanMethod method, Numeric unit, Numeric multiplier, Numeric divisor,
 			Numeric cliff, Numeric gate, Numeric gate_above, NumericTiers *result)
 {
 	NumericTiers full;
 	NumericTiers joined;
 
-	plain_pieces(list, list->count, method, unit, multiplier, &full);
+	plain_pieces(list, list->count, method, unit, multiplier, divisor, &full);
 	if (gate)
 	{
 		NumericTiers below;
@@ -474,7 +475,7 @@ plan_pieces(const PlanTierList *list, PlanMethod method, Numeric unit, Numeric m
 
 		while (count < list->count && decimal_compare(list->tiers[count].from, gate_above) < 0)
 			count++;
-		plain_pieces(list, count, method, unit, multiplier, &below);
+		plain_pieces(list, count, method, unit, multiplier, divisor, &below);
 		/* a gate passed before the period's first credit holds from the start */
 		if (decimal_compare(gate, decimal_zero()) > 0)
 		{
@@ -491,4 +492,18 @@ plan_pieces(const PlanTierList *list, PlanMethod method, Numeric unit, Numeric m
 		full = joined;
 	}
 	*result = full;
+}
+
+/* The kernel's form of numeric pieces, or NULL where a number does not fit. */
+CommissionPiece *
+plan_fixed_pieces(const NumericTiers *tiers)
+{
+	CommissionPiece *pieces = palloc(sizeof(CommissionPiece) * tiers->count);
+
+	for (int i = 0; i < tiers->count; i++)
+		if (!decimal_from_numeric(tiers->pieces[i].from, COMMISSION_AMOUNT_DIGITS, &pieces[i].from) ||
+			!decimal_from_numeric(tiers->pieces[i].base, COMMISSION_VALUE_DIGITS, &pieces[i].base) ||
+			!decimal_from_numeric(tiers->pieces[i].rate, COMMISSION_RATE_DIGITS, &pieces[i].rate))
+			return NULL;
+	return pieces;
 }

@@ -150,10 +150,14 @@ typedef struct NumericTiers
 
 /*
  * The pieces of a list of tiers. unit is what 1 of the measure is in amount (the quota; NULL is 1), multiplier what a
- * rate is multiplied with (NULL is 1). cliff and gate are amounts, NULL for none.
+ * rate is multiplied with (NULL is 1), divisor what every value will be divided by (NULL is 1). cliff and gate are
+ * amounts, NULL for none; the tiers from gate_above (measure's unit) on hold only from the gate on.
  */
 extern void plan_pieces(const PlanTierList *list, PlanMethod method, Numeric unit, Numeric multiplier,
-						Numeric cliff, Numeric gate, Numeric gate_above, NumericTiers *result);
+						Numeric divisor, Numeric cliff, Numeric gate, Numeric gate_above, NumericTiers *result);
+
+/* The kernel's form of numeric pieces, or NULL where a number does not fit */
+extern CommissionPiece *plan_fixed_pieces(const NumericTiers *tiers);
 
 /* F(amount); index of its piece */
 extern Numeric plan_cumulative(const NumericTiers *tiers, Numeric amount);

@@ -1,0 +1,63 @@
+/*
+ * account_pg.h
+ *		One rep's running account in a plan and period, in the kernel's integers as long as all numbers fit, else in numeric.
+ */
+#ifndef SALESOPS_COMMISSION_ACCOUNT_PG_H
+#define SALESOPS_COMMISSION_ACCOUNT_PG_H
+
+#include "postgres.h"
+
+#include "commission/decimal_pg.h"
+#include "commission/plan_pg.h"
+
+/* What the account's tiers are made from */
+typedef struct AccountTerms
+{
+	const PlanDefinition *plan;
+	int			exponent;		/* of the currency */
+	Numeric		quota;			/* NULL where the plan needs none */
+	Numeric		share;			/* of the period that the plan was held; NULL is all of it */
+	Numeric		year_before;	/* credited earlier in the year; NULL without a gate */
+	Numeric		year_quota;		/* of the year up to this period's end; NULL without a gate on attainment */
+	Numeric		flat_rate;		/* instead of the plan's tiers (overrides); NULL otherwise */
+} AccountTerms;
+
+typedef struct RunningAccount
+{
+	int			ncomponents;
+	NumericTiers *tiers;
+	int			exponent;
+	Numeric		divisor;		/* NULL is 1 */
+	Numeric		cap;			/* with the divisor in it, like the two below; NULL for none */
+	Numeric		deal_cap;
+	Numeric		deal_floor;
+	Numeric	   *cumulated;		/* in numeric mode; in fixed mode the last values handed out */
+	Numeric	   *earned;
+	Numeric		total;
+	CommissionInt rounded;		/* in minor units */
+	bool		fixed;			/* whether the kernel holds the state */
+	bool		keep_totals;	/* whether a line needs its total_before (several components, deal caps) */
+	CommissionAccount kernel;
+} RunningAccount;
+
+typedef struct AccountStep
+{
+	Numeric		before;
+	Numeric		after;
+	Numeric		total_before;	/* NULL where it is F(before) */
+	CommissionInt amount;		/* minor units */
+} AccountStep;
+
+/* A new account, nothing credited. In the current memory context. */
+extern RunningAccount *account_make(const AccountTerms *terms);
+
+/* Set what was credited to a component; account_restate then brings the totals along. */
+extern void account_set(RunningAccount *account, int component, Numeric amount);
+extern void account_restate(RunningAccount *account);
+
+/* Credit an amount, given in the kernel's integers or (where not NULL) as numeric. */
+extern void account_credit(RunningAccount *account, int component, CommissionInt amount, Numeric exact, AccountStep *step);
+
+extern Numeric account_cumulated(RunningAccount *account, int component);
+
+#endif							/* SALESOPS_COMMISSION_ACCOUNT_PG_H */

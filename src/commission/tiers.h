@@ -14,7 +14,8 @@
 
 #include "core/kernel.h"
 
-typedef __int128 CommissionInt;
+/* the server's allocator aligns to 8 bytes, so the compiler must not expect 16 */
+typedef __int128 CommissionInt __attribute__((aligned(8)));
 
 #define COMMISSION_AMOUNT_DIGITS	9
 #define COMMISSION_RATE_DIGITS		9

@@ -16,6 +16,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/rls.h"
 
 #include "commission/credits_pg.h"
 #include "commission/decimal_pg.h"
@@ -327,6 +328,7 @@ credits_account(Calculation *calculation, Rep *rep, const char *plan, DateADT fr
 	account->purpose = purpose;
 	account->covered_to = calculation->to;
 	account->prior_earned = decimal_zero();
+	account->prior_credited = decimal_zero();
 	set_scope(calculation, account);
 	rep->accounts = lappend(rep->accounts, account);
 	calculation->accounts = lappend(calculation->accounts, account);
@@ -340,7 +342,7 @@ load_postings(Calculation *calculation)
 {
 	uint64		rows = spi_execute(SPI_OK_SELECT,
 								   "SELECT rep_id, plan, pg_catalog.lower(for_period), pg_catalog.upper(for_period), currency, purpose::int4, "
-								   "first_line, line_count, fingerprint, pg_catalog.upper(period), earned FROM salesops.commission_posting "
+								   "first_line, line_count, fingerprint, pg_catalog.upper(period), earned, credited FROM salesops.commission_posting "
 								   "WHERE for_period && pg_catalog.daterange($2, $3) AND ($1 IS NULL OR rep_id = ANY ($1) AND purpose = 0) "
 								   "ORDER BY posting_id", 3,
 								   (SpiArg[]) {only_argument(calculation),
@@ -363,6 +365,7 @@ load_postings(Calculation *calculation)
 		account->prior_fingerprint = spi_get_int8(i, 9);
 		account->covered_to = Max(account->covered_to, Min(get_date(i, 10), account->to));
 		account->prior_earned = decimal_add(account->prior_earned, get_numeric(i, 11));
+		account->prior_credited = decimal_add(account->prior_credited, get_numeric(i, 12));
 		if (account->process)
 			calculation->read_to = Max(calculation->read_to, account->covered_to);
 		MemoryContextSwitchTo(old);
@@ -942,6 +945,45 @@ credits_sort(Calculation *calculation)
 	calculation->capacity = calculation->ncredits;
 }
 
+/* Credits hidden from the caller would look like credits taken back: all or nothing. */
+static void
+require_all_rows(void)
+{
+	Oid			relid = contract_relation("commission_credit");
+
+	if (!OidIsValid(relid))
+		relid = contract_relation("opportunity");
+	if (OidIsValid(relid) && check_enable_rls(relid, InvalidOid, true) == RLS_ENABLED)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("row-level security on %s hides credits from you", relation_sql_name(relid)),
+				 errdetail("What is hidden would look like credits that were taken back."),
+				 errhint("Calculate as a role that sees all rows.")));
+}
+
+/* No credit at all where the ledger holds some: the source was detached or dropped, not every deal of everyone cancelled. */
+static void
+require_some_credits(const Calculation *calculation)
+{
+	ListCell   *cell;
+
+	if (calculation->ncredits > 0 || calculation->only != NULL)
+		return;
+	foreach(cell, calculation->accounts)
+	{
+		const CreditAccount *account = lfirst(cell);
+
+		if (account->prior == NIL || !account->process || decimal_is_zero(account->prior_credited))
+			continue;
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("salesops.commission_credit shows no credit at all, while the ledger holds some"),
+				 errdetail("The ledger holds a credited sum of %s for rep \"%s\", for example.",
+						   decimal_text(account->prior_credited), account->rep->id),
+				 errhint("Attach what the credits come from: salesops.attach('commission_credit', 'your_table').")));
+	}
+}
+
 /* Load everything; see credits_pg.h. */
 void
 credits_load(Calculation *calculation)
@@ -950,6 +992,7 @@ credits_load(Calculation *calculation)
 	calculation->reps = rephash_create(CurrentMemoryContext, 1024, NULL);
 	calculation->rates = ratehash_create(CurrentMemoryContext, 16, NULL);
 	problems_init(&calculation->problems);
+	require_all_rows();
 	load_own(calculation);
 	load_reps(calculation);
 	progress_phase("reading credits", 0);
@@ -957,4 +1000,5 @@ credits_load(Calculation *calculation)
 	if (calculation->only == NULL && contract_source_column("commission_credit", "split") != NULL)
 		check_splits(calculation);
 	raise_problems(calculation);
+	require_some_credits(calculation);
 }

@@ -62,6 +62,7 @@ struct CreditAccount
 	List	   *prior;			/* PriorPosting */
 	int64		prior_fingerprint;
 	Numeric		prior_earned;
+	Numeric		prior_credited;
 	DateADT		covered_to;		/* credits before this date are in the ledger */
 	bool		process;		/* false: read only because a later period's gate needs it */
 	bool		closed;			/* all of it */

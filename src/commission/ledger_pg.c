@@ -176,6 +176,7 @@ typedef struct BulkTable
 	EState	   *estate;
 	ResultRelInfo *info;
 	BulkInsertState bulk;
+	MemoryContext context;		/* of the slots: they outlive a batch */
 	TupleTableSlot *slots[BATCH_LINES];
 	int			count;
 } BulkTable;
@@ -207,6 +208,7 @@ bulk_open(BulkTable *table, const char *name)
 	InitResultRelInfo(table->info, table->relation, 1, NULL, 0);
 	ExecOpenIndices(table->info, false);
 	table->bulk = GetBulkInsertState();
+	table->context = CurrentMemoryContext;
 	table->count = 0;
 	for (int i = 0; i < BATCH_LINES; i++)
 		table->slots[i] = NULL;
@@ -217,7 +219,12 @@ static TupleTableSlot *
 bulk_slot(BulkTable *table)
 {
 	if (table->slots[table->count] == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(table->context);
+
 		table->slots[table->count] = MakeSingleTupleTableSlot(RelationGetDescr(table->relation), &TTSOpsVirtual);
+		MemoryContextSwitchTo(old);
+	}
 	return ExecClearTuple(table->slots[table->count]);
 }
 

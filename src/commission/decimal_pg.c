@@ -13,6 +13,7 @@
 #include "utils/fmgrprotos.h"
 
 #include "commission/decimal_pg.h"
+#include "core/compat.h"
 
 #define DIGITS_PER_WORD 4
 #define WORD_BASE 10000

@@ -50,6 +50,8 @@
 #else
 #define portal_run_all(portal, receiver, completion) \
 	PortalRun((portal), FETCH_ALL, true, true, (receiver), (receiver), (completion))
+#endif
+
 /* 16 added a parameter (summarizing indexes); plain inserts want neither speculative nor conflict handling */
 #if PG_VERSION_NUM >= 160000
 #define compat_insert_index_tuples(info, slot, estate) \

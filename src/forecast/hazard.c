@@ -1,0 +1,663 @@
+/*
+ * hazard.c
+ *		Fitting and replaying the time-to-win model (hazard.h says what it is).
+ *
+ * A table of person-days (at risk, won, lost by day and age) is built once; a fit for day K adds its rows up to K with
+ * weights that halve every half-life. Own past forecasts are made on every seventh day and kept, for
+ * each calendar: a forecast of day K' depends only on days up to K', so it never has to be made again.
+ *
+ * Two corrections are learned, of open deals' bookings and of all bookings: new deals' early wins are too few to say much by
+ * themselves, and what a wrong hazard gives to one it takes from the other.
+ */
+#include "forecast/hazard.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* An own past forecast, not yet corrected, with what came of it */
+typedef struct Replay
+{
+	bool		made;
+	HazardForecast said;
+	HazardForecast came;
+} Replay;
+
+/* The corrections that were in force on one of those days */
+typedef struct Correction
+{
+	bool		made;
+	double		open;
+	double		total;
+} Correction;
+
+struct HazardPast
+{
+	const KernelEnv *env;
+	const HazardHistory *history;
+	HazardOptions options;
+	int32_t		first;			/* first close: nothing is known of risk before */
+	int32_t		last;			/* last day anything happened */
+	int32_t		first_created;
+	int			days;			/* of the table */
+	float	   *risk;			/* [day][age] */
+	float	   *won;
+	float	   *lost;
+	int		   *by_created;		/* deals by creation */
+	double	   *segment_sum;	/* scratch, [segments] */
+	double	   *segment_count;
+	int			slots;			/* own past forecasts */
+	Replay	   *replay;			/* [calendar][horizon kind][slot] */
+	Correction *correction;		/* [calendar][slot] */
+	int			horizon[2];		/* the horizons kept: the correction's and the one asked for last */
+};
+
+const HazardOptions hazard_defaults = {
+	.half_life = 120, .cell_events = 3, .age_events = 1, .calibration_half_life = 60, .calibration_weight = 1,
+	.error_prior = 0.22, .error_weight = 0.25, .error_half_life = 40, .calendar = -1, .arrival_days = 91,
+};
+
+/* First age of each bucket, in days: about a factor of the square root of two apart. */
+static const int age_start[HAZARD_AGES + 1] = {
+	0, 1, 2, 3, 5, 7, 10, 14, 20, 28, 40, 57, 80, 113, 160, 226, 320, 452, 640, 905, 1280, 1810, INT32_MAX
+};
+
+/* The bucket of an age. */
+static int
+age_bucket(int32_t age)
+{
+	int			low = 0;
+	int			high = HAZARD_AGES;
+
+	while (high - low > 1)
+	{
+		int			middle = (low + high) / 2;
+
+		if (age_start[middle] <= age)
+			low = middle;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* Civil date of a day number (days since 2000-01-01), after Howard Hinnant's days algorithms. */
+static void
+civil_date(int32_t days, int *month, int *day_of_month, int *month_length)
+{
+	static const int lengths[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+	int64_t		z = (int64_t) days + 10957 + 719468;
+	int64_t		era = (z >= 0 ? z : z - 146096) / 146097;
+	int			doe = (int) (z - era * 146097);
+	int			yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
+	int			doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+	int			mp = (5 * doy + 2) / 153;
+	int64_t		year = yoe + era * 400;
+
+	*day_of_month = doy - (153 * mp + 2) / 5 + 1;
+	*month = mp < 10 ? mp + 3 : mp - 9;
+	year += *month <= 2;
+	*month_length = lengths[*month - 1] + (*month == 2 && year % 4 == 0 && (year % 100 != 0 || year % 400 == 0));
+}
+
+/*
+ * The cell of a day. Calendars: 0 none, 1 month of the quarter, 2 month of the quarter and its last ten days, 3 thirds of the
+ * month, 4 month of the year, 5 day of the week.
+ */
+int
+hazard_calendar_cell(const HazardPast *past, int calendar, int32_t day)
+{
+	int			month;
+	int			day_of_month;
+	int			length;
+
+	if (calendar == 0)
+		return 0;
+	if (calendar == 5)
+		return (int) ((((int64_t) day + past->history->epoch) % 7 + 7) % 7);
+	civil_date(day + past->history->epoch, &month, &day_of_month, &length);
+	if (calendar == 1)
+		return (month - 1) % 3;
+	if (calendar == 2)
+		return (month - 1) % 3 * 2 + (day_of_month > length - 10);
+	if (calendar == 3)
+		return day_of_month <= 10 ? 0 : day_of_month <= length - 10 ? 1 : 2;
+	return month - 1;
+}
+
+/* Order of deals by creation. */
+static const int32_t *sort_created;
+
+static int
+compare_created(const void *a, const void *b)
+{
+	int32_t		x = sort_created[*(const int *) a];
+	int32_t		y = sort_created[*(const int *) b];
+
+	if (x != y)
+		return x < y ? -1 : 1;
+	return *(const int *) a - *(const int *) b;
+}
+
+/* Add one deal's days at risk to the table of differences, and its close. */
+static void
+add_person_days(HazardPast *past, int i)
+{
+	const HazardHistory *h = past->history;
+	int32_t		close = h->closed[i];
+	int32_t		until = close < past->last ? close : past->last;
+
+	for (int b = 0; b < HAZARD_AGES; b++)
+	{
+		int64_t		from = (int64_t) h->created[i] + age_start[b];
+		int64_t		to = b + 1 < HAZARD_AGES ? (int64_t) h->created[i] + age_start[b + 1] : (int64_t) until + 1;
+
+		if (from < past->first)
+			from = past->first;
+		if (to > (int64_t) until + 1)
+			to = (int64_t) until + 1;
+		if (from >= to)
+			continue;
+		past->risk[(from - past->first) * HAZARD_AGES + b] += 1;
+		past->risk[(to - past->first) * HAZARD_AGES + b] -= 1;
+	}
+	if (close <= past->last && h->outcome[i] != HAZARD_OPEN)
+	{
+		float	   *table = h->outcome[i] == HAZARD_WON ? past->won : past->lost;
+		int32_t		age = close - h->created[i];
+
+		table[(int64_t) (close - past->first) * HAZARD_AGES + age_bucket(age)] += 1;
+	}
+}
+
+/* The table of person-days. */
+static void
+fill_table(HazardPast *past)
+{
+	size_t		size = (size_t) (past->days + 1) * HAZARD_AGES;
+
+	past->risk = kernel_alloc_array(past->env, float, size);
+	past->won = kernel_alloc_array(past->env, float, size);
+	past->lost = kernel_alloc_array(past->env, float, size);
+	memset(past->risk, 0, sizeof(float) * size);
+	memset(past->won, 0, sizeof(float) * size);
+	memset(past->lost, 0, sizeof(float) * size);
+	for (int i = 0; i < past->history->count; i++)
+		add_person_days(past, i);
+	for (size_t k = HAZARD_AGES; k < size; k++)
+		past->risk[k] += past->risk[k - HAZARD_AGES];
+}
+
+/* The earliest close and creation and the latest event. */
+static void
+find_range(HazardPast *past)
+{
+	const HazardHistory *h = past->history;
+
+	past->first = HAZARD_NEVER;
+	past->first_created = HAZARD_NEVER;
+	past->last = INT32_MIN;
+	for (int i = 0; i < h->count; i++)
+	{
+		if (h->closed[i] != HAZARD_NEVER && h->closed[i] < past->first)
+			past->first = h->closed[i];
+		if (h->closed[i] != HAZARD_NEVER && h->closed[i] > past->last)
+			past->last = h->closed[i];
+		if (h->created[i] < past->first_created)
+			past->first_created = h->created[i];
+		if (h->created[i] > past->last)
+			past->last = h->created[i];
+	}
+	past->days = past->first == HAZARD_NEVER ? 0 : past->last - past->first + 1;
+}
+
+/*
+ * Take up a history. Created must not be after closed; days must lie within a few centuries (the caller checks). The
+ * history and the environment must outlive the result.
+ */
+HazardPast *
+hazard_past(const KernelEnv *env, const HazardHistory *history, const HazardOptions *options)
+{
+	HazardPast *past = kernel_alloc_array(env, HazardPast, 1);
+
+	memset(past, 0, sizeof(*past));
+	past->env = env;
+	past->history = history;
+	past->options = *options;
+	find_range(past);
+	fill_table(past);
+	past->by_created = kernel_alloc_array(env, int, history->count);
+	for (int i = 0; i < history->count; i++)
+		past->by_created[i] = i;
+	sort_created = history->created;
+	qsort(past->by_created, (size_t) history->count, sizeof(int), compare_created);
+	past->segment_sum = kernel_alloc_array(env, double, history->segments + 1);
+	past->segment_count = kernel_alloc_array(env, double, history->segments + 1);
+	past->slots = past->days / HAZARD_EVERY + 1;
+	past->replay = kernel_alloc_array(env, Replay, HAZARD_CALENDARS * 2 * past->slots);
+	memset(past->replay, 0, sizeof(Replay) * HAZARD_CALENDARS * 2 * (size_t) past->slots);
+	past->correction = kernel_alloc_array(env, Correction, HAZARD_CALENDARS * past->slots);
+	memset(past->correction, 0, sizeof(Correction) * HAZARD_CALENDARS * (size_t) past->slots);
+	past->horizon[0] = HAZARD_CALIBRATION;
+	return past;
+}
+
+/* The day of the first close, HAZARD_NEVER where there is none. */
+int32_t
+hazard_first_close(const HazardPast *past)
+{
+	return past->first;
+}
+
+/* A rate from events over days, pulled to a prior rate by pseudo-events. */
+static double
+shrunk(double events, double days, double prior, double pseudo)
+{
+	return prior > 0.0 ? (events + pseudo) / (days + pseudo / prior) : events / (days + 1.0);
+}
+
+/* Hazards by age and cell from weighted sums. */
+static void
+shrink_hazards(const HazardPast *past, double events[HAZARD_AGES][HAZARD_CELLS], double risk[HAZARD_AGES][HAZARD_CELLS],
+			   double hazard[HAZARD_AGES][HAZARD_CELLS])
+{
+	double		all_events = 0;
+	double		all_risk = 0;
+	double		rate;
+
+	for (int b = 0; b < HAZARD_AGES; b++)
+		for (int c = 0; c < HAZARD_CELLS; c++)
+		{
+			all_events += events[b][c];
+			all_risk += risk[b][c];
+		}
+	rate = (all_events + 0.5) / (all_risk + 1.0);
+	for (int b = 0; b < HAZARD_AGES; b++)
+	{
+		double		age_events = 0;
+		double		age_risk = 0;
+		double		age_rate;
+
+		for (int c = 0; c < HAZARD_CELLS; c++)
+		{
+			age_events += events[b][c];
+			age_risk += risk[b][c];
+		}
+		age_rate = shrunk(age_events, age_risk, rate, past->options.age_events);
+		for (int c = 0; c < HAZARD_CELLS; c++)
+			hazard[b][c] = fmin(0.9, shrunk(events[b][c], risk[b][c], age_rate, past->options.cell_events));
+	}
+}
+
+/* Fit the hazards to the days up to and including 'day'. */
+void
+hazard_fit(const HazardPast *past, int32_t day, int calendar, HazardFit *fit)
+{
+	double		risk[HAZARD_AGES][HAZARD_CELLS] = {{0}};
+	double		won[HAZARD_AGES][HAZARD_CELLS] = {{0}};
+	double		lost[HAZARD_AGES][HAZARD_CELLS] = {{0}};
+	int32_t		until = day < past->last ? day : past->last;
+	double		decay = exp2(-1.0 / past->options.half_life);
+	double		weight = 1.0;
+
+	fit->calendar = calendar;
+	for (int64_t t = until; past->days > 0 && t >= past->first && weight > 1e-4; t--, weight *= decay)
+	{
+		int			c = hazard_calendar_cell(past, calendar, (int32_t) t);
+		int64_t		row = (t - past->first) * HAZARD_AGES;
+
+		for (int b = 0; b < HAZARD_AGES; b++)
+		{
+			risk[b][c] += weight * past->risk[row + b];
+			won[b][c] += weight * past->won[row + b];
+			lost[b][c] += weight * past->lost[row + b];
+		}
+	}
+	shrink_hazards(past, won, risk, fit->win);
+	shrink_hazards(past, lost, risk, fit->lose);
+}
+
+/*
+ * Probability that a deal created on a day and open after day 'after' is won within [from, to), from > after.
+ */
+double
+hazard_win_probability(const HazardPast *past, const HazardFit *fit, int32_t created, int32_t after, int32_t from, int32_t to)
+{
+	double		open = 1.0;
+	double		won = 0.0;
+
+	for (int32_t t = (after + 1 > created ? after + 1 : created); t < to && open > 1e-9; t++)
+	{
+		int			b = age_bucket(t - created);
+		int			c = hazard_calendar_cell(past, fit->calendar, t);
+		double		win = fit->win[b][c];
+		double		lose = fmin(fit->lose[b][c], 1.0 - win);
+
+		if (t >= from)
+			won += open * win;
+		open *= 1.0 - win - lose;
+	}
+	return won;
+}
+
+/* Sums of won amounts by segment, known on a day; half-life a year. Returns the mean of all, and of their squares. */
+static double
+sum_segments(const HazardPast *past, int32_t day, double *square)
+{
+	const HazardHistory *h = past->history;
+	double		sum = 0;
+	double		sum2 = 0;
+	double		count = 0;
+
+	memset(past->segment_sum, 0, sizeof(double) * (size_t) (h->segments + 1));
+	memset(past->segment_count, 0, sizeof(double) * (size_t) (h->segments + 1));
+	for (int i = 0; i < h->count; i++)
+	{
+		double		weight;
+
+		if (h->outcome[i] != HAZARD_WON || h->closed[i] > day || isnan(h->won_amount[i]))
+			continue;
+		weight = exp2((h->closed[i] - day) / 365.0);
+		past->segment_sum[h->segment[i]] += weight * h->won_amount[i];
+		past->segment_count[h->segment[i]] += weight;
+		sum += weight * h->won_amount[i];
+		sum2 += weight * h->won_amount[i] * h->won_amount[i];
+		count += weight;
+	}
+	*square = count > 0 ? sum2 / count : 0.0;
+	return count > 0 ? sum / count : 0.0;
+}
+
+/*
+ * What each deal was worth as seen on a day: the amount last stated by then, else the mean of the won deals of its
+ * segment, pulled to the mean of all by two deals.
+ */
+void
+hazard_amounts(HazardPast *past, int32_t day, double *amount)
+{
+	const HazardHistory *h = past->history;
+	double		square;
+	double		overall = sum_segments(past, day, &square);
+
+	for (int i = 0; i < h->count; i++)
+		amount[i] = (past->segment_sum[h->segment[i]] + 2 * overall) / (past->segment_count[h->segment[i]] + 2);
+	for (int k = 0; k < h->amounts; k++)
+		if (h->amount[k].day <= day)
+			amount[h->amount[k].deal] = h->amount[k].amount;
+}
+
+/* Deals that arrive a day, and the mean amount of a won one, as known on a day. */
+static double
+arrival_rate(const HazardPast *past, int32_t day)
+{
+	const HazardHistory *h = past->history;
+	int32_t		since = day - past->options.arrival_days;
+	int			count = 0;
+
+	if (since < past->first_created - 1)
+		since = past->first_created - 1;
+	for (int i = h->count - 1; i >= 0; i--)
+	{
+		int32_t		created = h->created[past->by_created[i]];
+
+		if (created <= since)
+			break;
+		count += created <= day;
+	}
+	return day > since ? count / (double) (day - since) : 0.0;
+}
+
+/* Forecast of the days [from, to), from > day, with what was known on the day; not corrected. */
+void
+hazard_forecast(HazardPast *past, int32_t day, int32_t from, int32_t to, const HazardFit *fit, HazardForecast *forecast)
+{
+	const HazardHistory *h = past->history;
+	double	   *amount = kernel_alloc_array(past->env, double, h->count);
+	double		square;
+	double		mean;
+	double		rate = arrival_rate(past, day);
+	int32_t		cached_for = INT32_MIN;
+	double		cached = 0;
+
+	memset(forecast, 0, sizeof(*forecast));
+	hazard_amounts(past, day, amount);
+	mean = sum_segments(past, day, &square);
+	for (int k = 0; k < h->count; k++)
+	{
+		int			i = past->by_created[k];
+
+		if (h->created[i] > day)
+			break;
+		if (h->closed[i] <= day)
+			continue;
+		if (h->created[i] != cached_for)
+			cached = hazard_win_probability(past, fit, h->created[i], day, from, to);
+		cached_for = h->created[i];
+		forecast->open_wins += cached;
+		forecast->open += cached * amount[i];
+		forecast->open_variance += cached * (1.0 - cached) * amount[i] * amount[i];
+	}
+	for (int32_t created = day + 1; created < to; created++)
+		forecast->fresh_wins += rate * hazard_win_probability(past, fit, created, day, from, to);
+	forecast->fresh = forecast->fresh_wins * mean;
+	forecast->fresh_variance = forecast->fresh_wins * square;
+	kernel_release(past->env, amount);
+}
+
+/* What came in [from, to) of deals open after 'day' and of those created later. */
+void
+hazard_actual(const HazardPast *past, int32_t day, int32_t from, int32_t to, HazardForecast *actual)
+{
+	const HazardHistory *h = past->history;
+
+	memset(actual, 0, sizeof(*actual));
+	for (int i = 0; i < h->count; i++)
+	{
+		double		amount = isnan(h->won_amount[i]) ? 0.0 : h->won_amount[i];
+
+		if (h->outcome[i] != HAZARD_WON || h->closed[i] < from || h->closed[i] >= to)
+			continue;
+		if (h->created[i] <= day)
+		{
+			actual->open += amount;
+			actual->open_wins++;
+		}
+		else
+		{
+			actual->fresh += amount;
+			actual->fresh_wins++;
+		}
+	}
+}
+
+/* The day of a slot of own past forecasts. */
+static int32_t
+slot_day(const HazardPast *past, int slot)
+{
+	return past->first + slot * HAZARD_EVERY;
+}
+
+/* Make, or look up, the own past forecast of a slot for one of the kept horizons. */
+static const Replay *
+replay_of(HazardPast *past, int calendar, int kind, int slot)
+{
+	Replay	   *replay = &past->replay[((size_t) calendar * 2 + (size_t) kind) * (size_t) past->slots + (size_t) slot];
+	int32_t		day = slot_day(past, slot);
+	HazardFit	fit;
+
+	if (replay->made)
+		return replay;
+	hazard_fit(past, day, calendar, &fit);
+	hazard_forecast(past, day, day + 1, day + 1 + past->horizon[kind], &fit, &replay->said);
+	hazard_actual(past, day, day + 1, day + 1 + past->horizon[kind], &replay->came);
+	replay->made = true;
+	kernel_tick(past->env, slot, past->slots);
+	return replay;
+}
+
+/* The corrections by the own past forecasts whose horizon was over by a day: came over said, pulled to 1. */
+static Correction
+correct(HazardPast *past, int32_t day, int calendar)
+{
+	double		said[2] = {0, 0};
+	double		came[2] = {0, 0};
+	double		ratio[2];
+	double		weights = 0;
+
+	for (int slot = 0; slot < past->slots && slot_day(past, slot) + HAZARD_CALIBRATION <= day; slot++)
+	{
+		const Replay *r = replay_of(past, calendar, 0, slot);
+		double		weight = exp2((slot_day(past, slot) + HAZARD_CALIBRATION - day) / past->options.calibration_half_life);
+
+		said[0] += weight * r->said.open;
+		came[0] += weight * r->came.open;
+		said[1] += weight * (r->said.open + r->said.fresh);
+		came[1] += weight * (r->came.open + r->came.fresh);
+		weights += weight;
+	}
+	for (int k = 0; k < 2; k++)
+	{
+		double		pull = weights > 0 ? past->options.calibration_weight * said[k] / weights : 0.0;
+
+		ratio[k] = said[k] > 0 ? fmin(fmax((came[k] + pull) / (said[k] + pull), 0.1), 10.0) : 1.0;
+	}
+	return (Correction) {true, ratio[0], ratio[1]};
+}
+
+/* The corrections known on a day: kept where the day is a slot's. */
+static Correction
+correction_of(HazardPast *past, int32_t day, int calendar)
+{
+	int			slot = past->days > 0 && day >= past->first ? (day - past->first) / HAZARD_EVERY : -1;
+	Correction *kept;
+
+	if (slot < 0)
+		return (Correction) {true, 1.0, 1.0};
+	if (slot >= past->slots || slot_day(past, slot) != day)
+		return correct(past, day, calendar);
+	kept = &past->correction[calendar * past->slots + slot];
+	if (!kept->made)
+		*kept = correct(past, day, calendar);
+	return *kept;
+}
+
+/*
+ * Correct a forecast made on a day by what own past forecasts taught. New deals get what the total has beyond the open ones,
+ * but no less than a quarter of their own corrected share.
+ */
+void
+hazard_correct(HazardPast *past, int32_t day, int calendar, HazardForecast *forecast)
+{
+	Correction	c = correction_of(past, day, calendar);
+	double		fresh = forecast->fresh;
+	double		wanted = c.total * (forecast->open + fresh) - c.open * forecast->open;
+	double		ratio = fresh > 0 ? fmax(wanted / fresh, 0.25 * c.total) : c.total;
+
+	forecast->open *= c.open;
+	forecast->open_wins *= c.open;
+	forecast->open_variance *= c.open;
+	forecast->fresh *= ratio;
+	forecast->fresh_wins *= ratio;
+	forecast->fresh_variance *= ratio;
+	forecast->open_correction = c.open;
+	forecast->fresh_correction = ratio;
+}
+
+/* May the calendar be judged yet? A month of the year says nothing before the year has come round. */
+static bool
+calendar_allowed(const HazardPast *past, int calendar, int32_t day)
+{
+	return calendar != 4 || (int64_t) day - past->first >= 400;
+}
+
+/* How wrong a calendar's own forecasts were by a day, in wins, open deals and all; weighed by recency. -1: none is over. */
+static double
+calendar_error(HazardPast *past, int32_t day, int calendar)
+{
+	double		error = -1.0;
+
+	for (int slot = 0; slot < past->slots && slot_day(past, slot) + HAZARD_CALIBRATION <= day; slot++)
+	{
+		const Replay *r = replay_of(past, calendar, 0, slot);
+		double		weight = exp2((slot_day(past, slot) - day) / 180.0);
+		HazardForecast said = r->said;
+
+		hazard_correct(past, slot_day(past, slot), calendar, &said);
+		if (error < 0.0)
+			error = 0.0;
+		error += weight * fabs(r->came.open_wins - said.open_wins);
+		error += weight * fabs(r->came.open_wins + r->came.fresh_wins - said.open_wins - said.fresh_wins);
+	}
+	return error;
+}
+
+/*
+ * The calendar whose corrected own forecasts were least wrong by a day. Until one beats it by 2 %, the month of the quarter:
+ * the rhythm most sales teams are held to.
+ */
+int
+hazard_choose_calendar(HazardPast *past, int32_t day)
+{
+	int			best = 1;
+	double		least;
+
+	if (past->options.calendar >= 0)
+		return past->options.calendar;
+	least = calendar_error(past, day, best) * 0.98;
+	for (int calendar = 0; calendar < HAZARD_CALENDARS && least >= 0.0; calendar++)
+	{
+		double		error = calendar_allowed(past, calendar, day) ? calendar_error(past, day, calendar) : INFINITY;
+
+		if (error < least)
+		{
+			least = error;
+			best = calendar;
+		}
+	}
+	return best;
+}
+
+/* Keep own past forecasts for another second horizon than before. */
+static void
+change_horizon(HazardPast *past, int horizon)
+{
+	if (past->horizon[1] == horizon)
+		return;
+	for (int calendar = 0; calendar < HAZARD_CALENDARS; calendar++)
+		for (int slot = 0; slot < past->slots; slot++)
+			past->replay[((size_t) calendar * 2 + 1) * (size_t) past->slots + (size_t) slot].made = false;
+	past->horizon[1] = horizon;
+}
+
+/*
+ * Log deviation of corrected forecasts beyond what independent deals explain, from own past ones, for the horizon and for
+ * 28 days, that were over by a day; before there are any, the prior. Forecasts a week apart overlap: together they
+ * count as many as fit side by side.
+ */
+double
+hazard_deviation(HazardPast *past, int32_t day, int calendar, int horizon, bool open_only)
+{
+	double		sum = past->options.error_weight * past->options.error_prior * past->options.error_prior;
+	double		count = past->options.error_weight;
+
+	change_horizon(past, horizon);
+	for (int kind = 0; kind < 2; kind++)
+		for (int slot = 0; slot < past->slots && slot_day(past, slot) + past->horizon[kind] <= day; slot++)
+		{
+			const Replay *r = replay_of(past, calendar, kind, slot);
+			double		weight = exp2((slot_day(past, slot) - day) / past->options.error_half_life) * HAZARD_EVERY / horizon;
+			HazardForecast said = r->said;
+			double		mean;
+			double		came = r->came.open + (open_only ? 0.0 : r->came.fresh);
+			double		error;
+
+			hazard_correct(past, slot_day(past, slot), calendar, &said);
+			mean = said.open + (open_only ? 0.0 : said.fresh);
+			if (mean <= 0.0)
+				continue;
+			error = came > 0.0 ? fmin(fmax(log(came / mean), -2.0), 2.0) : -2.0;
+			sum += weight * (error * error - (said.open_variance + (open_only ? 0.0 : said.fresh_variance)) / (mean * mean));
+			count += weight;
+		}
+	return sqrt(fmax(sum / count, 0.0));
+}

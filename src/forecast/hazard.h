@@ -1,0 +1,105 @@
+/*
+ * hazard.h
+ *		When deals are won or lost: discrete-time competing hazards by age and calendar, fitted to what was known on a day,
+ *		corrected by the model's own past forecasts, and as uncertain as those were wrong.
+ *
+ * Time is in whole days (any origin); a deal is at risk on every day from its creation to its close. "Known on day K" means
+ * everything dated K or earlier and nothing else: a fit for day K reads only that part of the history, so a replay of the
+ * past cannot see what came later. Competing risks in discrete time: Tutz & Schmid 2016, ch. 8; person-day
+ * tables and shrinkage as in facts measured for this project.
+ */
+#ifndef SALESOPS_FORECAST_HAZARD_H
+#define SALESOPS_FORECAST_HAZARD_H
+
+#include "core/kernel.h"
+
+#define HAZARD_NEVER		INT32_MAX	/* close of a deal that is open */
+#define HAZARD_AGES			22	/* geometric age buckets */
+#define HAZARD_CELLS		12	/* at most, of a calendar */
+#define HAZARD_CALENDARS	6
+#define HAZARD_EVERY		7	/* days between own past forecasts */
+#define HAZARD_CALIBRATION	28	/* their horizon where the correction is learned */
+
+typedef enum HazardOutcome
+{
+	HAZARD_OPEN,
+	HAZARD_WON,
+	HAZARD_LOST
+} HazardOutcome;
+
+/* What a deal was said to be worth, from a day on */
+typedef struct HazardAmount
+{
+	int32_t		deal;
+	int32_t		day;
+	double		amount;
+} HazardAmount;
+
+typedef struct HazardHistory
+{
+	int			count;			/* deals */
+	const int32_t *created;
+	const int32_t *closed;		/* HAZARD_NEVER where open */
+	const uint8_t *outcome;
+	const double *won_amount;	/* of won deals */
+	const int32_t *segment;		/* 0 … segments - 1: deals of like amount */
+	int			segments;
+	const HazardAmount *amount; /* by deal, then day; may be empty */
+	int			amounts;
+	int32_t		epoch;			/* days from 2000-01-01 to day 0, for the calendar */
+} HazardHistory;
+
+typedef struct HazardOptions
+{
+	double		half_life;		/* days, of the person-days */
+	double		cell_events;	/* pseudo-events that pull a cell to its age */
+	double		age_events;		/* … and an age to the overall rate */
+	double		calibration_half_life;
+	double		calibration_weight; /* own forecasts that pull the correction to 1 */
+	double		error_prior;	/* log deviation assumed before any own forecast was checked */
+	double		error_weight;	/* … worth so many independent forecasts */
+	double		error_half_life;
+	int			calendar;		/* or -1: by own past error */
+	int			arrival_days;	/* window of the arrival rate */
+} HazardOptions;
+
+/* One fit */
+typedef struct HazardFit
+{
+	int			calendar;
+	double		win[HAZARD_AGES][HAZARD_CELLS];
+	double		lose[HAZARD_AGES][HAZARD_CELLS];
+} HazardFit;
+
+/* What was, or would have been, forecast on a day for the days after it, in money and (of open deals) in wins */
+typedef struct HazardForecast
+{
+	double		open;
+	double		fresh;			/* deals created after the day */
+	double		open_wins;
+	double		fresh_wins;
+	double		open_variance;	/* were deals independent */
+	double		fresh_variance;
+	double		open_correction;	/* factors applied by hazard_correct */
+	double		fresh_correction;
+} HazardForecast;
+
+typedef struct HazardPast HazardPast;
+
+extern const HazardOptions hazard_defaults;
+
+extern HazardPast *hazard_past(const KernelEnv *env, const HazardHistory *history, const HazardOptions *options);
+extern int32_t hazard_first_close(const HazardPast *past);
+extern void hazard_fit(const HazardPast *past, int32_t day, int calendar, HazardFit *fit);
+extern int	hazard_calendar_cell(const HazardPast *past, int calendar, int32_t day);
+extern int	hazard_choose_calendar(HazardPast *past, int32_t day);
+extern double hazard_win_probability(const HazardPast *past, const HazardFit *fit, int32_t created, int32_t after, int32_t from,
+									 int32_t to);
+extern void hazard_amounts(HazardPast *past, int32_t day, double *amount);
+extern void hazard_forecast(HazardPast *past, int32_t day, int32_t from, int32_t to, const HazardFit *fit,
+							HazardForecast *forecast);
+extern void hazard_actual(const HazardPast *past, int32_t day, int32_t from, int32_t to, HazardForecast *actual);
+extern void hazard_correct(HazardPast *past, int32_t day, int calendar, HazardForecast *forecast);
+extern double hazard_deviation(HazardPast *past, int32_t day, int calendar, int horizon, bool open_only);
+
+#endif /* SALESOPS_FORECAST_HAZARD_H */

@@ -111,3 +111,33 @@ CREATE AGGREGATE salesops.wape(actual numeric, predicted numeric) (
 );
 COMMENT ON AGGREGATE salesops.wape(numeric, numeric) IS
   'weighted absolute percentage error: sum |actual - predicted| / sum |actual|; rows with a NULL left out; NULL where all actuals are 0';
+
+-- ---- bookings -----------------------------------------------------------------------------------------------------------
+CREATE TABLE salesops.currency_rate (
+  currency text PRIMARY KEY CHECK (currency <> ''),
+  rate numeric NOT NULL CHECK (rate > 0 AND rate < 'Infinity')
+);
+COMMENT ON TABLE salesops.currency_rate IS
+  'what one unit of a currency is worth in the currency forecasts are made in; needed only where opportunities have several';
+COMMENT ON COLUMN salesops.currency_rate.rate IS 'units of the forecasts'' currency for one unit; 1 for that currency itself';
+SELECT pg_catalog.pg_extension_config_dump('salesops.currency_rate', '');
+
+CREATE FUNCTION salesops.forecast_bookings(period daterange, by text[] DEFAULT '{}', as_of timestamptz DEFAULT now(),
+                                           OUT grp text[], OUT booked numeric, OUT open_pipeline salesops.forecast,
+                                           OUT new_business salesops.forecast, OUT total salesops.forecast) RETURNS SETOF record
+  LANGUAGE c STABLE STRICT PARALLEL RESTRICTED COST 100000 ROWS 20 AS 'MODULE_PATHNAME', 'salesops_forecast_bookings';
+COMMENT ON FUNCTION salesops.forecast_bookings(daterange, text[], timestamptz) IS
+  'bookings of a period as known at as_of: won already, from open deals, from deals yet to come; by owner_id, manager, region, type, …';
+
+CREATE FUNCTION salesops.backtest_forecast(from_date date, to_date date, every interval, horizons interval[],
+                                           scope text DEFAULT 'total', coverage double precision DEFAULT 0.8,
+                                           OUT as_of timestamptz, OUT horizon interval, OUT predicted numeric, OUT lower numeric,
+                                           OUT upper numeric, OUT actual numeric) RETURNS SETOF record
+  LANGUAGE c STABLE STRICT PARALLEL RESTRICTED COST 1000000 ROWS 100 AS 'MODULE_PATHNAME', 'salesops_backtest_forecast';
+COMMENT ON FUNCTION salesops.backtest_forecast(date, date, interval, interval[], text, double precision) IS
+  'the forecasts that would have been made on past days, with intervals, beside what came; scope open: deals open on the day, total: all bookings';
+
+INSERT INTO salesops.access_right (level, kind, object) VALUES
+  ('reader', 'table', 'salesops.currency_rate'),
+  ('reader', 'function', 'salesops.forecast_bookings(daterange,text[],timestamptz)'),
+  ('reader', 'function', 'salesops.backtest_forecast(date,date,interval,interval[],text,double precision)');

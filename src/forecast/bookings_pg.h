@@ -1,0 +1,35 @@
+/*
+ * bookings_pg.h
+ *		One forecast of bookings: the model as fitted to what was known, applied to a stretch of days.
+ */
+#ifndef SALESOPS_FORECAST_BOOKINGS_PG_H
+#define SALESOPS_FORECAST_BOOKINGS_PG_H
+
+#include "postgres.h"
+
+#include "forecast/history_pg.h"
+#include "forecast/sketch.h"
+
+typedef struct ForecastPlan
+{
+	ForecastBook *book;
+	int32		known;			/* last day known */
+	int32		from;			/* days [from, to) are forecast, from > known */
+	int32		to;
+	int			calendar;
+	HazardFit	fit;
+	HazardForecast whole;		/* of everything, corrected */
+	double	   *amount;			/* of each deal, as seen on the day */
+	double	   *new_share;		/* of new business, by group */
+	double		open_deviation;
+	double		total_deviation;
+} ForecastPlan;
+
+extern void forecast_plan(ForecastBook *book, int32 known, int32 from, int32 to, ForecastPlan *plan);
+extern double forecast_plan_probability(const ForecastPlan *plan, int deal);
+extern ForecastState *forecast_plan_open(const ForecastPlan *plan, int group);
+extern ForecastState *forecast_plan_new(const ForecastPlan *plan, int group, const ForecastState *open);
+extern ForecastState *forecast_plan_total(const ForecastPlan *plan, const ForecastState *open, const ForecastState *fresh,
+										  double booked);
+
+#endif /* SALESOPS_FORECAST_BOOKINGS_PG_H */

@@ -1,0 +1,616 @@
+/*
+ * history_pg.c
+ *		Reading the contract views opportunity, opportunity_stage_change and sales_rep into arrays for the kernel.
+ *
+ * What was known when: a deal exists from created_at on (else its first stage change), is open until closed_at (else its
+ * last change to a closed stage, else close_date), and is worth what its latest stage change said by then. Its
+ * own amount counts from updated_at on; where that is not mapped only for a reading of the present, since the amount of a
+ * deal may have been written at its close. Where no amount is known it is estimated from won deals of the same segment.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+
+#include "core/errors.h"
+#include "core/kernel_pg.h"
+#include "core/spi.h"
+#include "forecast/forecast_pg.h"
+#include "forecast/history_pg.h"
+
+#define STAGES_NAMED	10		/* in an error, at most */
+#define FEW_PER_SEGMENT 20		/* deals a value must have on average to tell segments apart */
+#define SEGMENTS_MAX	5000	/* more values than that tell nothing apart */
+
+/* What a grouping name reads: from the opportunity (o) or its owner (r) */
+static const struct
+{
+	const char *name;
+	const char *expression;
+}			groupings[] = {
+	{"owner_id", "o.owner_id"}, {"rep", "o.owner_id"}, {"manager", "r.manager_id"}, {"region", "r.region"},
+	{"type", "o.type"}, {"product", "o.type"}, {"source", "o.source"}, {"account_id", "o.account_id"},
+	{"currency", "o.currency"}, {"stage", "o.stage"}, {"forecast_category", "o.forecast_category"}, {"name", "o.name"},
+};
+
+/* State of a load */
+typedef struct Loader
+{
+	ForecastBook *book;
+	TimestampTz now;
+	HTAB	   *segments[FORECAST_SEGMENTINGS];
+	HTAB	   *groups;
+	HTAB	   *currencies;
+	HTAB	   *unknown_stages;
+	char	   *bad_amount;		/* an opportunity whose amount is no number */
+	bool		by_currency;
+} Loader;
+
+/* A text and its number */
+typedef struct TextEntry
+{
+	char		key[NAMEDATALEN * 4];
+	int			number;
+	int			count;
+	bool		rate_missing;
+} TextEntry;
+
+/* A table of texts, cut at 255 bytes. */
+static HTAB *
+text_table(MemoryContext context, const char *name)
+{
+	HASHCTL		control = {0};
+
+	control.keysize = NAMEDATALEN * 4;
+	control.entrysize = sizeof(TextEntry);
+	control.hcxt = context;
+	return hash_create(name, 64, &control, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+}
+
+/* The entry of a text, numbered in order of arrival. */
+static TextEntry *
+text_entry(HTAB *table, const char *text)
+{
+	char		key[NAMEDATALEN * 4];
+	bool		found;
+	TextEntry  *entry;
+
+	strlcpy(key, text, sizeof(key));
+	entry = hash_search(table, key, HASH_ENTER, &found);
+	if (!found)
+	{
+		entry->number = (int) hash_get_num_entries(table) - 1;
+		entry->count = 0;
+		entry->rate_missing = false;
+	}
+	entry->count++;
+	return entry;
+}
+
+/* The expression of a grouping name, or NULL. */
+static const char *
+grouping_expression(const char *name)
+{
+	for (int i = 0; i < (int) lengthof(groupings); i++)
+		if (strcmp(groupings[i].name, name) == 0)
+			return groupings[i].expression;
+	return NULL;
+}
+
+/* Refuse grouping names that mean nothing here, all at once. */
+void
+forecast_check_by(ArrayType *by)
+{
+	Problems	problems;
+	StringInfoData choices;
+	Datum	   *names;
+	bool	   *nulls;
+	int			count;
+
+	problems_init(&problems);
+	deconstruct_array(by, TEXTOID, -1, false, TYPALIGN_INT, &names, &nulls, &count);
+	for (int i = 0; i < count; i++)
+	{
+		if (nulls[i])
+			problems_add(&problems, "element %d is NULL", i + 1);
+		else if (grouping_expression(TextDatumGetCString(names[i])) == NULL)
+			problems_add(&problems, "cannot group by \"%s\"", TextDatumGetCString(names[i]));
+	}
+	if (ARR_NDIM(by) > 1)
+		problems_add(&problems, "it has %d dimensions", ARR_NDIM(by));
+	initStringInfo(&choices);
+	for (int i = 0; i < (int) lengthof(groupings); i++)
+		append_choice(&choices, groupings[i].name);
+	problems_raise(&problems, ERRCODE_INVALID_PARAMETER_VALUE, psprintf("It may hold: %s.", choices.data), "invalid \"by\" for a forecast");
+}
+
+/* Append ARRAY[…] of the grouping expressions, and say whether owners are needed. */
+static bool
+append_grouping(StringInfo sql, ArrayType *by, bool *by_currency)
+{
+	Datum	   *names;
+	int			count;
+	bool		owners = false;
+
+	*by_currency = false;
+	appendStringInfoString(sql, "ARRAY[");
+	deconstruct_array(by, TEXTOID, -1, false, TYPALIGN_INT, &names, NULL, &count);
+	for (int i = 0; i < count; i++)
+	{
+		const char *expression = grouping_expression(TextDatumGetCString(names[i]));
+
+		appendStringInfo(sql, "%s%s", i > 0 ? ", " : "", expression);
+		owners |= expression[0] == 'r';
+		*by_currency |= strcmp(expression, "o.currency") == 0;
+	}
+	appendStringInfoString(sql, "]::pg_catalog.text[]");
+	return owners;
+}
+
+/* The query over the contract views. */
+static char *
+history_query(ArrayType *by, bool *by_currency)
+{
+	StringInfoData sql;
+	bool		owners;
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql,
+						   "WITH stage AS MATERIALIZED (SELECT DISTINCT ON (s.stage) s.stage, s.kind FROM salesops.stage s "
+						   "ORDER BY s.stage, s.pipeline <> 'default', s.pipeline), "
+						   "change AS (SELECT c.opportunity_id, pg_catalog.min(c.entered_at) AS first_at, "
+						   "pg_catalog.max(c.entered_at) FILTER (WHERE s.kind <> 'open') AS closed_at "
+						   "FROM salesops.opportunity_stage_change c LEFT JOIN stage s ON s.stage = c.stage "
+						   "WHERE c.entered_at <= $1 GROUP BY 1) "
+						   "SELECT o.opportunity_id, o.stage, s.kind, COALESCE(o.created_at, h.first_at), "
+						   "COALESCE(o.closed_at, h.closed_at, o.close_date::pg_catalog.timestamptz), o.updated_at, "
+						   "CASE WHEN c.rate IS NULL THEN o.amount ELSE o.amount * c.rate END, o.currency, c.rate IS NULL, "
+						   "o.type, o.name, o.source, ");
+	owners = append_grouping(&sql, by, by_currency);
+	appendStringInfoString(&sql,
+						   " FROM salesops.opportunity o LEFT JOIN stage s ON s.stage = o.stage "
+						   "LEFT JOIN change h ON h.opportunity_id = o.opportunity_id "
+						   "LEFT JOIN salesops.currency_rate c ON c.currency = o.currency");
+	if (owners)
+		appendStringInfoString(&sql, " LEFT JOIN salesops.sales_rep r ON r.rep_id = o.owner_id");
+	return sql.data;
+}
+
+/* Local calendar day of an instant, and whether it is midnight there. */
+static int32
+local_day(TimestampTz at, bool *midnight)
+{
+	Timestamp	local = DatumGetTimestamp(DirectFunctionCall1(timestamptz_timestamp, TimestampTzGetDatum(at)));
+	int64		day = local / USECS_PER_DAY - (local % USECS_PER_DAY < 0);
+
+	if (midnight != NULL)
+		*midnight = local % USECS_PER_DAY == 0;
+	return (int32) Max(Min(day, 20000000), -20000000);
+}
+
+/* Text of a column, or NULL. */
+static char *
+slot_text(TupleTableSlot *slot, int column)
+{
+	return slot->tts_isnull[column] ? NULL : TextDatumGetCString(slot->tts_values[column]);
+}
+
+/* An instant of a column; infinite and NULL ones are DT_NOEND. */
+static TimestampTz
+slot_time(TupleTableSlot *slot, int column)
+{
+	TimestampTz at = slot->tts_isnull[column] ? DT_NOEND : DatumGetTimestampTz(slot->tts_values[column]);
+
+	return TIMESTAMP_NOT_FINITE(at) ? DT_NOEND : at;
+}
+
+/* Which currencies there are, and which have no rate. */
+static void
+note_currency(Loader *loader, TupleTableSlot *slot)
+{
+	TextEntry  *entry;
+
+	if (slot->tts_isnull[7] || slot->tts_isnull[6])
+		return;
+	entry = text_entry(loader->currencies, TextDatumGetCString(slot->tts_values[7]));
+	entry->rate_missing = DatumGetBool(slot->tts_values[8]);
+}
+
+/* The values that tell segments apart: type; type and source; and name too. Which of them to use is decided at the end. */
+static void
+note_segment(Loader *loader, TupleTableSlot *slot, ForecastOpportunity *deal)
+{
+	static const int columns[FORECAST_SEGMENTINGS] = {9, 11, 10};
+	StringInfoData key;
+
+	initStringInfo(&key);
+	for (int k = 0; k < FORECAST_SEGMENTINGS; k++)
+	{
+		char	   *value = slot_text(slot, columns[k]);
+
+		appendStringInfo(&key, "%s\x01", value != NULL ? value : "\x02");
+		deal->segment[k] = hash_get_num_entries(loader->segments[k]) > SEGMENTS_MAX ? 0 :
+			text_entry(loader->segments[k], key.data)->number;
+	}
+	pfree(key.data);
+}
+
+/* The finest segments that hold enough deals each; -1: none do. */
+static int
+choose_segmenting(const Loader *loader)
+{
+	for (int k = FORECAST_SEGMENTINGS - 1; k >= 0; k--)
+	{
+		long		values = hash_get_num_entries(loader->segments[k]);
+
+		if (values <= SEGMENTS_MAX && values * FEW_PER_SEGMENT <= loader->book->count)
+			return k;
+	}
+	return -1;
+}
+
+/* The group's number; a new group keeps its array. */
+static int
+group_number(Loader *loader, Datum array)
+{
+	ForecastBook *book = loader->book;
+	char	   *key = OidOutputFunctionCall(F_ARRAY_OUT, array);
+	TextEntry  *entry = text_entry(loader->groups, key);
+
+	if (entry->count == 1)
+	{
+		book->group = book->groups == 0 ? palloc(sizeof(Datum)) : repalloc(book->group, sizeof(Datum) * (book->groups + 1));
+		book->group[book->groups++] = PointerGetDatum(PG_DETOAST_DATUM_COPY(array));
+	}
+	pfree(key);
+	return entry->number;
+}
+
+/* Room for one more deal. */
+static ForecastOpportunity *
+next_deal(ForecastBook *book)
+{
+	if (book->count == book->size)
+	{
+		book->size = book->size == 0 ? 1024 : book->size * 2;
+		book->deal = book->count == 0 ? palloc(sizeof(ForecastOpportunity) * book->size) :
+			repalloc_huge(book->deal, sizeof(ForecastOpportunity) * (Size) book->size);
+	}
+	memset(&book->deal[book->count], 0, sizeof(ForecastOpportunity));
+	return &book->deal[book->count];
+}
+
+/* A deal's amount, which must be a number (raised when all are read: an error from here would quote our query). */
+static void
+read_amount(Loader *loader, TupleTableSlot *slot, ForecastOpportunity *deal)
+{
+	Numeric		amount;
+
+	if (slot->tts_isnull[6])
+		return;
+	amount = DatumGetNumericCopy(slot->tts_values[6]);
+	if (numeric_is_nan(amount) || numeric_is_inf(amount) || fabs(forecast_numeric_to_double(amount)) > FORECAST_MAX_AMOUNT)
+		loader->bad_amount = deal->id;
+	deal->amount = amount;
+}
+
+/* Take up one row, as far as it may be seen. */
+static void
+take_row(TupleTableSlot *slot, void *arg)
+{
+	Loader	   *loader = arg;
+	ForecastBook *book = loader->book;
+	ForecastOpportunity *deal = next_deal(book);
+	char	   *kind = slot_text(slot, 2);
+
+	deal->created_at = slot_time(slot, 3);
+	deal->closed_at = slot_time(slot, 4);
+	deal->updated_at = slot_time(slot, 5);
+	if (deal->created_at == DT_NOEND || deal->created_at > book->limit || slot->tts_isnull[0])
+		return;
+	deal->id = slot_text(slot, 0);
+	deal->stage = slot_text(slot, 1);
+	if (kind == NULL)
+	{
+		text_entry(loader->unknown_stages, deal->stage != NULL ? deal->stage : "(NULL)");
+		return;
+	}
+	deal->outcome = strcmp(kind, "won") == 0 ? HAZARD_WON : strcmp(kind, "lost") == 0 ? HAZARD_LOST : HAZARD_OPEN;
+	if (deal->outcome != HAZARD_OPEN && deal->closed_at == DT_NOEND)
+	{
+		book->undated++;
+		return;
+	}
+	read_amount(loader, slot, deal);
+	deal->amount_known = deal->updated_at != DT_NOEND ? deal->updated_at <= book->limit :
+		deal->outcome == HAZARD_OPEN && book->limit >= loader->now;
+	if (deal->outcome == HAZARD_OPEN || deal->closed_at > book->limit)
+	{
+		deal->outcome = HAZARD_OPEN;
+		deal->closed_at = DT_NOEND;
+	}
+	note_currency(loader, slot);
+	note_segment(loader, slot, deal);
+	deal->group = group_number(loader, slot->tts_values[12]);
+	book->count++;
+}
+
+/* Refuse stages that no pipeline defines, naming them. */
+static void
+require_stages(Loader *loader)
+{
+	HASH_SEQ_STATUS status;
+	TextEntry  *entry;
+	Problems	problems;
+
+	problems_init(&problems);
+	hash_seq_init(&status, loader->unknown_stages);
+	while ((entry = hash_seq_search(&status)) != NULL)
+		if (problems.count < STAGES_NAMED)
+			problems_add(&problems, "stage \"%s\" of %d opportunities is not defined", entry->key, entry->count);
+		else
+			problems.count++;
+	problems_raise(&problems, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+				   "Say which stages are open, won and lost: SELECT salesops.define_stages('default', '[{\"stage\": \"…\", \"ordinal\": 1, \"kind\": \"open\"}, …]').",
+				   "cannot forecast: some opportunities are in a stage that is not defined");
+}
+
+/* Refuse several currencies without rates, naming them; a single currency needs none. */
+static void
+require_currency(Loader *loader)
+{
+	HASH_SEQ_STATUS status;
+	TextEntry  *entry;
+	Problems	problems;
+	bool		several = hash_get_num_entries(loader->currencies) > 1;
+
+	problems_init(&problems);
+	hash_seq_init(&status, loader->currencies);
+	while ((entry = hash_seq_search(&status)) != NULL)
+	{
+		if (several && entry->rate_missing)
+			problems_add(&problems, "%s (%d opportunities)", entry->key, entry->count);
+		loader->book->currency = MemoryContextStrdup(loader->book->context, entry->key);
+	}
+	if (loader->by_currency)
+		return;
+	problems_raise(&problems, ERRCODE_INVALID_PARAMETER_VALUE,
+				   "Insert a rate for each into salesops.currency_rate (currency, rate), or forecast by => '{currency}'.",
+				   "cannot add up amounts in several currencies without rates");
+}
+
+/* Collect amounts that stage changes stated. */
+typedef struct AmountLoader
+{
+	ForecastBook *book;
+	HTAB	   *ids;
+	HazardAmount *amount;
+	int			count;
+	int			size;
+} AmountLoader;
+
+/* Room for, and content of, one more stated amount. */
+static void
+add_amount(AmountLoader *loader, int deal, int32 day, double amount)
+{
+	if (loader->count == loader->size)
+	{
+		loader->size = loader->size == 0 ? 1024 : loader->size * 2;
+		loader->amount = loader->count == 0 ? palloc(sizeof(HazardAmount) * loader->size) :
+			repalloc_huge(loader->amount, sizeof(HazardAmount) * (Size) loader->size);
+	}
+	loader->amount[loader->count++] = (HazardAmount) {deal, day, amount};
+}
+
+/* One stage change with an amount. */
+static void
+take_change(TupleTableSlot *slot, void *arg)
+{
+	AmountLoader *loader = arg;
+	char	   *id = TextDatumGetCString(slot->tts_values[0]);
+	char		key[NAMEDATALEN * 4];
+	TextEntry  *entry;
+
+	strlcpy(key, id, sizeof(key));
+	entry = hash_search(loader->ids, key, HASH_FIND, NULL);
+	if (entry != NULL && strcmp(loader->book->deal[entry->number].id, id) == 0)
+	{
+		double		amount = forecast_numeric_to_double(DatumGetNumeric(slot->tts_values[2]));
+
+		if (isfinite(amount))
+			add_amount(loader, entry->number, local_day(DatumGetTimestampTz(slot->tts_values[1]), NULL), amount);
+	}
+	pfree(id);
+}
+
+/* By deal, then day, then order of arrival (qsort is not stable: the day decides, ties by the larger amount). */
+static int
+compare_amounts(const void *a, const void *b)
+{
+	const HazardAmount *x = a;
+	const HazardAmount *y = b;
+
+	if (x->deal != y->deal)
+		return x->deal < y->deal ? -1 : 1;
+	if (x->day != y->day)
+		return x->day < y->day ? -1 : 1;
+	return x->amount < y->amount ? -1 : x->amount > y->amount;
+}
+
+/* All amounts that were stated, and when. */
+static void
+load_amounts(ForecastBook *book)
+{
+	AmountLoader loader = {book, text_table(book->context, "salesops forecast opportunities")};
+	SpiArg		args[1] = {spi_timestamptz(book->limit)};
+
+	for (int i = 0; i < book->count; i++)
+	{
+		ForecastOpportunity *deal = &book->deal[i];
+		TextEntry  *entry = text_entry(loader.ids, deal->id);
+
+		entry->number = i;
+		if (deal->amount != NULL && deal->amount_known)
+			add_amount(&loader, i, deal->updated_at != DT_NOEND ? local_day(deal->updated_at, NULL) : local_day(book->limit, NULL) - 1,
+					   forecast_numeric_to_double(deal->amount));
+	}
+	spi_stream("SELECT c.opportunity_id, c.entered_at, CASE WHEN r.rate IS NULL THEN c.amount ELSE c.amount * r.rate END "
+			   "FROM salesops.opportunity_stage_change c JOIN salesops.opportunity o ON o.opportunity_id = c.opportunity_id "
+			   "LEFT JOIN salesops.currency_rate r ON r.currency = o.currency "
+			   "WHERE c.amount IS NOT NULL AND c.entered_at <= $1", 1, args, true, take_change, &loader);
+	if (loader.count > 1)
+		qsort(loader.amount, loader.count, sizeof(HazardAmount), compare_amounts);
+	book->history.amount = loader.amount;
+	book->history.amounts = loader.count;
+}
+
+/* Are closes given as dates? Then a date's events are known at its midnight, which is how a date becomes an instant. */
+static bool
+closes_are_dates(const ForecastBook *book)
+{
+	int			closes = 0;
+	int			midnights = 0;
+
+	for (int i = 0; i < book->count; i++)
+	{
+		bool		midnight;
+
+		if (book->deal[i].closed_at == DT_NOEND)
+			continue;
+		local_day(book->deal[i].closed_at, &midnight);
+		closes++;
+		midnights += midnight;
+	}
+	return midnights >= 0.95 * closes;
+}
+
+/* The kernel's arrays. */
+static void
+fill_history(ForecastBook *book, Loader *loader)
+{
+	int			n = book->count;
+	int32	   *created = kernel_alloc_array(&book->env, int32, n);
+	int32	   *closed = kernel_alloc_array(&book->env, int32, n);
+	uint8	   *outcome = kernel_alloc_array(&book->env, uint8, n);
+	double	   *won = kernel_alloc_array(&book->env, double, n);
+	int32	   *segment = kernel_alloc_array(&book->env, int32, n);
+	int			segmenting = choose_segmenting(loader);
+
+	for (int i = 0; i < n; i++)
+	{
+		ForecastOpportunity *deal = &book->deal[i];
+
+		deal->created = local_day(deal->created_at, NULL);
+		deal->closed = deal->closed_at == DT_NOEND ? HAZARD_NEVER : local_day(deal->closed_at, NULL);
+		if (deal->closed < deal->created)
+			deal->created = deal->closed;
+		created[i] = deal->created;
+		closed[i] = deal->closed;
+		outcome[i] = deal->outcome;
+		won[i] = deal->outcome == HAZARD_WON && deal->amount != NULL ? forecast_numeric_to_double(deal->amount) : NAN;
+		segment[i] = segmenting < 0 ? 0 : deal->segment[segmenting];
+	}
+	book->history.count = n;
+	book->history.created = created;
+	book->history.closed = closed;
+	book->history.outcome = outcome;
+	book->history.won_amount = won;
+	book->history.segment = segment;
+	book->history.segments = segmenting < 0 ? 1 : (int) hash_get_num_entries(loader->segments[segmenting]);
+	book->history.epoch = 0;
+}
+
+/* See history_pg.h. */
+ForecastBook *
+forecast_book_load(TimestampTz limit, ArrayType *by, const HazardOptions *options)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "salesops forecast history", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	ForecastBook *book = palloc0(sizeof(ForecastBook));
+	Loader		loader = {book, GetCurrentTransactionStartTimestamp()};
+	SpiArg		args[1] = {spi_timestamptz(limit)};
+	SpiScope	scope;
+	char	   *sql;
+
+	book->context = context;
+	book->env = kernel_env_pg(context);
+	book->limit = limit;
+	for (int k = 0; k < FORECAST_SEGMENTINGS; k++)
+		loader.segments[k] = text_table(context, "salesops forecast segments");
+	loader.groups = text_table(context, "salesops forecast groups");
+	loader.currencies = text_table(context, "salesops forecast currencies");
+	loader.unknown_stages = text_table(context, "salesops forecast stages");
+	if (by == NULL)
+		by = construct_empty_array(TEXTOID);
+	sql = history_query(by, &loader.by_currency);
+	spi_open(&scope, SPI_AS_CALLER);
+	MemoryContextSwitchTo(context);
+	spi_stream(sql, 1, args, true, take_row, &loader);
+	MemoryContextSwitchTo(context);
+	if (loader.bad_amount != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("amount of opportunity \"%s\" is not a usable number", loader.bad_amount)));
+	require_stages(&loader);
+	require_currency(&loader);
+	load_amounts(book);
+	spi_close(&scope);
+	MemoryContextSwitchTo(context);
+	book->whole_days = closes_are_dates(book);
+	fill_history(book, &loader);
+	book->past = hazard_past(&book->env, &book->history, options);
+	MemoryContextSwitchTo(old);
+	return book;
+}
+
+/*
+ * The last day all of which is known at an instant: with closes given as dates, the day itself; with closes at times of day,
+ * the day before until noon.
+ */
+int32
+forecast_known_day(const ForecastBook *book, TimestampTz as_of)
+{
+	Timestamp	local = DatumGetTimestamp(DirectFunctionCall1(timestamptz_timestamp, TimestampTzGetDatum(as_of)));
+	int64		rest = local % USECS_PER_DAY;
+	int32		day = local_day(as_of, NULL);
+
+	if (rest < 0)
+		rest += USECS_PER_DAY;
+	return book->whole_days || rest >= USECS_PER_DAY / 2 ? day : day - 1;
+}
+
+/* Without one closed deal there is nothing to learn from. */
+void
+forecast_require_history(const ForecastBook *book, TimestampTz as_of)
+{
+	if (hazard_first_close(book->past) != HAZARD_NEVER)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("cannot forecast: no opportunity was closed by %s", timestamptz_to_str(as_of)),
+			 book->count == 0 ? errdetail("There is no opportunity created by then.") :
+			 errdetail("There are %d opportunities, all of them open.", book->count),
+			 errhint("Attach opportunities with created_at and closed_at. Without history, forecast(amount, probability) takes probabilities of your own.")));
+}
+
+/*
+ * Log deviation for a forecast: what own past forecasts were wrong by beyond chance, and what so few wins leave unknown.
+ */
+double
+forecast_deviation(ForecastBook *book, int32 day, int calendar, int horizon, bool open_only)
+{
+	double		own = hazard_deviation(book->past, day, calendar, Max(horizon, 1), open_only);
+	int			wins = 0;
+
+	for (int i = 0; i < book->history.count; i++)
+		wins += book->history.outcome[i] == HAZARD_WON && book->history.closed[i] <= day;
+	return Min(sqrt(own * own + 1.0 / (wins + 1.0)), 2.0);
+}

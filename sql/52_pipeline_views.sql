@@ -1,0 +1,477 @@
+-- pipeline: what the history says of stages, conversion, velocity, bottlenecks and hygiene
+--
+-- Bodies are of the SQL standard's kind (BEGIN ATOMIC): names are bound as the script runs, so no search_path can change
+-- what they mean, and the planner still inlines them. Each takes as_of; the view of the same purpose takes now().
+
+CREATE VIEW salesops.pipeline_stage AS
+SELECT s.stage, s.ordinal, s.kind, s.probability, s.max_days
+  FROM salesops.stage s
+ WHERE s.pipeline = coalesce((SELECT r.pipeline FROM salesops.criteria_relation r JOIN salesops.source o ON o.relation = r.relation
+                               WHERE o.entity = 'opportunity'), 'default');
+COMMENT ON VIEW salesops.pipeline_stage IS 'The stages that the attached opportunities go through: the pipeline of their criteria, else the default one';
+
+CREATE VIEW salesops.mapped_opportunity_column AS
+SELECT k AS contract_column FROM salesops.source o, pg_catalog.jsonb_object_keys(o.columns) k WHERE o.entity = 'opportunity';
+COMMENT ON VIEW salesops.mapped_opportunity_column IS 'Contract columns of opportunity that a column of yours stands behind: only those can be incomplete';
+
+-- ---- history ------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION salesops.stage_spells(as_of timestamptz DEFAULT pg_catalog.now())
+	RETURNS TABLE (opportunity_id text, visit bigint, stage text, ordinal integer, kind text, entered_at timestamptz,
+		left_at timestamptz, next_stage text, next_ordinal integer, next_kind text, days double precision, ended boolean,
+		amount numeric, close_date date)
+	LANGUAGE sql STABLE PARALLEL SAFE ROWS 10000
+BEGIN ATOMIC
+	WITH change AS (
+		SELECT c.opportunity_id, c.stage, c.entered_at, c.amount, c.close_date, p.ordinal, p.kind,
+		       lag(c.stage) OVER (PARTITION BY c.opportunity_id ORDER BY c.entered_at, p.ordinal) AS before
+		  FROM salesops.opportunity_stage_change c
+		  LEFT JOIN salesops.pipeline_stage p ON p.stage = c.stage
+		 WHERE c.entered_at <= as_of AND c.stage IS NOT NULL
+	), spell AS (
+		SELECT c.opportunity_id, c.stage, c.entered_at, c.amount, c.close_date, c.ordinal, c.kind,
+		       row_number() OVER (PARTITION BY c.opportunity_id, c.stage ORDER BY c.entered_at) AS visit,
+		       lead(c.entered_at) OVER following AS left_at, lead(c.stage) OVER following AS next_stage,
+		       lead(c.ordinal) OVER following AS next_ordinal, lead(c.kind) OVER following AS next_kind
+		  FROM change c
+		 WHERE c.before IS DISTINCT FROM c.stage
+		WINDOW following AS (PARTITION BY c.opportunity_id ORDER BY c.entered_at, c.ordinal)
+	), closed AS (
+		SELECT o.opportunity_id, o.closed_at, o.stage, p.ordinal, p.kind
+		  FROM salesops.opportunity o JOIN salesops.pipeline_stage p ON p.stage = o.stage AND p.kind <> 'open'
+		 WHERE o.closed_at <= as_of
+	)
+	SELECT s.opportunity_id, s.visit, s.stage, s.ordinal, s.kind, s.entered_at,
+	       coalesce(s.left_at, e.closed_at), coalesce(s.next_stage, e.stage), coalesce(s.next_ordinal, e.ordinal),
+	       coalesce(s.next_kind, e.kind),
+	       (extract(epoch FROM coalesce(s.left_at, e.closed_at, as_of) - s.entered_at) / 86400)::double precision,
+	       s.left_at IS NOT NULL OR e.closed_at IS NOT NULL, s.amount, s.close_date
+	  FROM spell s
+	  LEFT JOIN closed e ON s.left_at IS NULL AND s.kind = 'open' AND e.opportunity_id = s.opportunity_id AND e.closed_at >= s.entered_at;
+END;
+COMMENT ON FUNCTION salesops.stage_spells(timestamptz) IS
+	'Each stay of a deal in a stage, re-entries apart (visit), as known at a time: what was written later is hidden; days run on where it has not ended';
+
+CREATE VIEW salesops.stage_history WITH (security_invoker = true) AS SELECT * FROM salesops.stage_spells(pg_catalog.now());
+COMMENT ON VIEW salesops.stage_history IS 'Each stay of a deal in a stage, re-entries apart; ended is false where it goes on';
+
+CREATE FUNCTION salesops.pipeline_as_of(at timestamptz)
+	RETURNS TABLE (opportunity_id text, stage text, kind text, entered_at timestamptz, amount numeric, close_date date)
+	LANGUAGE sql STABLE PARALLEL SAFE ROWS 1000
+BEGIN ATOMIC
+	SELECT DISTINCT ON (c.opportunity_id) c.opportunity_id, c.stage, p.kind, c.entered_at, c.amount, c.close_date
+	  FROM salesops.opportunity_stage_change c
+	  LEFT JOIN salesops.pipeline_stage p ON p.stage = c.stage
+	 WHERE c.entered_at <= at
+	 ORDER BY c.opportunity_id, c.entered_at DESC, p.ordinal DESC NULLS LAST;
+END;
+COMMENT ON FUNCTION salesops.pipeline_as_of(timestamptz) IS
+	'Every deal as it was at a time, from the history alone: no value of today gets into it';
+
+-- ---- the pipeline now ----------------------------------------------------------------------------------------------
+
+CREATE FUNCTION salesops.open_opportunities(as_of timestamptz DEFAULT pg_catalog.now())
+	RETURNS TABLE (opportunity_id text, name text, account_id text, owner_id text, stage text, ordinal integer, amount numeric,
+		currency text, close_date date, created_at timestamptz, probability double precision, forecast_category text, next_step text,
+		entered_at timestamptz, entry_known boolean, days_in_stage double precision, max_days integer)
+	LANGUAGE sql STABLE PARALLEL SAFE ROWS 1000
+BEGIN ATOMIC
+	SELECT o.opportunity_id, o.name, o.account_id, o.owner_id, o.stage, p.ordinal, o.amount, o.currency, o.close_date, o.created_at,
+	       coalesce(o.probability, p.probability), o.forecast_category, o.next_step,
+	       coalesce(h.entered_at, o.created_at), h.entered_at IS NOT NULL,
+	       (extract(epoch FROM as_of - coalesce(h.entered_at, o.created_at)) / 86400)::double precision, p.max_days
+	  FROM salesops.opportunity o
+	  LEFT JOIN salesops.pipeline_stage p ON p.stage = o.stage
+	  LEFT JOIN (SELECT s.opportunity_id, s.stage, max(s.entered_at) AS entered_at
+	               FROM salesops.stage_spells(as_of) s WHERE NOT s.ended GROUP BY 1, 2) h
+	         ON h.opportunity_id = o.opportunity_id AND h.stage = o.stage
+	 WHERE coalesce(p.kind, 'open') = 'open' AND (p.kind IS NOT NULL OR o.closed_at IS NULL)
+	   AND (o.created_at IS NULL OR o.created_at <= as_of);
+END;
+COMMENT ON FUNCTION salesops.open_opportunities(timestamptz) IS
+	'Open deals with the time they have been in their stage; entry_known is false where only the deal''s creation is known';
+
+CREATE VIEW salesops.pipeline_by_stage WITH (security_invoker = true) AS
+SELECT p.stage, p.ordinal, p.kind, o.currency, count(o.opportunity_id) AS deals, coalesce(sum(o.amount), 0) AS amount,
+       sum(o.amount * coalesce(o.probability, p.probability)::numeric) AS weighted_amount,
+       avg(o.amount) AS average_amount, count(o.opportunity_id) FILTER (WHERE o.amount IS NULL) AS deals_without_amount,
+       avg(h.days_in_stage) AS average_days_in_stage
+  FROM salesops.pipeline_stage p
+  LEFT JOIN salesops.opportunity o ON o.stage = p.stage
+  LEFT JOIN salesops.open_opportunities(pg_catalog.now()) h ON h.opportunity_id = o.opportunity_id
+ GROUP BY p.stage, p.ordinal, p.kind, o.currency;
+COMMENT ON VIEW salesops.pipeline_by_stage IS
+	'Deals and money in each stage, a row a currency; weighted_amount by the deal''s probability, else the stage''s; NULL where neither is known';
+
+-- ---- velocity, conversion, bottlenecks -------------------------------------------------------------------------------
+
+CREATE FUNCTION salesops.stage_velocity_at(as_of timestamptz, period interval DEFAULT '90 days')
+	RETURNS TABLE (stage text, ordinal integer, visits bigint, left_stage bigint, still_in bigint, median_days double precision,
+		usual_days double precision, mean_days double precision, closed_mean_days double precision,
+		recent_median_days double precision, previous_median_days double precision, change double precision,
+		days_to_close double precision)
+	LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
+BEGIN ATOMIC
+	WITH spell AS (
+		SELECT s.*, max(s.entered_at) FILTER (WHERE s.kind <> 'open') OVER (PARTITION BY s.opportunity_id) AS closed_at,
+		       max(s.left_at) FILTER (WHERE s.next_kind <> 'open') OVER (PARTITION BY s.opportunity_id) AS left_open_at
+		  FROM salesops.stage_spells(as_of) s
+	), recent AS (
+		SELECT s.stage, salesops.survival(s.days, s.ended) AS lasting FROM spell s
+		 WHERE s.kind = 'open' AND s.entered_at > as_of - period GROUP BY 1
+	), previous AS (
+		SELECT s.stage, salesops.survival(s.days, s.ended) AS lasting FROM salesops.stage_spells(as_of - period) s
+		 WHERE s.kind = 'open' AND s.entered_at > as_of - 2 * period GROUP BY 1
+	), whole AS (
+		SELECT s.stage, count(*) AS visits, count(*) FILTER (WHERE s.ended) AS left_stage, salesops.survival(s.days, s.ended) AS lasting,
+		       max(s.days) AS longest, avg(s.days) FILTER (WHERE s.ended) AS closed_mean_days,
+		       salesops.survival(greatest(extract(epoch FROM coalesce(greatest(s.closed_at, s.left_open_at), as_of) - s.entered_at) / 86400, 0)::double precision,
+		                         coalesce(s.closed_at, s.left_open_at) IS NOT NULL) AS closing
+		  FROM spell s WHERE s.kind = 'open' GROUP BY 1
+	)
+	SELECT p.stage, p.ordinal, w.visits, w.left_stage, w.visits - w.left_stage, salesops.median(w.lasting),
+	       salesops.survival_quantile(w.lasting, 0.8), salesops.restricted_mean(w.lasting, w.longest), w.closed_mean_days,
+	       salesops.median(r.lasting), salesops.median(b.lasting), salesops.median(r.lasting) - salesops.median(b.lasting),
+	       salesops.median(w.closing)
+	  FROM salesops.pipeline_stage p
+	  LEFT JOIN whole w ON w.stage = p.stage
+	  LEFT JOIN recent r ON r.stage = p.stage
+	  LEFT JOIN previous b ON b.stage = p.stage
+	 WHERE p.kind = 'open';
+END;
+COMMENT ON FUNCTION salesops.stage_velocity_at(timestamptz, interval) IS
+	'How long deals stay in each open stage (Kaplan-Meier: open deals are censored), against the period before; see doc/pipeline.md for the columns';
+CREATE VIEW salesops.stage_velocity WITH (security_invoker = true) AS SELECT * FROM salesops.stage_velocity_at(pg_catalog.now());
+COMMENT ON VIEW salesops.stage_velocity IS
+	'How long deals stay in each stage: median, the time by which 80 % have left, mean; open deals censored, not left out; the last 90 days against the 90 before';
+
+CREATE FUNCTION salesops.stage_velocity_by(by text[], as_of timestamptz DEFAULT pg_catalog.now())
+	RETURNS TABLE (grp text[], stage text, ordinal integer, visits bigint, left_stage bigint, median_days double precision,
+		usual_days double precision, lasting salesops.survival)
+	LANGUAGE sql STABLE PARALLEL SAFE ROWS 100
+BEGIN ATOMIC
+	SELECT g.grp, s.stage, s.ordinal, count(*), count(*) FILTER (WHERE s.ended),
+	       salesops.median(salesops.survival(s.days, s.ended)), salesops.survival_quantile(salesops.survival(s.days, s.ended), 0.8),
+	       salesops.survival(s.days, s.ended)
+	  FROM salesops.stage_spells(as_of) s
+	  JOIN salesops.opportunity o ON o.opportunity_id = s.opportunity_id
+	  LEFT JOIN salesops.sales_rep r ON r.rep_id = o.owner_id
+	  LEFT JOIN salesops.account a ON a.account_id = o.account_id
+	 CROSS JOIN LATERAL (SELECT array_agg((to_jsonb(o) || jsonb_build_object('rep_region', r.region, 'manager_id', r.manager_id,
+	                                       'industry', a.industry, 'country', a.country, 'region', a.region)) ->> b.name
+	                                      ORDER BY b.place) AS grp
+	                       FROM unnest(by) WITH ORDINALITY AS b (name, place)) g
+	 WHERE s.kind = 'open'
+	 GROUP BY 1, 2, 3;
+END;
+COMMENT ON FUNCTION salesops.stage_velocity_by(text[], timestamptz) IS
+	'stage_velocity by columns of opportunity, or rep_region, manager_id, industry, country, region; groups'' samples can be merged';
+
+CREATE FUNCTION salesops.stage_conversion_at(as_of timestamptz)
+	RETURNS TABLE (stage text, ordinal integer, cohort date, entered bigint, advanced bigint, won bigint, lost bigint, still_open bigint,
+		conversion double precision, win_rate double precision)
+	LANGUAGE sql STABLE PARALLEL SAFE ROWS 100
+BEGIN ATOMIC
+	WITH path AS (
+		SELECT s.*, max(CASE WHEN s.next_kind <> 'lost' THEN s.next_ordinal END) OVER later AS furthest,
+		       bool_or(s.next_kind = 'won') OVER later AS was_won,
+		       last_value(coalesce(s.next_kind, s.kind)) OVER later AS final_kind
+		  FROM salesops.stage_spells(as_of) s
+		WINDOW later AS (PARTITION BY s.opportunity_id ORDER BY s.entered_at, s.ordinal ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING)
+	)
+	SELECT p.stage, p.ordinal, date_trunc('month', p.entered_at AT TIME ZONE 'UTC')::date, count(*),
+	       count(*) FILTER (WHERE p.furthest > p.ordinal OR p.was_won),
+	       count(*) FILTER (WHERE p.final_kind = 'won'), count(*) FILTER (WHERE p.final_kind = 'lost'),
+	       count(*) FILTER (WHERE p.final_kind = 'open'),
+	       count(*) FILTER (WHERE p.furthest > p.ordinal OR p.was_won)::double precision /
+	       nullif(count(*) FILTER (WHERE p.furthest > p.ordinal OR p.was_won OR p.final_kind = 'lost'), 0),
+	       count(*) FILTER (WHERE p.final_kind = 'won')::double precision / nullif(count(*) FILTER (WHERE p.final_kind <> 'open'), 0)
+	  FROM path p
+	 WHERE p.kind = 'open' AND p.visit = 1
+	 GROUP BY 1, 2, 3;
+END;
+COMMENT ON FUNCTION salesops.stage_conversion_at(timestamptz) IS
+	'Of the deals that first entered a stage in a month: how many went further, were won, lost, are open';
+CREATE VIEW salesops.stage_conversion WITH (security_invoker = true) AS SELECT * FROM salesops.stage_conversion_at(pg_catalog.now());
+COMMENT ON VIEW salesops.stage_conversion IS
+	'Stage to stage conversion by monthly cohort (UTC) of first entry: conversion and win_rate are of the decided ones, still_open are not counted in them';
+
+CREATE FUNCTION salesops.pipeline_bottleneck_at(as_of timestamptz, period interval DEFAULT '90 days', baseline interval DEFAULT '365 days')
+	RETURNS TABLE (rank bigint, stage text, ordinal integer, usual_days double precision, slowdown double precision,
+		left_stage bigint, expected_to_leave double precision, z double precision, is_slower boolean, excess_days double precision,
+		open_deals bigint, open_amount numeric, win_rate double precision, value_per_day numeric, cost_of_delay numeric, finding text)
+	LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
+BEGIN ATOMIC
+	WITH usual AS (
+		SELECT s.stage, salesops.survival(round(s.days::numeric)::double precision, s.ended) AS lasting, round(max(s.days)::numeric)::double precision AS longest
+		  FROM salesops.stage_spells(as_of - period) s
+		 WHERE s.kind = 'open' AND s.entered_at > as_of - period - baseline
+		 GROUP BY 1
+	), spell AS (
+		SELECT s.*, bool_or(s.next_kind = 'won') OVER deal AS was_won, bool_or(s.next_kind = 'lost') OVER deal AS was_lost,
+		       greatest(extract(epoch FROM as_of - period - s.entered_at) / 86400, 0)::double precision AS age_before
+		  FROM salesops.stage_spells(as_of) s
+		WINDOW deal AS (PARTITION BY s.opportunity_id)
+	), measured AS (
+		SELECT s.stage, s.ordinal,
+		       count(*) FILTER (WHERE s.left_at > as_of - period) AS observed,
+		       sum(salesops.cumulative_hazard(u.lasting, round(s.days::numeric)::double precision) - salesops.cumulative_hazard(u.lasting, round(s.age_before::numeric)::double precision))
+		           FILTER (WHERE s.left_at IS NULL OR s.left_at > as_of - period) AS expected,
+		       count(*) FILTER (WHERE NOT s.ended) AS open_deals, sum(s.amount) FILTER (WHERE NOT s.ended) AS open_amount,
+		       count(*) FILTER (WHERE s.entered_at > as_of - period) AS entries,
+		       avg(s.amount) FILTER (WHERE s.left_at IS NULL OR s.left_at > as_of - period) AS average_amount,
+		       count(*) FILTER (WHERE s.was_won)::double precision / nullif(count(*) FILTER (WHERE s.was_won OR s.was_lost), 0) AS win_rate,
+		       min(salesops.median(u.lasting)) AS usual_days, min(salesops.restricted_mean(u.lasting, u.longest)) AS mean_days
+		  FROM spell s JOIN usual u ON u.stage = s.stage
+		 WHERE s.kind = 'open'
+		 GROUP BY 1, 2
+	), judged AS (
+		SELECT m.*, (m.expected + 0.5) / (m.observed + 0.5) AS slowdown, (m.expected - m.observed) / sqrt(nullif(m.expected, 0)) AS z,
+		       round((m.entries / (extract(epoch FROM period) / 86400) * m.average_amount * m.win_rate::numeric)::numeric, 2) AS value_per_day
+		  FROM measured m
+	), costed AS (
+		SELECT j.*, greatest(j.slowdown - 1, 0) * j.mean_days AS excess_days, coalesce(j.z > 2.33, false) AS is_slower FROM judged j
+	)
+	SELECT rank() OVER (ORDER BY c.is_slower DESC, c.excess_days * c.value_per_day::double precision DESC NULLS LAST, c.z DESC NULLS LAST, c.ordinal),
+	       c.stage, c.ordinal, c.usual_days, c.slowdown, c.observed, c.expected, c.z, c.is_slower, c.excess_days, c.open_deals,
+	       c.open_amount, c.win_rate, c.value_per_day, round(c.excess_days::numeric * c.value_per_day, 2),
+	       CASE WHEN c.is_slower THEN format('%s is %s times slower than usual: %s deals left it, %s were to be expected; each day costs %s', c.stage,
+	                                         round(c.slowdown::numeric, 1), c.observed, round(c.expected::numeric), c.value_per_day)
+	            ELSE format('%s goes on at its usual pace', c.stage) END
+	  FROM costed c;
+END;
+COMMENT ON FUNCTION salesops.pipeline_bottleneck_at(timestamptz, interval, interval) IS
+	'Which stage holds deals up: departures in the period against those that the time before leads to expect of the same deals at the same ages (one-sample log-rank)';
+CREATE VIEW salesops.pipeline_bottleneck WITH (security_invoker = true) AS SELECT * FROM salesops.pipeline_bottleneck_at(pg_catalog.now());
+COMMENT ON VIEW salesops.pipeline_bottleneck IS
+	'Stages ranked by what their slowness costs in the last 90 days: excess_days times value_per_day, those that are beyond chance (z above 2.33) first';
+
+CREATE FUNCTION salesops.sales_velocity_at(as_of timestamptz, period interval DEFAULT '90 days', periods integer DEFAULT 4)
+	RETURNS TABLE (from_at timestamptz, to_at timestamptz, created bigint, won bigint, lost bigint, win_rate double precision,
+		average_amount numeric, cycle_days double precision, velocity_per_day numeric)
+	LANGUAGE sql STABLE PARALLEL SAFE ROWS 4
+BEGIN ATOMIC
+	WITH span AS (
+		SELECT as_of - i * period AS from_at, as_of - (i - 1) * period AS to_at FROM generate_series(1, periods) i
+	), deal AS (
+		SELECT o.created_at, o.closed_at, o.amount, p.kind FROM salesops.opportunity o JOIN salesops.pipeline_stage p ON p.stage = o.stage
+	), counted AS (
+		SELECT s.from_at, s.to_at, count(*) FILTER (WHERE d.created_at >= s.from_at AND d.created_at < s.to_at) AS created,
+		       count(*) FILTER (WHERE d.kind = 'won' AND d.closed_at >= s.from_at AND d.closed_at < s.to_at) AS won,
+		       count(*) FILTER (WHERE d.kind = 'lost' AND d.closed_at >= s.from_at AND d.closed_at < s.to_at) AS lost,
+		       avg(d.amount) FILTER (WHERE d.kind = 'won' AND d.closed_at >= s.from_at AND d.closed_at < s.to_at) AS average_amount,
+		       avg(extract(epoch FROM d.closed_at - d.created_at) / 86400)
+		           FILTER (WHERE d.kind = 'won' AND d.closed_at >= s.from_at AND d.closed_at < s.to_at)::double precision AS cycle_days
+		  FROM span s LEFT JOIN deal d ON d.created_at < s.to_at AND (d.closed_at IS NULL OR d.closed_at >= s.from_at)
+		 GROUP BY 1, 2
+	)
+	SELECT c.from_at, c.to_at, c.created, c.won, c.lost, c.won::double precision / nullif(c.won + c.lost, 0), c.average_amount, c.cycle_days,
+	       round(c.created * (c.won::numeric / nullif(c.won + c.lost, 0)) * c.average_amount / nullif(c.cycle_days, 0)::numeric, 2)
+	  FROM counted c ORDER BY c.from_at DESC;
+END;
+COMMENT ON FUNCTION salesops.sales_velocity_at(timestamptz, interval, integer) IS
+	'Deals created x win rate x average won amount / cycle length in days, for the last periods';
+CREATE VIEW salesops.sales_velocity WITH (security_invoker = true) AS SELECT * FROM salesops.sales_velocity_at(pg_catalog.now());
+COMMENT ON VIEW salesops.sales_velocity IS 'Money per day: deals x win rate x amount / cycle, for the last four spans of 90 days';
+
+-- ---- hygiene ---------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION salesops.stale_opportunities(as_of timestamptz DEFAULT pg_catalog.now())
+	RETURNS TABLE (opportunity_id text, name text, owner_id text, stage text, amount numeric, currency text, entered_at timestamptz,
+		days_in_stage double precision, limit_days double precision, limit_source text)
+	LANGUAGE sql STABLE PARALLEL SAFE ROWS 100
+BEGIN ATOMIC
+	WITH usual AS (
+		SELECT s.stage, CASE WHEN count(*) FILTER (WHERE s.ended) >= 10
+		                     THEN salesops.survival_quantile(salesops.survival(s.days, s.ended), 0.8) END AS days
+		  FROM salesops.stage_spells(as_of) s WHERE s.kind = 'open' GROUP BY 1
+	)
+	SELECT o.opportunity_id, o.name, o.owner_id, o.stage, o.amount, o.currency, o.entered_at, o.days_in_stage,
+	       coalesce(o.max_days, u.days), CASE WHEN o.max_days IS NOT NULL THEN 'max_days' ELSE 'history' END
+	  FROM salesops.open_opportunities(as_of) o LEFT JOIN usual u ON u.stage = o.stage
+	 WHERE o.days_in_stage > coalesce(o.max_days, u.days);
+END;
+COMMENT ON FUNCTION salesops.stale_opportunities(timestamptz) IS
+	'Open deals longer in their stage than its max_days, else than 80 % of all deals stay in it (from 10 departures on)';
+CREATE VIEW salesops.stale_opportunity WITH (security_invoker = true) AS SELECT * FROM salesops.stale_opportunities(pg_catalog.now());
+COMMENT ON VIEW salesops.stale_opportunity IS 'Open deals that have been in their stage for longer than is usual there';
+
+CREATE TABLE salesops.hygiene_setting (
+	rule text PRIMARY KEY,
+	points integer CHECK (points BETWEEN 0 AND 100),
+	threshold double precision,
+	is_active boolean NOT NULL DEFAULT true
+);
+COMMENT ON TABLE salesops.hygiene_setting IS 'What set_hygiene_rule() changed; NULL leaves the rule''s default';
+SELECT pg_catalog.pg_extension_config_dump('salesops.hygiene_setting', '');
+
+CREATE VIEW salesops.hygiene_rule AS
+SELECT d.rule, coalesce(s.points, d.points) AS points, coalesce(s.threshold, d.threshold) AS threshold, coalesce(s.is_active, true) AS is_active,
+       d.description, d.fix
+  FROM (VALUES
+	('missing_amount', 15, NULL::double precision, 'the amount is missing or not positive', 'enter the amount'),
+	('missing_close_date', 15, NULL, 'there is no expected close date', 'enter the date by which the customer will decide'),
+	('missing_owner', 15, NULL, 'nobody owns the deal', 'assign an owner'),
+	('missing_account', 10, NULL, 'no account is named', 'link the account'),
+	('missing_name', 5, NULL, 'the deal has no name', 'name the deal'),
+	('no_next_step', 15, NULL, 'there is no next step', 'agree the next step with the customer and write it down'),
+	('past_close_date', 25, NULL, 'the expected close date has passed', 'close the deal or agree a new date'),
+	('stale', 20, NULL, 'longer in its stage than is usual there', 'move it on, or close it as lost'),
+	('pushed', 15, 3, 'the close date was moved out threshold times or more', 'ask the customer for a date and the reason, or lower the category'),
+	('no_activity', 15, 30, 'no activity for threshold days', 'contact the customer'),
+	('amount_changed_late', 10, 0.2, 'the amount changed by more than this share within 14 days of the close date', 'have the new amount confirmed'),
+	('category_at_odds', 10, NULL, 'forecast category and stage contradict each other', 'correct the category or the stage'),
+	('unknown_stage', 20, NULL, 'the stage is not one that define_stages() knows', 'move the deal to a stage of the pipeline'),
+	('duplicate', 20, NULL, 'another open deal of the same account has the same name or amount', 'merge the two or close one')
+  ) AS d (rule, points, threshold, description, fix)
+  LEFT JOIN salesops.hygiene_setting s ON s.rule = d.rule;
+COMMENT ON VIEW salesops.hygiene_rule IS 'Rules of pipeline hygiene: what a finding costs of a deal''s 100 points, and its threshold; set_hygiene_rule() changes them';
+
+CREATE FUNCTION salesops.set_hygiene_rule(rule text, points integer DEFAULT NULL, threshold double precision DEFAULT NULL, is_active boolean DEFAULT true)
+	RETURNS void
+	LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'salesops_set_hygiene_rule';
+COMMENT ON FUNCTION salesops.set_hygiene_rule(text, integer, double precision, boolean) IS
+	'Change a rule''s points or threshold, or switch it off; NULL goes back to the default';
+
+CREATE FUNCTION salesops.find_hygiene(as_of timestamptz DEFAULT pg_catalog.now())
+	RETURNS TABLE (opportunity_id text, name text, owner_id text, stage text, amount numeric, currency text, rule text, points integer,
+		finding text, fix text)
+	LANGUAGE sql STABLE PARALLEL SAFE ROWS 1000
+BEGIN ATOMIC
+	WITH deal AS MATERIALIZED (
+		SELECT o.* FROM salesops.open_opportunities(as_of) o
+	), mapped AS (
+		SELECT coalesce(bool_or(m.contract_column = 'amount'), false) AS amount, coalesce(bool_or(m.contract_column = 'close_date'), false) AS close_date,
+		       coalesce(bool_or(m.contract_column = 'owner_id'), false) AS owner, coalesce(bool_or(m.contract_column = 'account_id'), false) AS account,
+		       coalesce(bool_or(m.contract_column = 'name'), false) AS name, coalesce(bool_or(m.contract_column = 'next_step'), false) AS next_step
+		  FROM salesops.mapped_opportunity_column m
+	), moved AS (
+		SELECT c.opportunity_id, count(*) FILTER (WHERE c.close_date > c.close_before) AS pushes,
+		       sum(c.close_date - c.close_before) FILTER (WHERE c.close_date > c.close_before) AS days,
+		       max(abs(c.amount / nullif(c.amount_before, 0) - 1)) FILTER (WHERE c.entered_at::date > c.close_date - 14) AS late_change
+		  FROM (SELECT h.opportunity_id, h.entered_at, h.close_date, h.amount, lag(h.close_date) OVER w AS close_before, lag(h.amount) OVER w AS amount_before
+		          FROM salesops.opportunity_stage_change h WHERE h.entered_at <= as_of
+		        WINDOW w AS (PARTITION BY h.opportunity_id ORDER BY h.entered_at)) c
+		 GROUP BY 1
+	), active AS (
+		SELECT a.opportunity_id, max(a.occurred_at) AS last_at FROM salesops.activity a
+		 WHERE a.occurred_at <= as_of AND a.opportunity_id IS NOT NULL GROUP BY 1
+	), twin AS (
+		SELECT d.opportunity_id, count(*) OVER (PARTITION BY d.account_id, lower(btrim(d.name))) AS by_name,
+		       count(*) OVER (PARTITION BY d.account_id, d.amount) AS by_amount, d.name IS NOT NULL AS named, d.amount IS NOT NULL AS priced
+		  FROM deal d WHERE d.account_id IS NOT NULL
+	), seen AS (
+		SELECT d.opportunity_id, f.rule, f.detail
+		  FROM deal d
+		 CROSS JOIN mapped m
+		  LEFT JOIN moved v ON v.opportunity_id = d.opportunity_id
+		  LEFT JOIN active a ON a.opportunity_id = d.opportunity_id
+		  LEFT JOIN twin t ON t.opportunity_id = d.opportunity_id
+		  LEFT JOIN salesops.stale_opportunities(as_of) l ON l.opportunity_id = d.opportunity_id
+		 CROSS JOIN LATERAL (VALUES
+			('missing_amount', CASE WHEN m.amount AND (d.amount IS NULL OR d.amount <= 0) THEN 'amount is ' || coalesce(d.amount::text, 'empty') END),
+			('missing_close_date', CASE WHEN m.close_date AND d.close_date IS NULL THEN 'close date is empty' END),
+			('missing_owner', CASE WHEN m.owner AND coalesce(d.owner_id, '') = '' THEN 'owner is empty' END),
+			('missing_account', CASE WHEN m.account AND coalesce(d.account_id, '') = '' THEN 'account is empty' END),
+			('missing_name', CASE WHEN m.name AND btrim(coalesce(d.name, '')) = '' THEN 'name is empty' END),
+			('no_next_step', CASE WHEN m.next_step AND btrim(coalesce(d.next_step, '')) = '' THEN 'next step is empty' END),
+			('past_close_date', CASE WHEN d.close_date < (as_of AT TIME ZONE 'UTC')::date
+			                         THEN format('close date %s passed %s days ago', d.close_date, (as_of AT TIME ZONE 'UTC')::date - d.close_date) END),
+			('stale', CASE WHEN l.opportunity_id IS NOT NULL
+			               THEN format('%s days in %s, usual are up to %s', floor(l.days_in_stage), d.stage, ceil(l.limit_days)) END),
+			('pushed', CASE WHEN v.pushes >= (SELECT r.threshold FROM salesops.hygiene_rule r WHERE r.rule = 'pushed')
+			                THEN format('close date moved out %s times, by %s days in all', v.pushes, v.days) END),
+			('no_activity', CASE WHEN (SELECT count(*) > 0 FROM active) AND coalesce(a.last_at, d.created_at) <
+			                          as_of - make_interval(secs => 86400 * (SELECT r.threshold FROM salesops.hygiene_rule r WHERE r.rule = 'no_activity'))
+			                     THEN coalesce('last activity on ' || (a.last_at AT TIME ZONE 'UTC')::date, 'no activity at all') END),
+			('amount_changed_late', CASE WHEN v.late_change > (SELECT r.threshold FROM salesops.hygiene_rule r WHERE r.rule = 'amount_changed_late')
+			                             THEN format('the amount changed by %s %% shortly before the close date', round(100 * v.late_change)) END),
+			('category_at_odds', CASE WHEN lower(d.forecast_category) IN ('commit', 'closed') AND (d.probability < 0.5 OR lower(d.forecast_category) = 'closed')
+			                            OR lower(d.forecast_category) = 'omitted' AND d.probability >= 0.5
+			                          THEN format('category %s in stage %s', d.forecast_category, d.stage) END),
+			('unknown_stage', CASE WHEN d.ordinal IS NULL THEN coalesce('stage ' || d.stage, 'no stage') END),
+			('duplicate', CASE WHEN t.by_name > 1 AND t.named THEN format('%s open deals of the account have this name', t.by_name)
+			                   WHEN t.by_amount > 1 AND t.priced THEN format('%s open deals of the account have this amount', t.by_amount) END)
+		 ) AS f (rule, detail)
+		 WHERE f.detail IS NOT NULL
+	)
+	SELECT d.opportunity_id, d.name, d.owner_id, d.stage, d.amount, d.currency, r.rule, r.points, s.detail, r.fix
+	  FROM seen s
+	  JOIN deal d ON d.opportunity_id = s.opportunity_id
+	  JOIN salesops.hygiene_rule r ON r.rule = s.rule AND r.is_active;
+END;
+COMMENT ON FUNCTION salesops.find_hygiene(timestamptz) IS
+	'Every finding names the deal, the rule, what was found and how to fix it; a field can be missing only where a column of yours is mapped to it';
+
+CREATE TABLE salesops.hygiene_finding (
+	opportunity_id text NOT NULL,
+	rule text NOT NULL,
+	first_seen timestamptz NOT NULL,
+	last_seen timestamptz NOT NULL,
+	resolved_at timestamptz,
+	PRIMARY KEY (opportunity_id, rule, first_seen)
+);
+COMMENT ON TABLE salesops.hygiene_finding IS 'When each finding was first seen, last seen and gone, kept by take_hygiene_snapshot()';
+SELECT pg_catalog.pg_extension_config_dump('salesops.hygiene_finding', '');
+ALTER TABLE salesops.hygiene_finding ENABLE ROW LEVEL SECURITY;
+CREATE POLICY visible_rows ON salesops.hygiene_finding FOR SELECT
+	USING (opportunity_id IN (SELECT o.opportunity_id FROM salesops.opportunity o));
+COMMENT ON POLICY visible_rows ON salesops.hygiene_finding IS 'What is stored about a deal is shown where the deal is';
+
+CREATE TABLE salesops.hygiene_snapshot (
+	taken_at timestamptz PRIMARY KEY,
+	open_deals bigint NOT NULL,
+	clean_deals bigint NOT NULL,
+	findings bigint NOT NULL,
+	average_score double precision
+);
+COMMENT ON TABLE salesops.hygiene_snapshot IS 'The pipeline''s quality at each take_hygiene_snapshot()';
+SELECT pg_catalog.pg_extension_config_dump('salesops.hygiene_snapshot', '');
+
+CREATE VIEW salesops.pipeline_hygiene WITH (security_invoker = true) AS
+SELECT h.opportunity_id, h.name, h.owner_id, h.stage, h.amount, h.currency, h.rule, h.points, h.finding, h.fix,
+       f.first_seen, f.first_seen IS NULL OR f.first_seen > pg_catalog.now() - interval '7 days' AS is_new
+  FROM salesops.find_hygiene(pg_catalog.now()) h
+  LEFT JOIN salesops.hygiene_finding f ON f.opportunity_id = h.opportunity_id AND f.rule = h.rule AND f.resolved_at IS NULL;
+COMMENT ON VIEW salesops.pipeline_hygiene IS
+	'What is wrong with open deals, a row a finding, with the fix; first_seen and is_new (this week) from the snapshots';
+
+CREATE VIEW salesops.opportunity_hygiene WITH (security_invoker = true) AS
+SELECT o.opportunity_id, o.name, o.owner_id, o.stage, o.amount, o.currency, greatest(100 - coalesce(h.points, 0), 0) AS score,
+       coalesce(h.findings, 0) AS findings, h.rules
+  FROM salesops.open_opportunities(pg_catalog.now()) o
+  LEFT JOIN (SELECT f.opportunity_id, sum(f.points) AS points, count(*) AS findings, array_agg(f.rule ORDER BY f.points DESC, f.rule) AS rules
+               FROM salesops.find_hygiene(pg_catalog.now()) f GROUP BY 1) h ON h.opportunity_id = o.opportunity_id;
+COMMENT ON VIEW salesops.opportunity_hygiene IS 'Each open deal''s score: 100 less the points of its findings';
+
+CREATE FUNCTION salesops.pipeline_quality_at(as_of timestamptz)
+	RETURNS TABLE (measured_at timestamptz, open_deals bigint, clean_deals bigint, quality double precision, findings bigint, average_score double precision)
+	LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
+BEGIN ATOMIC
+	SELECT as_of, count(*), count(*) FILTER (WHERE h.findings IS NULL),
+	       count(*) FILTER (WHERE h.findings IS NULL)::double precision / nullif(count(*), 0), coalesce(sum(h.findings), 0)::bigint,
+	       avg(greatest(100 - coalesce(h.points, 0), 0))::double precision
+	  FROM salesops.open_opportunities(as_of) o
+	  LEFT JOIN (SELECT f.opportunity_id, sum(f.points) AS points, count(*) AS findings FROM salesops.find_hygiene(as_of) f GROUP BY 1) h
+	         ON h.opportunity_id = o.opportunity_id;
+END;
+COMMENT ON FUNCTION salesops.pipeline_quality_at(timestamptz) IS 'The share of open deals with no finding';
+CREATE VIEW salesops.pipeline_quality WITH (security_invoker = true) AS
+SELECT q.measured_at, q.open_deals, q.clean_deals, q.quality, q.findings, q.average_score FROM salesops.pipeline_quality_at(pg_catalog.now()) q
+UNION ALL
+SELECT s.taken_at, s.open_deals, s.clean_deals, s.clean_deals::double precision / nullif(s.open_deals, 0), s.findings, s.average_score
+  FROM salesops.hygiene_snapshot s;
+COMMENT ON VIEW salesops.pipeline_quality IS 'The share of open deals with no finding: now, as the caller sees the deals, and at each snapshot';
+
+INSERT INTO salesops.access_right (level, kind, object)
+SELECT 'reader', 'table', 'salesops.' || v FROM pg_catalog.unnest(ARRAY['pipeline_stage', 'mapped_opportunity_column', 'stage_history',
+	'pipeline_by_stage', 'stage_velocity', 'stage_conversion', 'pipeline_bottleneck', 'sales_velocity', 'stale_opportunity', 'hygiene_rule',
+	'hygiene_finding', 'hygiene_snapshot', 'pipeline_hygiene', 'opportunity_hygiene', 'pipeline_quality']) v;
+
+CREATE FUNCTION salesops.take_hygiene_snapshot(as_of timestamptz DEFAULT pg_catalog.now()) RETURNS bigint
+	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'salesops_take_hygiene_snapshot';
+COMMENT ON FUNCTION salesops.take_hygiene_snapshot(timestamptz) IS
+	'Note today''s findings and the pipeline''s quality, for the trend; answers the number of findings. Run it daily, as a role that sees all deals';
+INSERT INTO salesops.access_right (level, kind, object) VALUES
+	('admin', 'function', 'salesops.set_hygiene_rule(text,integer,double precision,boolean)'),
+	('operator', 'function', 'salesops.take_hygiene_snapshot(timestamptz)');

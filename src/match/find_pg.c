@@ -23,6 +23,7 @@ PG_FUNCTION_INFO_V1(salesops_find_clusters);
 PG_FUNCTION_INFO_V1(salesops_explain_match);
 
 #define BATCH 1024
+#define PREFETCH 12				/* pairs ahead whose records are fetched from memory */
 
 /* ---- a run ---- */
 
@@ -76,7 +77,7 @@ add_edge(const MatcherRun *run, MatcherPairs *pairs, int32 a, int32 b, int64 wei
 		pairs->edge = kernel_realloc_array(&run->loaded.records.env, pairs->edge, MatchEdge, pairs->room);
 	}
 	/* within one relation the lesser key is on the left */
-	if (run->loaded.records.nleft == 0 && matcher_compare_keys(matcher_key(&run->loaded, a), matcher_key(&run->loaded, b)) > 0)
+	if (run->loaded.records.nleft == 0 && matcher_compare_keys(&run->loaded, a, b) > 0)
 	{
 		int32		t = a;
 
@@ -99,8 +100,8 @@ compare_pairs(const void *a, const void *b, void *arg)
 
 	if (x->log2_odds != y->log2_odds)
 		return x->log2_odds > y->log2_odds ? -1 : 1;
-	order = matcher_compare_keys(matcher_key(loaded, x->a), matcher_key(loaded, y->a));
-	return order != 0 ? order : matcher_compare_keys(matcher_key(loaded, x->b), matcher_key(loaded, y->b));
+	order = matcher_compare_keys(loaded, x->a, y->a);
+	return order != 0 ? order : matcher_compare_keys(loaded, x->b, y->b);
 }
 
 void
@@ -121,7 +122,11 @@ matcher_find_pairs(MatcherRun *run, double threshold, MatcherPairs *pairs)
 	{
 		for (int i = 0; i < n; i++)
 		{
-			int64		weight = match_score_least(&run->scorer, batch[i].a, batch[i].b, least);
+			int64		weight;
+
+			if (i + PREFETCH < n)
+				match_score_prefetch(&run->scorer, batch[i + PREFETCH].a, batch[i + PREFETCH].b);
+			weight = match_score_least(&run->scorer, batch[i].a, batch[i].b, least);
 
 			if (weight >= least)
 				add_edge(run, pairs, batch[i].a, batch[i].b, weight);
@@ -218,8 +223,8 @@ compare_members(const void *a, const void *b, void *arg)
 	int32		ly = order->least[order->cluster[y]];
 
 	if (lx != ly)
-		return matcher_compare_keys(matcher_key(order->loaded, lx), matcher_key(order->loaded, ly));
-	return matcher_compare_keys(matcher_key(order->loaded, x), matcher_key(order->loaded, y));
+		return matcher_compare_keys(order->loaded, lx, ly);
+	return matcher_compare_keys(order->loaded, x, y);
 }
 
 /*
@@ -254,7 +259,7 @@ salesops_find_clusters(PG_FUNCTION_ARGS)
 	{
 		int32		c = cluster[i];
 
-		if (size[c]++ == 0 || matcher_compare_keys(matcher_key(&run->loaded, i), matcher_key(&run->loaded, least[c])) < 0)
+		if (size[c]++ == 0 || matcher_compare_keys(&run->loaded, i, least[c]) < 0)
 			least[c] = i;
 	}
 	for (int32 i = 0; i < run->loaded.records.nrecords; i++)

@@ -70,6 +70,7 @@ typedef struct MatchScorer
 	int32_t		best_unequal[MATCH_MAX_COMPARISONS];	/* most that it can add where values differ */
 	int64_t		rest[MATCH_MAX_COMPARISONS + 1];	/* most that the comparisons from this place on can add */
 	int64_t		prior;			/* log2 odds of the prior, fixed point */
+	int32_t    *code;			/* values of each record side by side, by comparison */
 	TextWorkspace *workspace;
 } MatchScorer;
 
@@ -79,6 +80,14 @@ extern void match_scorer_init(MatchScorer *scorer, const MatchRecords *records, 
 extern int64_t match_score(const MatchScorer *scorer, int32_t a, int32_t b);
 /* The same, given up (INT64_MIN) as soon as it cannot reach 'least' */
 extern int64_t match_score_least(const MatchScorer *scorer, int32_t a, int32_t b, int64_t least);
+/* Fetch what scoring a pair will read */
+static inline void
+match_score_prefetch(const MatchScorer *scorer, int32_t a, int32_t b)
+{
+	__builtin_prefetch(scorer->code + (size_t) a * scorer->ncomparisons);
+	__builtin_prefetch(scorer->code + (size_t) b * scorer->ncomparisons);
+}
+
 /* Weight of comparison c at a level; code is the common value where the level is the top one */
 extern int32_t match_weight(const MatchScorer *scorer, int c, int level, int32_t code);
 extern double match_probability(double log2_odds);

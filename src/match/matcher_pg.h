@@ -60,6 +60,7 @@ typedef struct MatcherRecords
 	MatchRecords records;
 	size_t	   *key_offset;		/* one more for the end */
 	char	   *key_text;		/* keys, zero-terminated */
+	uint64	   *key_number;		/* of keys that are whole numbers */
 	size_t		key_used;
 	size_t		key_room;
 	int32		room;
@@ -97,8 +98,8 @@ matcher_key(const MatcherRecords *loaded, int32 record)
 	return loaded->key_text + loaded->key_offset[record];
 }
 
-/* Order of keys: by number where both are whole numbers, else by bytes */
-extern int	matcher_compare_keys(const char *a, const char *b);
+/* Order of two records' keys: whole numbers first, by value, else by bytes */
+extern int	matcher_compare_keys(const MatcherRecords *loaded, int32 a, int32 b);
 
 /* ---- train_pg.c ---- */
 /* Read the stored model over loaded records; error where the matcher is not trained */

@@ -61,17 +61,20 @@ match_records_add(MatchRecords *records)
 	return records->nrecords++;
 }
 
+/* Where the probe of a hash begins: not the bits of the tag. */
+#define FIRST_SLOT(column, hash) ((uint32_t) ((hash) >> 32) & ((column)->nslots - 1))
+
 /* The slot of a text: its own, or the free one where it would go. Without texts the 64-bit hash stands for the value. */
 static uint32_t
 probe(const MatchColumn *column, const char *text, size_t length, uint64_t hash)
 {
-	uint32_t	at = (uint32_t) hash & (column->nslots - 1);
+	uint32_t	at = FIRST_SLOT(column, hash);
 
-	while (column->slot[at] != MATCH_NULL)
+	while (column->slot[at].code != MATCH_NULL)
 	{
-		int32_t		code = column->slot[at];
+		int32_t		code = column->slot[at].code;
 
-		if (column->hash[code] == hash &&
+		if (column->slot[at].tag == (uint32_t) hash && column->hash[code] == hash &&
 			(!column->keep_text || (match_value_length(column, code) == length && memcmp(match_value(column, code), text, length) == 0)))
 			break;
 		at = (at + 1) & (column->nslots - 1);
@@ -79,12 +82,29 @@ probe(const MatchColumn *column, const char *text, size_t length, uint64_t hash)
 	return at;
 }
 
+/* The code of a text, MATCH_NULL where it has none. */
 int32_t
 match_column_find(const MatchColumn *column, const char *text, size_t length)
 {
 	if (column->nslots == 0)
 		return MATCH_NULL;
-	return column->slot[probe(column, text, length, match_hash(text, length))];
+	return column->slot[probe(column, text, length, match_hash(text, length))].code;
+}
+
+/* The code of a hash, MATCH_NULL where it has none: for values that are known by their hash only. */
+int32_t
+match_column_find_hash(const MatchColumn *column, uint64_t hash)
+{
+	uint32_t	at;
+
+	if (column->nslots == 0)
+		return MATCH_NULL;
+	for (at = FIRST_SLOT(column, hash); column->slot[at].code != MATCH_NULL; at = (at + 1) & (column->nslots - 1))
+	{
+		if (column->hash[column->slot[at].code] == hash)
+			break;
+	}
+	return column->slot[at].code;
 }
 
 /* Twice the slots; values stay where they are. */
@@ -92,15 +112,16 @@ static void
 grow_slots(MatchColumn *column, const KernelEnv *env)
 {
 	column->nslots = column->nslots == 0 ? 2 * FIRST_ROOM : column->nslots * 2;
-	column->slot = kernel_realloc_array(env, column->slot, int32_t, column->nslots);
-	memset(column->slot, 0xFF, sizeof(int32_t) * column->nslots);
+	column->slot = kernel_realloc_array(env, column->slot, MatchSlot, column->nslots);
+	memset(column->slot, 0xFF, sizeof(MatchSlot) * column->nslots);
 	for (int32_t code = 0; code < column->nvalues; code++)
 	{
-		uint32_t	at = (uint32_t) column->hash[code] & (column->nslots - 1);
+		uint32_t	at = FIRST_SLOT(column, column->hash[code]);
 
-		while (column->slot[at] != MATCH_NULL)
+		while (column->slot[at].code != MATCH_NULL)
 			at = (at + 1) & (column->nslots - 1);
-		column->slot[at] = code;
+		column->slot[at].tag = (uint32_t) column->hash[code];
+		column->slot[at].code = code;
 	}
 }
 
@@ -136,34 +157,95 @@ add_value(MatchColumn *column, const KernelEnv *env, const char *text, size_t le
 	return column->nvalues++;
 }
 
-/* Set one value of a record; each cell at most once. */
-void
-match_records_set(MatchRecords *records, int32_t record, int column_number, const char *text, size_t length)
+/* Intern a text whose hash is known, and give it to a record. */
+static void
+set_value(MatchRecords *records, int32_t record, MatchColumn *column, const char *text, size_t length, uint64_t hash)
 {
-	MatchColumn *column = &records->column[column_number];
-	uint64_t	hash = match_hash(text, length);
 	uint32_t	at;
 
 	if ((uint64_t) column->nvalues * 2 >= column->nslots)
 		grow_slots(column, &records->env);
 	at = probe(column, text, length, hash);
-	if (column->slot[at] == MATCH_NULL)
-		column->slot[at] = add_value(column, &records->env, text, length, hash);
-	column->code[record] = column->slot[at];
-	column->count[column->slot[at]]++;
+	if (column->slot[at].code == MATCH_NULL)
+	{
+		column->slot[at].tag = (uint32_t) hash;
+		column->slot[at].code = add_value(column, &records->env, text, length, hash);
+	}
+	column->code[record] = column->slot[at].code;
+	column->count[column->slot[at].code]++;
+}
+
+/* Set one value of a record; each cell at most once. */
+void
+match_records_set(MatchRecords *records, int32_t record, int column, const char *text, size_t length)
+{
+	set_value(records, record, &records->column[column], text, length, match_hash(text, length));
+}
+
+/* Look up the oldest cell in flight. */
+static void
+settle_oldest(MatchRecords *records, MatchColumn *column)
+{
+	const MatchPending *cell = &column->pending[column->first_pending];
+
+	set_value(records, cell->record, column, cell->text, cell->length, cell->hash);
+	column->first_pending = (column->first_pending + 1) & (MATCH_PENDING - 1);
+	column->npending--;
 }
 
 void
+match_records_put(MatchRecords *records, int32_t record, int column_number, const char *text, size_t length)
+{
+	MatchColumn *column = &records->column[column_number];
+	uint64_t	hash = match_hash(text, length);
+	MatchPending *cell;
+
+	if ((column->keep_text && length > MATCH_PENDING_BYTES) || column->nslots == 0)
+	{
+		/* in order, so that codes do not depend on lengths */
+		while (column->npending > 0)
+			settle_oldest(records, column);
+		set_value(records, record, column, text, length, hash);
+		return;
+	}
+	if (column->pending == NULL)
+		column->pending = kernel_alloc_array(&records->env, MatchPending, MATCH_PENDING);
+	if (column->npending == MATCH_PENDING)
+		settle_oldest(records, column);
+	cell = &column->pending[(column->first_pending + column->npending++) & (MATCH_PENDING - 1)];
+	cell->hash = hash;
+	cell->record = record;
+	cell->length = (uint32_t) length;
+	if (column->keep_text)
+		memcpy(cell->text, text, length);
+	__builtin_prefetch(&column->slot[FIRST_SLOT(column, hash)], 1);
+}
+
+void
+match_records_settle(MatchRecords *records)
+{
+	for (int c = 0; c < records->ncolumns; c++)
+	{
+		while (records->column[c].npending > 0)
+			settle_oldest(records, &records->column[c]);
+	}
+}
+
+/* Release the slots and hashes. */
+void
 match_records_finish(MatchRecords *records)
 {
+	match_records_settle(records);
 	for (int c = 0; c < records->ncolumns; c++)
 	{
 		MatchColumn *column = &records->column[c];
 
 		kernel_release(&records->env, column->slot);
 		kernel_release(&records->env, column->hash);
+		kernel_release(&records->env, column->pending);
 		column->slot = NULL;
 		column->hash = NULL;
+		column->pending = NULL;
 		column->nslots = 0;
 	}
 }

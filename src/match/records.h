@@ -13,6 +13,24 @@
 
 #define MATCH_NULL (-1)
 
+/* A slot holds half of the hash beside the code, so that most probes touch one cache line */
+typedef struct MatchSlot
+{
+	uint32_t	tag;
+	int32_t		code;			/* MATCH_NULL where free */
+} MatchSlot;
+
+#define MATCH_PENDING 16		/* cells in flight a column, a power of two */
+#define MATCH_PENDING_BYTES 48	/* longest text that is kept in flight */
+
+typedef struct MatchPending
+{
+	uint64_t	hash;
+	int32_t		record;
+	uint32_t	length;
+	char		text[MATCH_PENDING_BYTES];
+} MatchPending;
+
 typedef struct MatchColumn
 {
 	int32_t    *code;			/* of each record */
@@ -23,11 +41,15 @@ typedef struct MatchColumn
 	bool		keep_text;		/* false: only equality matters, the arena stays empty */
 	/* interning */
 	uint64_t   *hash;			/* of each value */
-	int32_t    *slot;			/* open addressing into values, MATCH_NULL where free */
+	MatchSlot  *slot;			/* open addressing into values */
 	uint32_t	nslots;			/* a power of two */
 	int32_t		value_room;
 	size_t		arena_used;
 	size_t		arena_room;
+	/* cells put but not yet looked up: their slots are on the way from memory */
+	MatchPending *pending;
+	uint32_t	first_pending;
+	uint32_t	npending;
 } MatchColumn;
 
 typedef struct MatchRecords
@@ -44,12 +66,16 @@ extern void match_records_init(MatchRecords *records, int ncolumns, const Kernel
 /* A new record, NULL in every column; returns its number. The caller keeps it below INT32_MAX. */
 extern int32_t match_records_add(MatchRecords *records);
 extern void match_records_set(MatchRecords *records, int32_t record, int column, const char *text, size_t length);
+/* The same, but the cell may come later: for loading many. match_records_settle looks up what is in flight. */
+extern void match_records_put(MatchRecords *records, int32_t record, int column, const char *text, size_t length);
+extern void match_records_settle(MatchRecords *records);
 /* Releases what only interning needs */
 extern void match_records_finish(MatchRecords *records);
 extern void match_records_free(MatchRecords *records);
 
 /* Code of a text in a column, MATCH_NULL where no record has it; before match_records_finish */
 extern int32_t match_column_find(const MatchColumn *column, const char *text, size_t length);
+extern int32_t match_column_find_hash(const MatchColumn *column, uint64_t hash);
 extern uint64_t match_hash(const char *text, size_t length);
 
 static inline const char *

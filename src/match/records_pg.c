@@ -18,6 +18,8 @@
 #include "core/relation.h"
 #include "match/matcher_pg.h"
 
+#define NOT_A_NUMBER PG_UINT64_MAX
+
 typedef struct Loading
 {
 	const Matcher *matcher;
@@ -33,20 +35,33 @@ matcher_utf8(void)
 	return GetDatabaseEncoding() == PG_UTF8;
 }
 
-/* Whole numbers by value, everything else by bytes; numbers first. */
-int
-matcher_compare_keys(const char *a, const char *b)
+/* A key that is a whole number without leading zeros, of 18 digits at most; NOT_A_NUMBER otherwise. */
+static uint64
+key_number(const char *text, size_t length)
 {
-	size_t		la = strlen(a);
-	size_t		lb = strlen(b);
-	bool		number_a = la > 0 && la <= 19 && strspn(a, "0123456789") == la;
-	bool		number_b = lb > 0 && lb <= 19 && strspn(b, "0123456789") == lb;
+	uint64		number = 0;
 
-	if (number_a != number_b)
-		return number_a ? -1 : 1;
-	if (number_a && la != lb)
-		return la < lb ? -1 : 1;
-	return strcmp(a, b);
+	if (length == 0 || length > 18 || (text[0] == '0' && length > 1))
+		return NOT_A_NUMBER;
+	for (size_t i = 0; i < length; i++)
+	{
+		if (text[i] < '0' || text[i] > '9')
+			return NOT_A_NUMBER;
+		number = number * 10 + (uint64) (text[i] - '0');
+	}
+	return number;
+}
+
+/* Whole numbers first, by value; everything else by bytes. */
+int
+matcher_compare_keys(const MatcherRecords *loaded, int32 a, int32 b)
+{
+	uint64		x = loaded->key_number[a];
+	uint64		y = loaded->key_number[b];
+
+	if (x != y)
+		return x < y ? -1 : 1;
+	return x != NOT_A_NUMBER ? 0 : strcmp(matcher_key(loaded, a), matcher_key(loaded, b));
 }
 
 /* Append a key's text. */
@@ -59,6 +74,7 @@ add_key(MatcherRecords *loaded, int32 record, const char *text, size_t length)
 	{
 		loaded->room = loaded->room == 0 ? 1024 : loaded->room * 2;
 		loaded->key_offset = kernel_realloc_array(env, loaded->key_offset, size_t, loaded->room + 1);
+		loaded->key_number = kernel_realloc_array(env, loaded->key_number, uint64, loaded->room);
 	}
 	if (loaded->key_used + length + 1 > loaded->key_room)
 	{
@@ -66,6 +82,7 @@ add_key(MatcherRecords *loaded, int32 record, const char *text, size_t length)
 		loaded->key_text = kernel_realloc_array(env, loaded->key_text, char, loaded->key_room);
 	}
 	loaded->key_offset[record] = loaded->key_used;
+	loaded->key_number[record] = key_number(text, length);
 	memcpy(loaded->key_text + loaded->key_used, text, length);
 	loaded->key_text[loaded->key_used + length] = '\0';
 	loaded->key_used += length + 1;
@@ -110,13 +127,13 @@ set_value(MatcherRecords *loaded, int32 record, int column, const char *text, si
 		return;
 	if (length <= MATCHER_LONGEST_VALUE || !loaded->records.column[column].keep_text)
 	{
-		match_records_set(&loaded->records, record, column, text, length);
+		match_records_put(&loaded->records, record, column, text, length);
 		return;
 	}
 	kept = pg_mbcliplen(text, (int) length, MATCHER_LONGEST_VALUE);
 	memcpy(cut, text, kept);
 	kept += snprintf(cut + kept, 20, " %016llx", (unsigned long long) match_hash(text, length));
-	match_records_set(&loaded->records, record, column, cut, kept);
+	match_records_put(&loaded->records, record, column, cut, kept);
 }
 
 /* One row of the scan: the key, then the columns, all text. */
@@ -197,6 +214,7 @@ load_relation(const Matcher *matcher, MatcherRecords *loaded, Oid relid, const c
 	MemoryContextSwitchTo(caller);
 	spi_stream(sql, nargs, args, true, load_row, &loading);
 	spi_close(&scope);
+	match_records_settle(&loaded->records);
 	if (loading.check_keys)
 		match_records_free(&loading.seen);
 }

@@ -93,6 +93,12 @@ match_scorer_init(MatchScorer *scorer, const MatchRecords *records, const MatchC
 	for (int c = 0; c < scorer->ncomparisons; c++)
 		init_comparison(scorer, model, c);
 	order_comparisons(scorer);
+	scorer->code = kernel_alloc_array(&records->env, int32_t, (size_t) records->nrecords * scorer->ncomparisons);
+	for (int32_t i = 0; i < records->nrecords; i++)
+	{
+		for (int c = 0; c < scorer->ncomparisons; c++)
+			scorer->code[(size_t) i * scorer->ncomparisons + c] = records->column[comparisons[c].column].code[i];
+	}
 }
 
 int32_t
@@ -110,9 +116,8 @@ static inline int64_t
 comparison_weight(const MatchScorer *scorer, int c, int32_t a, int32_t b, int64_t needed)
 {
 	const MatchComparison *comparison = &scorer->comparison[c];
-	const int32_t *code = scorer->records->column[comparison->column].code;
-	int32_t		x = code[a];
-	int32_t		y = code[b];
+	int32_t		x = scorer->code[(size_t) a * scorer->ncomparisons + c];
+	int32_t		y = scorer->code[(size_t) b * scorer->ncomparisons + c];
 	int			other = comparison->swapped_with;
 
 	if (other >= 0)

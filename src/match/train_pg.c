@@ -226,19 +226,13 @@ read_term(TupleTableSlot *slot, void *arg)
 	TermReading *reading = arg;
 	int			c = DatumGetInt32(slot->tts_values[0]);
 	uint64_t	hash = (uint64_t) DatumGetInt64(slot->tts_values[1]);
-	const MatchColumn *column;
-	uint32		at;
+	int32		code;
 
 	if (c < 0 || c >= reading->matcher->ncomparisons || reading->model->frequency[c] == NULL)
 		return;
-	column = &reading->records->column[reading->matcher->comparison[c].column];
-	if (column->nslots == 0)
-		return;
-	for (at = (uint32) hash & (column->nslots - 1); column->slot[at] != MATCH_NULL; at = (at + 1) & (column->nslots - 1))
-	{
-		if (column->hash[column->slot[at]] == hash)
-			reading->model->frequency[c][column->slot[at]] = DatumGetFloat8(slot->tts_values[2]);
-	}
+	code = match_column_find_hash(&reading->records->column[reading->matcher->comparison[c].column], hash);
+	if (code != MATCH_NULL)
+		reading->model->frequency[c][code] = DatumGetFloat8(slot->tts_values[2]);
 }
 
 /* Frequencies of the loaded values. */

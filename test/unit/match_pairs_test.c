@@ -176,6 +176,24 @@ check_interning(void)
 	is_int(match_column_find(&records.column[0], "value", 5), MATCH_NULL, "not found");
 	is_string(match_value(&records.column[0], 999), "value 999", "text kept");
 	match_records_free(&records);
+
+	/* the same through cells in flight */
+	match_records_init(&records, 1, &env);
+	for (int32_t i = 0; i < 5000; i++)
+	{
+		char		text[80];
+
+		snprintf(text, sizeof(text), i % 1000 == 3 ? "a value longer than what is kept in flight, to be looked up at once %d" : "value %d", i % 1000);
+		match_records_put(&records, match_records_add(&records), 0, text, strlen(text));
+	}
+	match_records_settle(&records);
+	is_int(records.column[0].nvalues, 1000, "distinct values through cells in flight");
+	right = true;
+	for (int32_t i = 0; i < 5000; i++)
+		right = right && records.column[0].code[i] == i % 1000 && records.column[0].count[i % 1000] == 5;
+	ok(right, "the same codes");
+	is_int(match_column_find_hash(&records.column[0], match_hash("value 77", 8)), 77, "found by its hash");
+	match_records_free(&records);
 }
 
 int

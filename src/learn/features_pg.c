@@ -1,0 +1,268 @@
+/*
+ * features_pg.c
+ *		The columns of any row into a model's feature values, for prediction and explanation (features_pg.h). Training data is
+ *		read by training_pg.c.
+ */
+#include "postgres.h"
+
+#include <ctype.h>
+#include <math.h>
+
+#include "mb/pg_wchar.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+#include "core/errors.h"
+#include "core/row.h"
+#include "learn/features_pg.h"
+#include "learn/words.h"
+#include "learn/values_pg.h"
+
+struct FeatureMap
+{
+	const LearnModel *model;
+	int		   *column;			/* by feature; -1: absent */
+	ValueReader *reader;
+	LearnValue *value;
+	int32_t   **set_room;		/* by feature: as many as it has levels */
+};
+
+/* May a value of this class be read as the feature? */
+static bool
+class_fits(const LearnFeature *feature, ValueClass value_class)
+{
+	if (feature->kind == LEARN_SET)
+		return feature->reading == READ_WORDS ? value_class == VALUE_TEXT || value_class == VALUE_PRINTED :
+			value_class == VALUE_ARRAY;
+	if (value_class == VALUE_NONE || value_class == VALUE_ARRAY)
+		return false;
+	if (feature->kind == LEARN_CATEGORY || value_class == VALUE_TEXT || value_class == VALUE_PRINTED)
+		return true;
+	if (feature->reading == READ_DATE)
+		return value_class == VALUE_DATE || value_class == VALUE_TIMESTAMP;
+	return value_class != VALUE_DATE && value_class != VALUE_TIMESTAMP;
+}
+
+/* What the training data had in a feature's column, for messages. */
+static const char *
+feature_wants(const LearnFeature *feature)
+{
+	if (feature->kind == LEARN_NUMBER)
+		return feature->reading == READ_DATE ? "dates" : "numbers";
+	if (feature->kind == LEARN_SET)
+		return feature->reading == READ_WORDS ? "text" : "arrays";
+	return "categories";
+}
+
+/* See features_pg.h. */
+FeatureMap *
+learn_map_features(const LearnModel *model, const char *model_name, TupleDesc desc)
+{
+	int			count = model->features.count;
+	FeatureMap *map = palloc0(sizeof(FeatureMap));
+	Problems	problems;
+	int			found = 0;
+
+	problems_init(&problems);
+	map->model = model;
+	map->column = palloc(sizeof(int) * (count + 1));
+	map->reader = palloc0(sizeof(ValueReader) * (count + 1));
+	map->value = palloc0(sizeof(LearnValue) * (count + 1));
+	map->set_room = palloc0(sizeof(int32_t *) * (count + 1));
+	for (int f = 0; f < count; f++)
+	{
+		const LearnFeature *feature = &model->features.feature[f];
+		int			column = row_column(desc, feature->name);
+
+		map->column[f] = column;
+		if (feature->kind == LEARN_SET)
+			map->set_room[f] = palloc(sizeof(int32_t) * (feature->levels + 1));
+		if (column < 0)
+			continue;
+		found++;
+		map->reader[f] = value_reader(TupleDescAttr(desc, column)->atttypid, feature->name);
+		if (!class_fits(feature, map->reader[f].value_class))
+			problems_add(&problems, "column \"%s\" is of type %s, but the model was trained on %s", feature->name,
+						 format_type_be(TupleDescAttr(desc, column)->atttypid), feature_wants(feature));
+	}
+	problems_raise(&problems, ERRCODE_DATATYPE_MISMATCH, "Train the model anew, or cast the columns to what they were.",
+				   "these rows do not fit model \"%s\"", model_name);
+	if (found == 0 && count > 0)
+	{
+		StringInfoData wanted;
+
+		initStringInfo(&wanted);
+		for (int f = 0; f < count; f++)
+			append_choice(&wanted, model->features.feature[f].name);
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("no column of the row is a feature of model \"%s\"", model_name),
+				 errdetail("The model's features are: %s.", wanted.data),
+				 errhint("Pass a row whose columns have these names, such as a table's alias or a subquery's; ROW(…) has no names.")));
+	}
+	return map;
+}
+
+/* Put a level into a sorted set, once. */
+static void
+set_add(int32_t *set, int32_t *count, int32_t level)
+{
+	int			at = *count;
+
+	for (int i = 0; i < *count; i++)
+		if (set[i] == level)
+			return;
+	for (; at > 0 && set[at - 1] > level; at--)
+		set[at] = set[at - 1];
+	set[at] = level;
+	(*count)++;
+}
+
+/* An array's known elements. */
+static void
+read_array(const LearnFeature *feature, const ValueReader *reader, Datum value, int32_t *room, LearnValue *into)
+{
+	ArrayType  *array = DatumGetArrayTypeP(value);
+	Datum	   *elements;
+	bool	   *nulls;
+	int			count;
+
+	deconstruct_array(array, reader->element, reader->element_length, reader->element_by_value, reader->element_align,
+					  &elements, &nulls, &count);
+	for (int i = 0; i < count; i++)
+	{
+		char	   *text;
+		int32_t		level;
+
+		if (nulls[i])
+			continue;
+		text = OidOutputFunctionCall(reader->output, elements[i]);
+		level = learn_find_level(feature, text, strlen(text));
+		if (level >= 0)
+			set_add(room, &into->set_count, level);
+	}
+}
+
+/* A text's known words. */
+static void
+read_words(const LearnFeature *feature, const char *text, size_t length, int32_t *room, LearnValue *into)
+{
+	char		word[LEARN_WORD_SIZE];
+	size_t		at = 0;
+	size_t		word_length;
+
+	while ((word_length = learn_next_word(text, length, &at, word)) > 0)
+	{
+		int32_t		level = learn_find_level(feature, word, word_length);
+
+		if (level >= 0)
+			set_add(room, &into->set_count, level);
+	}
+}
+
+/* A present value of one feature. */
+static void
+read_value(FeatureMap *map, int f, Datum value)
+{
+	const LearnFeature *feature = &map->model->features.feature[f];
+	const ValueReader *reader = &map->reader[f];
+	LearnValue *into = &map->value[f];
+	const char *text;
+	size_t		length;
+
+	if (feature->kind == LEARN_NUMBER)
+	{
+		into->number = value_number(reader, value, feature->reading == READ_DATE) - feature->origin;
+		return;
+	}
+	into->level = 0;
+	into->set = map->set_room[f];
+	into->set_count = 0;
+	if (reader->value_class == VALUE_ARRAY)
+	{
+		read_array(feature, reader, value, map->set_room[f], into);
+		return;
+	}
+	text = value_text(reader, value, &length);
+	if (length == 0)
+		into->level = LEARN_LEVEL_MISSING;
+	else if (feature->kind == LEARN_SET)
+		read_words(feature, text, length, map->set_room[f], into);
+	else
+		into->level = learn_find_level(feature, text, length);
+}
+
+/* See features_pg.h. */
+LearnValue *
+learn_read_features(FeatureMap *map, const Datum *values, const bool *nulls)
+{
+	for (int f = 0; f < map->model->features.count; f++)
+	{
+		int			column = map->column[f];
+
+		if (column >= 0 && !nulls[column])
+			read_value(map, f, values[column]);
+		else
+		{
+			map->value[f].number = NAN;
+			map->value[f].level = LEARN_LEVEL_MISSING;
+			map->value[f].set_count = 0;
+		}
+	}
+	return map->value;
+}
+
+/* See features_pg.h. */
+int
+learn_feature_column(const FeatureMap *map, int feature)
+{
+	return map->column[feature];
+}
+
+/* Yes, no, and their like. */
+static bool
+label_of_text(const char *text, size_t length, bool *label)
+{
+	static const char *const yes[] = {"yes", "y", "true", "t", "1", "won", "converted"};
+	static const char *const no[] = {"no", "n", "false", "f", "0", "lost", "not converted"};
+
+	for (int i = 0; i < (int) lengthof(yes); i++)
+	{
+		*label = strlen(yes[i]) == length && pg_strncasecmp(text, yes[i], length) == 0;
+		if (*label || (strlen(no[i]) == length && pg_strncasecmp(text, no[i], length) == 0))
+			return true;
+	}
+	return false;
+}
+
+/* See features_pg.h. */
+bool
+learn_read_label(const ValueReader *reader, Datum value)
+{
+	bool		label;
+	double		number;
+
+	if (reader->value_class == VALUE_BOOLEAN)
+		return DatumGetBool(value);
+	if (reader->value_class == VALUE_INTEGER || reader->value_class == VALUE_FLOAT || reader->value_class == VALUE_NUMERIC)
+	{
+		number = value_number(reader, value, false);
+		if (number == 0 || number == 1)
+			return number == 1;
+	}
+	else if (reader->value_class == VALUE_TEXT || reader->value_class == VALUE_PRINTED)
+	{
+		size_t		length;
+		const char *text = value_text(reader, value, &length);
+
+		if (label_of_text(text, length, &label))
+			return label;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 errmsg("label column \"%s\" is not a yes or no", reader->name),
+			 errdetail("It must be boolean, 0 or 1, or a text such as yes and no; it is of type %s.", format_type_be(reader->type)),
+			 errhint("Give an expression in the query, such as (status = 'converted') AS label.")));
+	return false;
+}

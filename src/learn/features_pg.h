@@ -1,0 +1,66 @@
+/*
+ * features_pg.h
+ *		From SQL values to what the learning kernels take: columns of a query into a table of training data, and the columns
+ *		of any row, by name, into a model's feature values.
+ */
+#ifndef SALESOPS_LEARN_FEATURES_PG_H
+#define SALESOPS_LEARN_FEATURES_PG_H
+
+#include "postgres.h"
+
+#include "access/tupdesc.h"
+#include "executor/tuptable.h"
+
+#include "learn/model.h"
+#include "learn/values_pg.h"
+
+/* how a feature's value is read from SQL; kept with the model: do not renumber */
+typedef enum FeatureReading
+{
+	READ_PLAIN = 0,				/* a number as it is, a text as it is, an array's elements */
+	READ_DATE = 1,				/* a date or time: days since the newest of the training data */
+	READ_WORDS = 2				/* a text's words */
+} FeatureReading;
+
+/* ---- training data ---- */
+
+typedef struct TrainingData
+{
+	LearnTable	table;			/* columns that may serve as features, rows in an order of their contents */
+	size_t	   *distinct;		/* by column: texts that differ; 0 for numbers */
+	bool	   *may_be_key;		/* by column: an integer or a text */
+	uint64		fingerprint;	/* of all rows and labels, whatever their order */
+	uint64		unlabelled;		/* rows left out for want of a label */
+	uint64		positives;
+	List	   *unusable;		/* of UnusableColumn */
+} TrainingData;
+
+typedef struct UnusableColumn
+{
+	char	   *name;
+	char	   *reason;
+} UnusableColumn;
+
+/* Run the query as the caller and gather its columns; key may be NULL. All that is wrong is one error. */
+extern TrainingData *learn_read_training(const char *query, const char *label, const char *key, uint64 seed);
+
+/* ---- rows to predict ---- */
+
+typedef struct FeatureMap FeatureMap;
+
+/*
+ * Where a model's features lie in rows of a shape; made once a shape. Columns are found by name; a feature without a column
+ * is missing. Error 42703 where no feature has one, 42804 where a column's type cannot be read as the feature.
+ */
+extern FeatureMap *learn_map_features(const LearnModel *model, const char *model_name, TupleDesc desc);
+
+/* Feature values of a row. What they point to lives until the next call with the same map. */
+extern LearnValue *learn_read_features(FeatureMap *map, const Datum *values, const bool *nulls);
+
+/* Column number (from 0) of a feature in the rows, or -1. */
+extern int	learn_feature_column(const FeatureMap *map, int feature);
+
+/* true or false of a label's value; error where it is neither. */
+extern bool learn_read_label(const ValueReader *reader, Datum value);
+
+#endif							/* SALESOPS_LEARN_FEATURES_PG_H */

@@ -1,0 +1,344 @@
+/*
+ * predict_pg.c
+ *		predict for one row, predict_batch and evaluate_model for the rows of a query.
+ *
+ * A row at a time: the model, and where its features lie in rows of the argument's shape, are kept with the call site;
+ * a change of models anywhere moves the generation on and makes the site look again. Many rows: the query's rows are
+ * encoded into a block, whose trees are walked together.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/tuplestore.h"
+#include "utils/typcache.h"
+
+#include "core/kernel_pg.h"
+#include "core/progress.h"
+#include "core/row.h"
+#include "core/spi.h"
+#include "learn/metrics.h"
+#include "learn/predict_pg.h"
+#include "learn/predict_site.h"
+
+#define BLOCK_ROWS 1024
+
+/* ---- one row ---- */
+
+/* The call site's memory: made on the first call. */
+static PredictSite *
+site_of(FmgrInfo *flinfo)
+{
+	PredictSite *site = flinfo->fn_extra;
+
+	if (site == NULL)
+	{
+		site = MemoryContextAllocZero(flinfo->fn_mcxt, sizeof(PredictSite));
+		site->context = AllocSetContextCreate(flinfo->fn_mcxt, "salesops predict site", ALLOCSET_SMALL_SIZES);
+		flinfo->fn_extra = site;
+	}
+	return site;
+}
+
+/* Look the model and the row's shape up anew. */
+static void
+prepare_site(PredictSite *site, text *name, Oid row_type, int32 row_typmod)
+{
+	MemoryContext old;
+	char	   *model_name;
+
+	site->generation = 0;
+	MemoryContextReset(site->context);
+	old = MemoryContextSwitchTo(site->context);
+	model_name = text_to_cstring(name);
+	site->loaded = learn_model_get(model_name, 0);
+	site->desc = lookup_rowtype_tupdesc_copy(row_type, row_typmod);
+	site->map = learn_map_features(site->loaded->model, model_name, site->desc);
+	site->values = palloc(sizeof(Datum) * Max(site->desc->natts, 1));
+	site->nulls = palloc(sizeof(bool) * Max(site->desc->natts, 1));
+	site->name_size = strlen(model_name);
+	site->name = model_name;
+	site->row_type = row_type;
+	site->row_typmod = row_typmod;
+	site->user = GetUserId();
+	MemoryContextSwitchTo(old);
+	site->generation = learn_model_generation();
+}
+
+/* See predict_site.h. */
+LearnValue *
+learn_site_row(FmgrInfo *flinfo, Datum model, Datum record, PredictSite **into)
+{
+	PredictSite *site = site_of(flinfo);
+	text	   *name = DatumGetTextPP(model);
+	HeapTupleHeader header = DatumGetHeapTupleHeader(record);
+	Oid			row_type = HeapTupleHeaderGetTypeId(header);
+	int32		row_typmod = HeapTupleHeaderGetTypMod(header);
+	HeapTupleData tuple;
+
+	if (site->generation != learn_model_generation() || site->row_type != row_type || site->row_typmod != row_typmod ||
+		site->user != GetUserId() || site->name_size != VARSIZE_ANY_EXHDR(name) ||
+		memcmp(site->name, VARDATA_ANY(name), site->name_size) != 0)
+		prepare_site(site, name, row_type, row_typmod);
+	tuple.t_len = HeapTupleHeaderGetDatumLength(header);
+	ItemPointerSetInvalid(&tuple.t_self);
+	tuple.t_tableOid = InvalidOid;
+	tuple.t_data = header;
+	heap_deform_tuple(&tuple, site->desc, site->values, site->nulls);
+	*into = site;
+	return learn_read_features(site->map, site->values, site->nulls);
+}
+
+PG_FUNCTION_INFO_V1(salesops_predict);
+/* (model, row) -> probability */
+Datum
+salesops_predict(PG_FUNCTION_ARGS)
+{
+	PredictSite *site;
+	LearnValue *value = learn_site_row(fcinfo->flinfo, PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), &site);
+
+	PG_RETURN_FLOAT8(learn_probability(learn_model_margin(site->loaded->model, value)));
+}
+
+/* ---- many rows ---- */
+
+typedef struct PredictBlock
+{
+	LoadedModel *loaded;
+	FeatureMap *map;
+	const char *extra_name;
+	int			extra_column;
+	ValueReader *extra_reader;
+	bool		extra_by_value;
+	int16		extra_length;
+	int			rows;
+	uint64		done;
+	float	   *matrix;
+	double		additive[BLOCK_ROWS];
+	float		trees[BLOCK_ROWS];
+	Datum		extra[BLOCK_ROWS];
+	bool		extra_null[BLOCK_ROWS];
+	MemoryContext context;		/* a block's scratch */
+	PredictCallback callback;
+	void	   *arg;
+} PredictBlock;
+
+/* Where things lie in the query's rows: from the first row's descriptor. */
+static void
+open_block(PredictBlock *block, TupleDesc desc)
+{
+	char		align;
+
+	block->extra_column = row_column(desc, block->extra_name);
+	if (block->extra_column < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("the query has no column \"%s\"", block->extra_name)));
+	*block->extra_reader = value_reader(TupleDescAttr(desc, block->extra_column)->atttypid, block->extra_name);
+	get_typlenbyvalalign(TupleDescAttr(desc, block->extra_column)->atttypid, &block->extra_length, &block->extra_by_value, &align);
+	block->map = learn_map_features(block->loaded->model, block->loaded->name, desc);
+}
+
+/* Predict the rows gathered and hand them on. */
+static void
+flush_block(PredictBlock *block)
+{
+	LearnModel *model = block->loaded->model;
+
+	CHECK_FOR_INTERRUPTS();
+	if (model->tree_weight > 0 && block->rows > 0)
+		learn_trees_margin_batch(model->trees, block->matrix, block->rows, model->features.tree_columns, block->trees);
+	for (int row = 0; row < block->rows; row++)
+		block->callback(block->extra[row], block->extra_null[row],
+						learn_model_mix(model, block->additive[row], block->trees[row]), block->arg);
+	block->done += block->rows;
+	block->rows = 0;
+	progress_update(block->done, 0);
+	MemoryContextReset(block->context);
+}
+
+/* One row of the query: read and encoded. */
+static void
+gather_row(TupleTableSlot *slot, void *arg)
+{
+	PredictBlock *block = arg;
+	LearnModel *model = block->loaded->model;
+	int			row = block->rows;
+	MemoryContext old;
+	LearnValue *value;
+
+	old = MemoryContextSwitchTo(block->context);
+	value = learn_read_features(block->map, slot->tts_values, slot->tts_isnull);
+	if (model->tree_weight > 0)
+		learn_tree_row(&model->features, value, block->matrix + (size_t) row * model->features.tree_columns);
+	if (model->tree_weight < 1)
+		block->additive[row] = learn_additive_margin(model, value);
+	block->extra_null[row] = slot->tts_isnull[block->extra_column];
+	if (!block->extra_null[row])
+		block->extra[row] = datumCopy(slot->tts_values[block->extra_column], block->extra_by_value, block->extra_length);
+	MemoryContextSwitchTo(old);
+	if (++block->rows == BLOCK_ROWS)
+		flush_block(block);
+}
+
+/* See predict_pg.h. */
+uint64
+learn_predict_query(LoadedModel *loaded, const char *query, const char *extra_column, PredictCallback callback, void *arg,
+					ValueReader *extra_reader)
+{
+	PredictBlock *block = palloc0(sizeof(PredictBlock));
+	MemoryContext context = CurrentMemoryContext;
+	SpiScope	scope;
+	TupleDesc	desc;
+
+	learn_model_pin(loaded, context);
+	block->loaded = loaded;
+	block->extra_name = extra_column;
+	block->extra_reader = extra_reader;
+	block->callback = callback;
+	block->arg = arg;
+	block->context = AllocSetContextCreate(context, "salesops predict block", ALLOCSET_DEFAULT_SIZES);
+	block->matrix = palloc_extended(sizeof(float) * BLOCK_ROWS * Max(loaded->model->features.tree_columns, 1), MCXT_ALLOC_HUGE);
+	spi_open(&scope, SPI_AS_CALLER);
+	desc = spi_describe(query);
+	MemoryContextSwitchTo(context);
+	open_block(block, desc);
+	spi_stream(query, 0, NULL, true, gather_row, block);
+	MemoryContextSwitchTo(context);
+	flush_block(block);
+	spi_close(&scope);
+	MemoryContextSwitchTo(context);
+	MemoryContextDelete(block->context);
+	return block->done;
+}
+
+typedef struct BatchResult
+{
+	Tuplestorestate *store;
+	TupleDesc	desc;
+	ValueReader key_reader;
+	MemoryContext scratch;
+} BatchResult;
+
+/* A row of predict_batch. */
+static void
+put_prediction(Datum key, bool isnull, double margin, void *arg)
+{
+	BatchResult *result = arg;
+	MemoryContext old = MemoryContextSwitchTo(result->scratch);
+	Datum		values[2];
+	bool		nulls[2] = {isnull, false};
+
+	if (!isnull)
+	{
+		if (result->key_reader.value_class == VALUE_TEXT)
+			values[0] = key;
+		else if (result->key_reader.value_class == VALUE_INTEGER)
+		{
+			/* the output function without its search */
+			char		digits[MAXINT8LEN + 1];
+			int			length = pg_lltoa((int64) value_number(&result->key_reader, key, false), digits);
+
+			values[0] = PointerGetDatum(cstring_to_text_with_len(digits, length));
+		}
+		else
+			values[0] = CStringGetTextDatum(OidOutputFunctionCall(result->key_reader.output, key));
+	}
+	values[1] = Float8GetDatum(learn_probability(margin));
+	tuplestore_putvalues(result->store, result->desc, values, nulls);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(result->scratch);
+}
+
+PG_FUNCTION_INFO_V1(salesops_predict_batch);
+/* (model, query, key) -> setof (key, probability); the query runs as the caller */
+Datum
+salesops_predict_batch(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *query = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	BatchResult result;
+	LoadedModel *loaded;
+
+	InitMaterializedSRF(fcinfo, 0);
+	result.store = rsinfo->setResult;
+	result.desc = rsinfo->setDesc;
+	result.scratch = AllocSetContextCreate(CurrentMemoryContext, "salesops prediction", ALLOCSET_SMALL_SIZES);
+	loaded = learn_model_get(name, 0);
+	progress_start("predict_batch", name);
+	progress_phase("predicting", 0);
+	learn_predict_query(loaded, query, NameStr(*PG_GETARG_NAME(2)), put_prediction, &result, &result.key_reader);
+	progress_end();
+	return (Datum) 0;
+}
+
+typedef struct Evaluation
+{
+	ValueReader label_reader;
+	double	   *margin;
+	uint8	   *label;
+	size_t		rows;
+	size_t		room;
+} Evaluation;
+
+/* A row of evaluate_model; rows without a label do not count. */
+static void
+put_evaluated(Datum label, bool isnull, double margin, void *arg)
+{
+	Evaluation *evaluation = arg;
+
+	if (isnull)
+		return;
+	if (evaluation->rows == evaluation->room)
+	{
+		evaluation->room = Max(4096, evaluation->room * 2);
+		evaluation->margin = evaluation->margin ? repalloc_huge(evaluation->margin, sizeof(double) * evaluation->room) :
+			palloc(sizeof(double) * evaluation->room);
+		evaluation->label = evaluation->label ? repalloc_huge(evaluation->label, evaluation->room) : palloc(evaluation->room);
+	}
+	evaluation->margin[evaluation->rows] = margin;
+	evaluation->label[evaluation->rows++] = learn_read_label(&evaluation->label_reader, label);
+}
+
+PG_FUNCTION_INFO_V1(salesops_evaluate_model);
+/* (model, query, label) -> figures; NULL where undefined: no rows, or one class only */
+Datum
+salesops_evaluate_model(PG_FUNCTION_ARGS)
+{
+	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	KernelEnv	env = kernel_env_pg(CurrentMemoryContext);
+	Evaluation	evaluation = {{0}};
+	LearnMetrics metrics;
+	TupleDesc	desc;
+	Datum		values[7];
+	bool		nulls[7] = {false};
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "evaluate_model must return a row");
+	progress_start("evaluate_model", name);
+	progress_phase("predicting", 0);
+	learn_predict_query(learn_model_get(name, 0), text_to_cstring(PG_GETARG_TEXT_PP(1)), NameStr(*PG_GETARG_NAME(2)),
+						put_evaluated, &evaluation, &evaluation.label_reader);
+	metrics = learn_metrics(&env, evaluation.margin, evaluation.label, evaluation.rows);
+	progress_end();
+	values[0] = Int64GetDatum(metrics.rows);
+	values[1] = Int64GetDatum(metrics.positives);
+	values[2] = Float8GetDatum(metrics.roc_auc);
+	values[3] = Float8GetDatum(metrics.log_loss);
+	values[4] = Float8GetDatum(metrics.brier);
+	values[5] = Float8GetDatum(metrics.ece);
+	values[6] = Float8GetDatum(metrics.precision_at_10);
+	for (int i = 2; i < 7; i++)
+		nulls[i] = isnan(DatumGetFloat8(values[i]));
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}

@@ -1,0 +1,599 @@
+/*
+ * recipe_pg.c
+ *		The recipe of doc/learn.md. Tuning sees the training rows only, by cross-validation over folds of equal class shares:
+ *		ridge strength, depth and number of the trees, and their share of the blend. The held-out figures come from the
+ *		same folds, or from the newest rows where the label's rate drifts along an order.
+ *
+ * Rows lie in an order that their contents and the seed decide, so the first n of them are a random sample; large data is
+ * tuned on such a sample and fitted on all.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "core/kernel_pg.h"
+#include "core/progress.h"
+#include "learn/recipe_pg.h"
+#include "learn/xgboost_pg.h"
+
+#define LOGISTIC_ROWS		200000	/* more say nothing new to some hundred terms */
+#define MEAN_ROWS			20000
+#define SMALL_CLASS			50		/* rarer class below: logistic only */
+#define MEDIUM_CLASS		200		/* below: shallow trees, equal shares */
+#define PLATT_GAIN			4.6		/* log likelihood that two more parameters must win */
+#define ERROR_TERMS			400		/* standard errors up to this many terms */
+#define MAX_ROUNDS			1500
+
+static const double lambda_grid[] = {100, 30, 10, 3, 1, 0.3};
+
+/* what all steps share */
+typedef struct Bench
+{
+	Recipe	   *recipe;
+	KernelEnv	env;
+	LearnTable	sample;			/* the first rows of the table */
+	int		   *fold;
+	int			folds;
+	double	   *logistic_margin;	/* of the sample, out of fold */
+	float	   *matrix;			/* trees' form of the whole table */
+} Bench;
+
+/* Add a note. */
+static void
+add_note(Recipe *recipe, const char *format, ...)
+{
+	char		text[512];
+	va_list		args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	recipe->notes = lappend(recipe->notes, pstrdup(text));
+}
+
+/* Folds of equal class shares: rows are dealt out in turn, each class by itself. */
+static int *
+deal_folds(const LearnTable *table, int folds)
+{
+	int		   *fold = palloc_extended(sizeof(int) * Max(table->rows, 1), MCXT_ALLOC_HUGE);
+	int			next[2] = {0, 0};
+
+	for (size_t row = 0; row < table->rows; row++)
+	{
+		int			class = table->label[row];
+
+		fold[row] = next[class];
+		next[class] = (next[class] + 1) % folds;
+	}
+	return fold;
+}
+
+/* Mean log loss of margins. */
+static double
+mean_loss(const double *margin, const uint8_t *label, size_t rows)
+{
+	double		sum = 0;
+
+	for (size_t row = 0; row < rows; row++)
+		sum += learn_log_loss_margin(margin[row], label[row]);
+	return sum / (double) rows;
+}
+
+/* ---- logistic ---- */
+
+/* Out-of-fold margins of one fold for each lambda of a list, largest first, each from the last one's end. */
+static void
+logistic_fold(Bench *bench, LearnDesign *design, int fold, const double *lambdas, int count, double **margins)
+{
+	double	   *start = NULL;
+
+	learn_design_target(design, fold);
+	for (int i = 0; i < count; i++)
+	{
+		LogisticFit *fit = learn_logistic_fit(&bench->env, &design->data, lambdas[i], bench->fold, fold, start, false);
+
+		for (size_t row = 0; row < bench->sample.rows; row++)
+			if (bench->fold[row] == fold)
+				margins[i][row] = learn_logistic_margin(&design->data, row, fit->coefficient);
+		start = fit->coefficient;
+	}
+}
+
+/* Choose lambda by the folds; keeps the margins of the best. */
+static void
+tune_logistic(Bench *bench)
+{
+	Recipe	   *recipe = bench->recipe;
+	LearnDesign *design = learn_design(&bench->env, &recipe->model->features, &bench->sample, bench->fold, bench->folds);
+	bool		given = recipe->options->lambda >= 0;
+	const double *lambdas = given ? &recipe->options->lambda : lambda_grid;
+	int			count = given ? 1 : lengthof(lambda_grid);
+	double	   *margins[lengthof(lambda_grid)];
+	double		best = INFINITY;
+
+	progress_phase("tuning logistic regression", bench->folds);
+	for (int i = 0; i < count; i++)
+		margins[i] = palloc_extended(sizeof(double) * bench->sample.rows, MCXT_ALLOC_HUGE);
+	for (int fold = 0; fold < bench->folds; fold++)
+		logistic_fold(bench, design, fold, lambdas, count, margins);
+	for (int i = 0; i < count; i++)
+	{
+		double		loss = mean_loss(margins[i], bench->sample.label, bench->sample.rows);
+
+		if (loss < best)
+		{
+			best = loss;
+			recipe->lambda = lambdas[i];
+			bench->logistic_margin = margins[i];
+		}
+	}
+	learn_design_free(&bench->env, design);
+}
+
+/* Fit the additive part on all rows (or enough of them). */
+static void
+fit_logistic(Bench *bench)
+{
+	Recipe	   *recipe = bench->recipe;
+	LearnTable	table = recipe->table;
+	LearnDesign *design;
+	bool		errors = recipe->method == METHOD_LOGISTIC &&
+	recipe->model->features.design_columns <= ERROR_TERMS && !recipe->options->fast;
+
+	progress_phase("fitting logistic regression", 0);
+	table.rows = Min(table.rows, LOGISTIC_ROWS);
+	design = learn_design(&bench->env, &recipe->model->features, &table, bench->fold, bench->folds);
+	learn_design_target(design, -1);
+	recipe->fit = learn_logistic_fit(&bench->env, &design->data, recipe->lambda, NULL, -1, NULL, errors);
+	if (!recipe->fit->converged)
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("logistic regression does not converge"),
+				 errdetail("The label is perfectly separated by the columns, or some columns repeat others."),
+				 errhint("Give a penalty: options '{\"lambda\": 1}', or leave lambda out.")));
+	learn_additive_from_fit(&bench->env, recipe->model, design, recipe->fit->coefficient);
+	learn_design_free(&bench->env, design);
+	table.rows = Min(table.rows, MEAN_ROWS);
+	learn_additive_means(&bench->env, recipe->model, &table);
+}
+
+/* ---- trees ---- */
+
+/* Parameters of the options, with a depth. */
+static XgboostParams
+tree_params(const Recipe *recipe, int depth, int rounds, int patience)
+{
+	XgboostParams params;
+	const TrainOptions *options = recipe->options;
+
+	learn_xgboost_defaults(&params);
+	params.depth = depth;
+	params.rounds = rounds;
+	params.patience = patience;
+	params.eta = options->eta;
+	params.min_child_weight = options->min_child_weight;
+	params.subsample = options->subsample;
+	params.colsample = options->colsample;
+	params.max_bin = options->max_bin;
+	params.seed = options->seed;
+	return params;
+}
+
+/* Labels as the library wants them. */
+static float *
+float_labels(const uint8_t *label, size_t rows)
+{
+	float	   *floats = palloc_extended(sizeof(float) * Max(rows, 1), MCXT_ALLOC_HUGE);
+
+	for (size_t row = 0; row < rows; row++)
+		floats[row] = label[row];
+	return floats;
+}
+
+/* The first rows of the matrix, as training data. */
+static XgboostData
+tree_data(const Bench *bench, size_t rows)
+{
+	XgboostData data = {bench->matrix, NULL, NULL, rows, bench->recipe->model->features.tree_columns};
+
+	data.labels = float_labels(bench->recipe->table.label, rows);
+	return data;
+}
+
+/* Choose depth and rounds by the folds; the margins of the best. */
+static double *
+tune_trees(Bench *bench)
+{
+	static const int depths[] = {2, 3, 5, 7};
+	Recipe	   *recipe = bench->recipe;
+	XgboostData data = tree_data(bench, bench->sample.rows);
+	double	   *margins = palloc_extended(sizeof(double) * bench->sample.rows, MCXT_ALLOC_HUGE);
+	double		best = INFINITY;
+
+	for (int i = 0; i < (int) lengthof(depths); i++)
+	{
+		XgboostParams params;
+		XgboostCv  *cv;
+		int			depth = recipe->options->depth > 0 ? recipe->options->depth : depths[i];
+
+		if (recipe->options->depth == 0 && recipe->rarer < MEDIUM_CLASS && depth > 3)
+			break;
+		progress_phase(psprintf("tuning trees of depth %d", depth), 0);
+		params = tree_params(recipe, depth, recipe->options->rounds > 0 ? recipe->options->rounds : MAX_ROUNDS,
+							 recipe->options->rounds > 0 ? 0 : recipe->options->patience);
+		cv = learn_xgboost_cross_validate(&params, &data, bench->fold, bench->folds);
+		if (cv->pooled_loss[cv->rounds - 1] < best)
+		{
+			best = cv->pooled_loss[cv->rounds - 1];
+			recipe->depth = depth;
+			recipe->rounds = cv->rounds;
+			for (size_t row = 0; row < bench->sample.rows; row++)
+				margins[row] = cv->margins[row];
+		}
+		if (recipe->options->depth > 0)
+			break;
+	}
+	if (recipe->options->rounds > 0)
+		recipe->rounds = recipe->options->rounds;
+	return margins;
+}
+
+/* Rounds for all rows, where tuning saw a sample: stopped early on a tenth. */
+static void
+tune_rounds(Bench *bench)
+{
+	Recipe	   *recipe = bench->recipe;
+	size_t		rows = recipe->table.rows;
+	size_t		cut = rows - rows / 10;
+	XgboostParams params = tree_params(recipe, recipe->depth, MAX_ROUNDS, recipe->options->patience);
+	XgboostData train = tree_data(bench, cut);
+	XgboostData test = {bench->matrix + cut * recipe->model->features.tree_columns,
+	float_labels(recipe->table.label + cut, rows - cut), NULL, rows - cut, recipe->model->features.tree_columns};
+
+	progress_phase("tuning the number of trees", 0);
+	recipe->rounds = learn_xgboost_train(&params, &train, &test)->rounds;
+}
+
+/* Fit the trees on all rows. */
+static void
+fit_trees(Bench *bench)
+{
+	Recipe	   *recipe = bench->recipe;
+	XgboostParams params;
+	XgboostData data = tree_data(bench, recipe->table.rows);
+
+	if (recipe->options->rounds == 0 && recipe->table.rows > bench->sample.rows)
+		tune_rounds(bench);
+	progress_phase("fitting trees", recipe->rounds);
+	params = tree_params(recipe, recipe->depth, recipe->rounds, 0);
+	recipe->model->trees = learn_xgboost_train(&params, &data, NULL)->ensemble;
+}
+
+/* ---- validation apart from the folds ---- */
+
+/* Rows marked in `test` are predicted by trees of the other rows. */
+static void
+split_trees(Bench *bench, size_t rows, const bool *test, double *margin)
+{
+	Recipe	   *recipe = bench->recipe;
+	size_t		width = recipe->model->features.tree_columns;
+	float	   *matrix = palloc_extended(sizeof(float) * Max(rows * width, 1), MCXT_ALLOC_HUGE);
+	float	   *labels = palloc_extended(sizeof(float) * Max(rows, 1), MCXT_ALLOC_HUGE);
+	XgboostData data = {matrix, labels, NULL, 0, (int) width};
+	XgboostParams params = tree_params(recipe, recipe->depth, recipe->rounds, 0);
+	TreeEnsemble *trees;
+
+	for (size_t row = 0; row < rows; row++)
+		if (!test[row])
+		{
+			memcpy(matrix + data.rows * width, bench->matrix + row * width, sizeof(float) * width);
+			labels[data.rows++] = recipe->table.label[row];
+		}
+	trees = learn_xgboost_train(&params, &data, NULL)->ensemble;
+	for (size_t row = 0; row < rows; row++)
+		if (test[row])
+			margin[row] = learn_trees_margin_row(trees, bench->matrix + row * width);
+	pfree(matrix);
+	pfree(labels);
+}
+
+/* The same by logistic regression: the tested rows become one more fold, which the fit does not see. */
+static void
+split_logistic(Bench *bench, size_t rows, const bool *test, double *margin)
+{
+	Recipe	   *recipe = bench->recipe;
+	LearnTable	table = recipe->table;
+	int		   *fold = palloc_extended(sizeof(int) * rows, MCXT_ALLOC_HUGE);
+	LearnDesign *design;
+	LogisticFit *fit;
+
+	table.rows = rows;
+	for (size_t row = 0; row < rows; row++)
+		fold[row] = test[row] ? bench->folds : bench->fold[row];
+	design = learn_design(&bench->env, &recipe->model->features, &table, fold, bench->folds + 1);
+	learn_design_target(design, bench->folds);
+	fit = learn_logistic_fit(&bench->env, &design->data, recipe->lambda, fold, bench->folds, NULL, false);
+	for (size_t row = 0; row < rows; row++)
+		if (test[row])
+			margin[row] = learn_logistic_margin(&design->data, row, fit->coefficient);
+	learn_design_free(&bench->env, design);
+	pfree(fold);
+}
+
+/* Keep the tested rows' margins as the held-out ones. */
+static void
+keep_tested(Recipe *recipe, size_t rows, const bool *test, const double *margin)
+{
+	recipe->margin = palloc_extended(sizeof(double) * rows, MCXT_ALLOC_HUGE);
+	recipe->margin_label = palloc_extended(rows, MCXT_ALLOC_HUGE);
+	recipe->margin_rows = 0;
+	for (size_t row = 0; row < rows; row++)
+		if (test[row])
+		{
+			recipe->margin[recipe->margin_rows] = margin[row];
+			recipe->margin_label[recipe->margin_rows++] = recipe->table.label[row];
+		}
+}
+
+/* Fit on some rows, predict the marked ones, by the tuning already found. */
+static void
+validate_split(Bench *bench, size_t rows, const bool *test)
+{
+	Recipe	   *recipe = bench->recipe;
+	double	   *trees = palloc_extended(sizeof(double) * rows, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	double	   *logistic = palloc_extended(sizeof(double) * rows, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+
+	progress_phase("validating", 0);
+	if (recipe->trees)
+		split_trees(bench, rows, test, trees);
+	if (recipe->logistic)
+		split_logistic(bench, rows, test, logistic);
+	for (size_t row = 0; row < rows; row++)
+		trees[row] = learn_model_mix(recipe->model, logistic[row], trees[row]);
+	keep_tested(recipe, rows, test, trees);
+}
+
+/* upwards */
+static int
+compare_doubles(const void *a, const void *b)
+{
+	double		x = *(const double *) a;
+	double		y = *(const double *) b;
+
+	return x < y ? -1 : x > y ? 1 : 0;
+}
+
+/* Mark the newest fifth by the drifting order; false where it holds too little of a class. */
+static bool
+mark_newest(const Recipe *recipe, size_t rows, bool *test)
+{
+	double	   *sorted = palloc_extended(sizeof(double) * rows, MCXT_ALLOC_HUGE);
+	size_t		present = 0;
+	size_t		positives = 0;
+	size_t		tested = 0;
+	double		cut;
+
+	for (size_t row = 0; row < rows; row++)
+		if (!isnan(recipe->order[row]))
+			sorted[present++] = recipe->order[row];
+	qsort(sorted, present, sizeof(double), compare_doubles);
+	cut = sorted[present - 1 - present / 5];
+	for (size_t row = 0; row < rows; row++)
+	{
+		test[row] = !isnan(recipe->order[row]) && recipe->order[row] > cut;
+		tested += test[row];
+		positives += test[row] && recipe->table.label[row];
+	}
+	pfree(sorted);
+	return positives >= 20 && tested - positives >= 20;
+}
+
+/* Figures by time, where the order drifts and the newest rows suffice. */
+static void
+validate_by_time(Bench *bench)
+{
+	Recipe	   *recipe = bench->recipe;
+	bool	   *test = palloc_extended(bench->sample.rows, MCXT_ALLOC_HUGE);
+
+	if (!mark_newest(recipe, bench->sample.rows, test))
+	{
+		add_note(recipe, "the newest fifth by \"%s\" holds too few rows of a class: validation is at random", recipe->order_name);
+		return;
+	}
+	validate_split(bench, bench->sample.rows, test);
+	recipe->validation = psprintf("by time: trained on the older, tested on the newest %zu rows by %s", recipe->margin_rows,
+								  recipe->order_name);
+}
+
+/* One held-out part: every fifth row, or with much data one fifth tested and a tenth trained on. */
+static void
+validate_holdout(Bench *bench)
+{
+	Recipe	   *recipe = bench->recipe;
+	size_t		rows = recipe->table.rows;
+	bool	   *test;
+	bool		sampled = rows > 20000;
+
+	if (sampled)
+		rows = rows * 3 / 10;
+	test = palloc_extended(rows, MCXT_ALLOC_HUGE);
+	for (size_t row = 0; row < rows; row++)
+		test[row] = sampled ? row >= recipe->table.rows / 10 : bench->fold[row] == 0;
+	validate_split(bench, rows, test);
+	recipe->validation = sampled ?
+		psprintf("a smaller model: trained on %zu rows, tested on %zu others (the model itself saw all)", rows - recipe->margin_rows,
+				 recipe->margin_rows) :
+		psprintf("held out: trained on %zu rows, tested on %zu others", rows - recipe->margin_rows, recipe->margin_rows);
+}
+
+/* ---- the whole ---- */
+
+/* Which of the two models there will be. */
+static void
+choose_models(Recipe *recipe)
+{
+	recipe->logistic = recipe->method != METHOD_TREES;
+	recipe->trees = recipe->method == METHOD_TREES;
+	if (recipe->method != METHOD_AUTO || recipe->options->fast)
+		return;
+	recipe->trees = recipe->rarer >= SMALL_CLASS;
+	if (!recipe->trees)
+		add_note(recipe, "only %zu rows of the rarer class: logistic regression alone, and wide errors", recipe->rarer);
+	else if (recipe->rarer < MEDIUM_CLASS)
+		add_note(recipe, "only %zu rows of the rarer class: shallow trees and equal shares, no tuning of the blend", recipe->rarer);
+	if (recipe->trees && !learn_xgboost_available())
+	{
+		recipe->trees = false;
+		add_note(recipe, "libxgboost is not installed: logistic regression alone");
+	}
+}
+
+/* Mix the out-of-fold margins and straighten them. */
+static void
+blend(Bench *bench, const double *trees)
+{
+	Recipe	   *recipe = bench->recipe;
+	LearnModel *model = recipe->model;
+	size_t		rows = bench->sample.rows;
+	double	   *margin = palloc_extended(sizeof(double) * rows, MCXT_ALLOC_HUGE);
+
+	model->tree_weight = recipe->trees ? 1 : 0;
+	if (recipe->trees && recipe->logistic)
+		model->tree_weight = recipe->rarer < MEDIUM_CLASS ? 0.5 :
+			learn_blend_weight(trees, bench->logistic_margin, bench->sample.label, rows);
+	model->slope = 1;
+	model->offset = 0;
+	for (size_t row = 0; row < rows; row++)
+		margin[row] = learn_model_mix(model, recipe->logistic ? bench->logistic_margin[row] : 0, recipe->trees ? trees[row] : 0);
+	recipe->platt = learn_platt(margin, bench->sample.label, rows);
+	if (recipe->options->calibration == CALIBRATE_PLATT ||
+		(recipe->options->calibration == CALIBRATE_AUTO && recipe->platt.gain > PLATT_GAIN))
+	{
+		model->slope = recipe->platt.slope;
+		model->offset = recipe->platt.offset;
+		add_note(recipe, "log odds straightened: %.3f times, %+.3f", model->slope, model->offset);
+	}
+	for (size_t row = 0; row < rows; row++)
+		margin[row] = model->slope * margin[row] + model->offset;
+	recipe->margin = margin;
+	recipe->margin_label = (uint8 *) bench->sample.label;
+	recipe->margin_rows = rows;
+	recipe->validation = psprintf("cross-validation in %d folds%s", bench->folds,
+								  rows < recipe->table.rows ? psprintf(" of %zu sampled rows", rows) : "");
+}
+
+/* What the held-out margins win over the base rate, with its standard error. */
+static void
+measure_gain(Recipe *recipe)
+{
+	double		rows = (double) recipe->margin_rows;
+	double		positives = 0;
+	double		base;
+	double		sum = 0;
+	double		squares = 0;
+
+	for (size_t row = 0; row < recipe->margin_rows; row++)
+		positives += recipe->margin_label[row];
+	base = log((positives + 0.5) / (rows - positives + 0.5));
+	for (size_t row = 0; row < recipe->margin_rows; row++)
+	{
+		double		won = learn_log_loss_margin(base, recipe->margin_label[row]) -
+			learn_log_loss_margin(recipe->margin[row], recipe->margin_label[row]);
+
+		sum += won;
+		squares += won * won;
+	}
+	recipe->gain = sum / rows;
+	recipe->gain_error = sqrt(Max(squares / rows - recipe->gain * recipe->gain, 0) / rows);
+}
+
+/* With everything given, tuning is not needed: the figures come from one held-out part. */
+static bool
+tuning_needed(const Recipe *recipe)
+{
+	const TrainOptions *options = recipe->options;
+
+	if (options->fast)
+		return false;
+	if (options->validation == VALIDATE_FOLDS || options->validation == VALIDATE_TIME || options->calibration == CALIBRATE_PLATT)
+		return true;
+	if (recipe->method == METHOD_AUTO)
+		return true;
+	return (recipe->trees && (options->rounds == 0 || options->depth == 0)) || (recipe->logistic && options->lambda < 0);
+}
+
+/* Tuning that the options give. */
+static void
+take_given(Recipe *recipe)
+{
+	recipe->lambda = recipe->options->lambda >= 0 ? recipe->options->lambda : 3;
+	recipe->depth = recipe->options->depth > 0 ? recipe->options->depth : 5;
+	recipe->rounds = recipe->options->rounds > 0 ? recipe->options->rounds : 300;
+	recipe->model->tree_weight = recipe->trees ? 1 : 0;
+	recipe->model->slope = 1;
+	recipe->model->offset = 0;
+}
+
+/* Learn the features, and the model's empty shell around them. */
+static void
+encode_table(Bench *bench)
+{
+	Recipe	   *recipe = bench->recipe;
+	EncodeOptions options;
+
+	progress_phase("encoding", recipe->table.columns);
+	learn_encode_defaults(&options);
+	options.min_rows = recipe->options->min_level_rows;
+	options.linear_numbers = recipe->options->linear_numbers;
+	if (recipe->options->linear_numbers)
+	{
+		options.target = false;
+		options.drop_first = recipe->options->lambda == 0;
+	}
+	recipe->model = palloc0(sizeof(LearnModel));
+	recipe->model->features = *learn_encode(&bench->env, &recipe->table, &options);
+	if (recipe->trees)
+		bench->matrix = learn_tree_matrix(&bench->env, &recipe->model->features, &recipe->table);
+}
+
+/* See recipe_pg.h. */
+void
+learn_recipe_run(Recipe *recipe)
+{
+	Bench		bench = {.recipe = recipe, .env = kernel_env_pg(CurrentMemoryContext), .sample = recipe->table};
+	double	   *trees = NULL;
+
+	bench.folds = recipe->options->folds;
+	bench.sample.rows = Min(recipe->table.rows, (size_t) recipe->options->tuning_rows);
+	bench.fold = deal_folds(&recipe->table, bench.folds);
+	choose_models(recipe);
+	encode_table(&bench);
+	take_given(recipe);
+	if (tuning_needed(recipe))
+	{
+		if (recipe->logistic)
+			tune_logistic(&bench);
+		if (recipe->trees)
+			trees = tune_trees(&bench);
+		blend(&bench, trees);
+		measure_gain(recipe);
+		recipe->trees = recipe->model->tree_weight > 0;
+		recipe->logistic = recipe->model->tree_weight < 1;
+		if (recipe->order && (recipe->options->validation == VALIDATE_AUTO || recipe->options->validation == VALIDATE_TIME))
+			validate_by_time(&bench);
+	}
+	else if (recipe->options->validation != VALIDATE_NONE)
+	{
+		validate_holdout(&bench);
+		measure_gain(recipe);
+	}
+	if (recipe->margin_rows > 0)
+		recipe->metrics = learn_metrics(&bench.env, recipe->margin, recipe->margin_label, recipe->margin_rows);
+	if (recipe->trees)
+		fit_trees(&bench);
+	if (recipe->logistic)
+		fit_logistic(&bench);
+}

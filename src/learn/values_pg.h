@@ -1,0 +1,53 @@
+/*
+ * values_pg.h
+ *		One SQL value as a number, a text, a label: the few readings that features need, whatever the column's type.
+ */
+#ifndef SALESOPS_LEARN_VALUES_PG_H
+#define SALESOPS_LEARN_VALUES_PG_H
+
+#include "postgres.h"
+
+typedef enum ValueClass
+{
+	VALUE_NONE,					/* cannot be a feature: json, bytea, geometry … */
+	VALUE_INTEGER,
+	VALUE_FLOAT,
+	VALUE_NUMERIC,
+	VALUE_BOOLEAN,
+	VALUE_DATE,
+	VALUE_TIMESTAMP,			/* with or without time zone */
+	VALUE_INTERVAL,
+	VALUE_TEXT,					/* text, varchar, char */
+	VALUE_PRINTED,				/* enum, uuid, name, inet: by the output function */
+	VALUE_ARRAY					/* of texts or whole numbers */
+} ValueClass;
+
+typedef struct ValueReader
+{
+	ValueClass	value_class;
+	Oid			type;			/* base type of a domain */
+	Oid			output;			/* VALUE_PRINTED, and the elements of VALUE_ARRAY */
+	int			width;			/* VALUE_INTEGER, VALUE_FLOAT: bytes */
+	Oid			element;
+	int16		element_length;
+	bool		element_by_value;
+	char		element_align;
+	char	   *name;			/* the column's, for messages */
+} ValueReader;
+
+/* How to read a column of this type. */
+extern ValueReader value_reader(Oid type, const char *name);
+
+/* Finite number of a value; dates and times in days since 2000-01-01. A blank text is NaN. Error where it is no number. */
+extern double value_number(const ValueReader *reader, Datum value, bool as_date);
+
+/* Text of a value without blanks around it; may point into the value. Not for arrays. */
+extern const char *value_text(const ValueReader *reader, Datum value, size_t *length);
+
+/* A text as a whole number or decimal; false where it is neither. */
+extern bool parse_number(const char *text, size_t length, double *number);
+
+/* A text as an ISO date, with or without a time, in days since 2000-01-01. */
+extern bool parse_date(const char *text, size_t length, double *days);
+
+#endif							/* SALESOPS_LEARN_VALUES_PG_H */

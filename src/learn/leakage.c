@@ -21,6 +21,7 @@
 
 #define PURE_SHARE			0.98
 #define PURE_ROWS			20	/* a side of the fill test */
+#define LEAK_INFORMATION	0.97
 #define SUSPECT_INFORMATION	0.20
 #define SUSPECT_COVERAGE	0.15
 #define NOTE_FILL			0.20
@@ -286,6 +287,8 @@ test_column(const KernelEnv *env, const LearnTable *table, int column, const int
 	count_cells(env, table, column, fold, folds, &cells);
 	finding->information = information_of(&cells, folds, rows, base);
 	test_fill(&cells, folds, rows, base, finding);
+	if (finding->information >= LEAK_INFORMATION)
+		find(finding, LEAK_LEFT_OUT, "the label in other words: alone it explains %.0f %% of it", 100 * finding->information, 0);
 	if (finding->information >= SUSPECT_INFORMATION)
 		find(finding, LEAK_QUESTION, "alone it explains %.0f %% of the label", 100 * finding->information, 0);
 	test_pure_cells(&cells, folds, rows, base, finding);

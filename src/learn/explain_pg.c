@@ -12,6 +12,7 @@
 #include "utils/lsyscache.h"
 #include "utils/tuplestore.h"
 
+#include "core/compat.h"
 #include "core/kernel_pg.h"
 #include "learn/predict_site.h"
 

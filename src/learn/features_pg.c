@@ -13,6 +13,7 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
+#include "core/compat.h"
 #include "core/errors.h"
 #include "core/row.h"
 #include "learn/features_pg.h"

@@ -16,6 +16,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "core/compat.h"
 #include "core/errors.h"
 #include "core/kernel_pg.h"
 #include "learn/metrics.h"

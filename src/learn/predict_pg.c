@@ -22,6 +22,7 @@
 #include "utils/tuplestore.h"
 #include "utils/typcache.h"
 
+#include "core/compat.h"
 #include "core/kernel_pg.h"
 #include "core/progress.h"
 #include "core/row.h"

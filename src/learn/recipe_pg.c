@@ -14,6 +14,7 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "core/compat.h"
 #include "core/kernel_pg.h"
 #include "core/progress.h"
 #include "learn/recipe_pg.h"

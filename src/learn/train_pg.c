@@ -17,6 +17,7 @@
 #include "utils/json.h"
 #include "utils/memutils.h"
 
+#include "core/compat.h"
 #include "core/errors.h"
 #include "core/kernel_pg.h"
 #include "core/options.h"

@@ -17,6 +17,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
+#include "core/compat.h"
 #include "core/errors.h"
 #include "core/progress.h"
 #include "core/relation.h"

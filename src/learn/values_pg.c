@@ -17,6 +17,7 @@
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 
+#include "core/compat.h"
 #include "core/errors.h"
 #include "learn/values_pg.h"
 

@@ -79,8 +79,8 @@ SELECT left_out, features FROM salesops.train_model('copy', 'SELECT won, won AS 
 SELECT roc_auc > 0.99 AS separated FROM salesops.train_model('separated', 'SELECT u > 0.5 AS y, u FROM leads', 'y', 'logistic',
                                                              options => '{"include": "u"}');
 SELECT salesops.train_model('separated', 'SELECT u > 0.5 AS y, u FROM leads', 'y');
-SELECT salesops.train_model('separated', 'SELECT u > 0.5 AS y, u FROM leads', 'y', 'logistic',
-                            options => '{"include": "u", "lambda": 0, "linear_numbers": true}');
+SELECT roc_auc > 0.99 AS separated FROM salesops.train_model('separated', 'SELECT u > 0.5 AS y, u FROM leads', 'y', 'logistic',
+                                                             options => '{"include": "u", "lambda": 0, "linear_numbers": true}');
 SELECT features, roc_auc < 0.6 AS useless FROM salesops.train_model('levels', 'SELECT won, ''c'' || id % 2700 AS c, flag FROM leads', 'won', 'logistic');
 SELECT salesops.train_model('useless', 'SELECT won, (id * 7919) % 13 AS noise FROM leads', 'won');
 

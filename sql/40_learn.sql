@@ -51,7 +51,8 @@ CREATE FUNCTION salesops.may_use_model(model text) RETURNS boolean
   LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'salesops_may_use_model';
 COMMENT ON FUNCTION salesops.may_use_model(text) IS 'whether the current role owns the model, is a member of its owner, or was granted it';
 
-CREATE VIEW salesops.model AS
+-- the views read as their owner what roles cannot read themselves (the model's contents), and show only models the role may use
+CREATE VIEW salesops.model WITH (security_invoker = false) AS
   SELECT v.name, v.version, v.active, v.method, v.rows, v.positives, v.validation, v.roc_auc, v.log_loss, v.brier, v.ece,
          v.precision_at_10, v.left_out, v.leakage, v.notes, v.features, v.label, v.owner, v.trained_at, v.fingerprint
     FROM salesops.model_version v
@@ -101,14 +102,14 @@ CREATE FUNCTION salesops.revoke_model(name text, grantee regrole) RETURNS void
   LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'salesops_revoke_model';
 COMMENT ON FUNCTION salesops.revoke_model(text, regrole) IS 'take back what grant_model() gave';
 
-CREATE VIEW salesops.model_leakage AS
+CREATE VIEW salesops.model_leakage WITH (security_invoker = false) AS
   SELECT m.name, m.version, l.item ->> 'column' AS column_name, l.item ->> 'degree' AS degree, l.item ->> 'reason' AS reason,
          (l.item ->> 'information')::double precision AS information
     FROM salesops.model m, LATERAL pg_catalog.jsonb_array_elements(m.leakage) AS l(item);
 COMMENT ON VIEW salesops.model_leakage IS
   'columns that may know the answer: ''left out'', a ''question'' to you, or a ''note''; information is the share of the label that the column alone explains';
 
-CREATE VIEW salesops.model_coefficient AS
+CREATE VIEW salesops.model_coefficient WITH (security_invoker = false) AS
   SELECT v.name, v.version, c.item ->> 'feature' AS feature, c.item ->> 'term' AS term,
          (c.item ->> 'coefficient')::double precision AS coefficient,
          (c.item ->> 'standard_error')::double precision AS standard_error,
@@ -118,7 +119,7 @@ CREATE VIEW salesops.model_coefficient AS
 COMMENT ON VIEW salesops.model_coefficient IS
   'terms of logistic models in log odds, with ridge standard errors and Wald p-values; numbers in units of their spread';
 
-CREATE VIEW salesops.scorecard AS
+CREATE VIEW salesops.scorecard WITH (security_invoker = false) AS
   SELECT v.name, v.version, c.item ->> 'feature' AS feature, c.item ->> 'term' AS value, (c.item ->> 'rows')::bigint AS rows,
          (c.item ->> 'rate')::double precision AS rate, (c.item ->> 'woe')::double precision AS weight_of_evidence,
          (c.item ->> 'points')::double precision AS points

@@ -258,7 +258,7 @@ static void
 test_name(const char *name, LeakFinding *finding)
 {
 	static const char *const words[] = {"duration", "last", "closed", "won", "lost", "outcome", "result", "converted",
-	"churned", "cancelled", "canceled", "index", "quality"};
+	"churned", "cancelled", "canceled"};
 
 	if (finding->information < NOTE_INFORMATION)
 		return;
@@ -274,6 +274,60 @@ test_name(const char *name, LeakFinding *finding)
 			}
 			return;
 		}
+}
+
+#define TOGETHER_COLUMNS	3
+#define TOGETHER_LEAST		0.1	/* share of the rows that must be empty, and that must be filled */
+
+/* Is the column empty in the row? */
+static bool
+is_empty(const LearnColumn *column, size_t row)
+{
+	return column->kind == LEARN_NUMBER ? isnan(column->number[row]) : column->code[row] < 0;
+}
+
+/* A number that tells which rows a column is empty in; 0 where that is nearly none, or nearly all. */
+static uint64_t
+fill_pattern(const LearnColumn *column, size_t rows)
+{
+	uint64_t	pattern = UINT64_C(1469598103934665603);
+	size_t		empty = 0;
+
+	for (size_t row = 0; row < rows; row++)
+		if (is_empty(column, row))
+		{
+			pattern = (pattern ^ row) * UINT64_C(1099511628211);
+			empty++;
+		}
+	if ((double) empty < TOGETHER_LEAST * (double) rows || (double) empty > (1 - TOGETHER_LEAST) * (double) rows)
+		return 0;
+	return pattern;
+}
+
+/* Several columns filled in the very same rows were written by one step, perhaps a late one. */
+static void
+test_together(const KernelEnv *env, const LearnTable *table, LeakFinding *finding)
+{
+	uint64_t   *pattern = kernel_alloc_array(env, uint64_t, table->columns + 1);
+
+	for (int c = 0; c < table->columns; c++)
+		pattern[c] = fill_pattern(&table->column[c], table->rows);
+	for (int c = 0; c < table->columns; c++)
+	{
+		int			together = 0;
+		double		most = 0;
+
+		for (int other = 0; other < table->columns && pattern[c] != 0; other++)
+			if (pattern[other] == pattern[c])
+			{
+				together++;
+				most = fmax(most, finding[other].information);
+			}
+		if (together >= TOGETHER_COLUMNS && most >= NOTE_INFORMATION)
+			find(&finding[c], LEAK_NOTE, "filled in the very same rows as %.0f other columns: one step wrote them, perhaps after the outcome",
+				 together - 1, 0);
+	}
+	kernel_release(env, pattern);
 }
 
 /* All tests of one column. */
@@ -315,6 +369,7 @@ learn_leakage(const KernelEnv *env, const LearnTable *table, const int *fold, in
 		test_column(env, table, column, fold, folds, positives / (double) table->rows, &finding[column]);
 		kernel_tick(env, column, table->columns);
 	}
+	test_together(env, table, finding);
 	return finding;
 }
 

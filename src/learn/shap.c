@@ -22,6 +22,7 @@
 #include <string.h>
 
 #include "learn/shap.h"
+#include "learn/trees_build.h"
 
 #define LANES		4
 #define MAX_GROUPS	2
@@ -366,12 +367,13 @@ void
 learn_shap_row(ShapTable *table, const float *features, double *contributions)
 {
 	const TreeEnsemble *ensemble = table->ensemble;
-	float		margin = learn_trees_margin_row(ensemble, features);	/* lays the row out in slots, too */
+	float		margin = learn_trees_margin_row(ensemble, features);
 	int			groups = table->groups;
 	int			tree;
 	int			s;
 	int			lane;
 
+	learn_tree_fill_slots(ensemble, features);
 	memset(table->sum, 0, sizeof(Lanes) * (size_t) (ensemble->slots * groups));
 	for (tree = 0; tree < ensemble->trees; tree++)
 	{

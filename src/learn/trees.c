@@ -14,6 +14,7 @@
 #include "learn/trees.h"
 #include "learn/trees_build.h"
 
+#define ROWS_WALKED 8		/* before the quicker form is worth its making */
 #define WALK_WIDTH 10		/* trees side by side: measured, 8 and 12 are slower */
 
 /* Remember the first problem only. Always false, for return statements. */
@@ -224,6 +225,7 @@ learn_trees_free(TreeEnsemble *ensemble)
 		return;
 	env = ensemble->env;
 	learn_tree_batch_free(ensemble);
+	learn_tree_row_free(ensemble->row, &env);
 	kernel_release(&env, ensemble->tree_start);
 	kernel_release(&env, ensemble->tree_depth);
 	kernel_release(&env, ensemble->nodes);
@@ -236,8 +238,8 @@ learn_trees_free(TreeEnsemble *ensemble)
 }
 
 /* Lay the row out in slots: the one place that looks at missing values. */
-static inline void
-fill_slots(const TreeEnsemble *ensemble, const float *features)
+void
+learn_tree_fill_slots(const TreeEnsemble *ensemble, const float *features)
 {
 	float	   *slot = ensemble->slot_value;
 	int			s;
@@ -293,19 +295,34 @@ walk_side_by_side(const TreeEnsemble *ensemble, int tree, float margin)
 	return margin;
 }
 
-/* The log odds of one row, NaN where missing. */
+/* The log odds of one row by walking. */
 float
-learn_trees_margin_row(const TreeEnsemble *ensemble, const float *features)
+learn_trees_margin_row_plain(const TreeEnsemble *ensemble, const float *features)
 {
 	float		margin = ensemble->base_margin;
 	int			tree = 0;
 
-	fill_slots(ensemble, features);
+	learn_tree_fill_slots(ensemble, features);
 	for (; tree + WALK_WIDTH <= ensemble->trees; tree += WALK_WIDTH)
 		margin = walk_side_by_side(ensemble, tree, margin);
 	for (; tree < ensemble->trees; tree++)
 		margin = walk(ensemble, tree, margin);
 	return margin;
+}
+
+/* The log odds of one row, NaN where missing. */
+float
+learn_trees_margin_row(const TreeEnsemble *ensemble, const float *features)
+{
+	/* an ensemble holds its working memory: const says that its trees stay as they are */
+	TreeEnsemble *work = (TreeEnsemble *) ensemble;
+	float		margin;
+
+	if (work->row == NULL && ++work->rows_seen > ROWS_WALKED)
+		work->row = learn_tree_row_create(ensemble);
+	if (work->row != NULL && learn_tree_row_margin(ensemble, work->row, features, &margin))
+		return margin;
+	return learn_trees_margin_row_plain(ensemble, features);
 }
 
 /* The log odds of many rows, a row at a time: the same everywhere. */
@@ -316,7 +333,7 @@ learn_trees_margin_batch_plain(const TreeEnsemble *ensemble, const float *matrix
 	size_t		row;
 
 	for (row = 0; row < rows; row++)
-		margins[row] = learn_trees_margin_row(ensemble, matrix + row * stride);
+		margins[row] = learn_trees_margin_row_plain(ensemble, matrix + row * stride);
 }
 
 /* How many splits ask for each feature. */

@@ -30,6 +30,7 @@ typedef struct TreeNode
 } TreeNode;
 
 typedef struct TreeBatch TreeBatch; /* what the batch kernel keeps: trees_batch.c */
+typedef struct TreeRow TreeRow; /* what the kernel for single rows keeps: trees_row.c */
 
 /*
  * All trees lie one after the other in the node arrays, each breadth first, so that two children are neighbours. A slot
@@ -51,6 +52,8 @@ typedef struct TreeEnsemble
 	uint8_t    *slot_left;		/* does a missing value go left? */
 	float	   *slot_value;		/* working memory: the row at hand */
 	TreeBatch  *batch;			/* NULL until the first batch */
+	TreeRow    *row;			/* NULL until some rows have come */
+	int			rows_seen;
 	KernelEnv	env;			/* owns all of it */
 } TreeEnsemble;
 
@@ -73,7 +76,10 @@ extern TreeEnsemble *learn_trees_deserialize(const KernelEnv *env, const void *b
 /* Give back everything (or just let the env's memory context go). NULL is allowed. */
 extern void learn_trees_free(TreeEnsemble *ensemble);
 
-/* The log odds of one row of ensemble->features numbers, NaN where missing. */
+/*
+ * The log odds of one row of ensemble->features numbers, NaN where missing. Some rows on, a quicker form is made (a
+ * millisecond) and kept in the ensemble.
+ */
 extern float learn_trees_margin_row(const TreeEnsemble *ensemble, const float *features);
 
 /*
@@ -84,7 +90,10 @@ extern float learn_trees_margin_row(const TreeEnsemble *ensemble, const float *f
 extern void learn_trees_margin_batch(TreeEnsemble *ensemble, const float *matrix, size_t rows, size_t stride,
 									 float *margins);
 
-/* The way that serves everywhere: learn_trees_margin_batch without vector instructions, for tests and comparisons. */
+/* A row by walking its trees, the way that serves everywhere; the same bits. For tests and comparisons. */
+extern float learn_trees_margin_row_plain(const TreeEnsemble *ensemble, const float *features);
+
+/* The same for many rows. */
 extern void learn_trees_margin_batch_plain(const TreeEnsemble *ensemble, const float *matrix, size_t rows,
 										   size_t stride, float *margins);
 

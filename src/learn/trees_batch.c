@@ -16,12 +16,11 @@
  * Rows are taken in tiles small enough that their codes stay in the first-level cache while all trees pass over them.
  * Eight floats of a vector stand for the rows 4j .. 4j + 3 and 16 + 4j .. 16 + 4j + 3 of their 32: the order in which bytes unpack.
  */
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "learn/trees.h"
 #include "learn/trees_build.h"
+#include "learn/trees_codes.h"
 
 #ifdef __x86_64__
 
@@ -37,7 +36,6 @@
 #define TOP_NODES		31
 #define TOP_LEAVES		32
 #define LOW_DEPTH		4		/* levels below the top at most */
-#define MAX_CUTS		255
 #define LINEAR_CUTS		8		/* up to here thresholds are counted one by one */
 
 /* A split of the upper levels: right where the slot's code is greater. */
@@ -59,147 +57,14 @@ typedef struct TopTree
 	float	   *low_values;		/* subtree s has its leaves at low_values + (s << low_depth), from the left */
 } TopTree;
 
-/* The thresholds of a feature, and the slots that its codes are for (0: none). */
-typedef struct FeatureCuts
-{
-	int			feature;
-	int			count;
-	int			padded;			/* a power of two less one >= count; the rest are NaN, which nothing reaches */
-	float	   *cuts;
-	int			slot_left;
-	int			slot_right;
-} FeatureCuts;
-
 struct TreeBatch
 {
-	bool		usable;
+	TreeCodes  *codes_of;		/* NULL: this ensemble has no such form */
 	int			groups;			/* in a tile */
-	int			features;		/* used ones */
-	FeatureCuts *feature;
 	TopTree    *trees;
 	uint8_t    *codes;			/* slot s: groups * GROUP bytes from s * groups * GROUP on */
 	void	   *codes_chunk;	/* what to release: codes are aligned within it */
 };
-
-/* Order of floats, for qsort. */
-static int
-compare_floats(const void *a, const void *b)
-{
-	float		x = *(const float *) a;
-	float		y = *(const float *) b;
-
-	return x < y ? -1 : x > y;
-}
-
-/* Sort and drop repetitions (0 and -0 are the same threshold); the count that is left. */
-static int
-sort_cuts(float *cuts, int count)
-{
-	int			kept = 0;
-	int			i;
-
-	qsort(cuts, (size_t) count, sizeof(float), compare_floats);
-	for (i = 0; i < count; i++)
-		if (kept == 0 || cuts[i] != cuts[kept - 1])
-			cuts[kept++] = cuts[i];
-	return kept;
-}
-
-/* How many cuts are below the threshold: its number in the feature's list. */
-static int
-cut_number(const FeatureCuts *feature, float threshold)
-{
-	int			low = 0;
-	int			high = feature->count;
-
-	while (low < high)
-	{
-		int			middle = (low + high) / 2;
-
-		if (feature->cuts[middle] < threshold)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
-/* Number the used features; feature_of[slot] says which of them a slot is for. False where a slot comes twice. */
-static bool
-collect_features(const TreeEnsemble *ensemble, TreeBatch *batch, int *feature_of)
-{
-	int		   *number = kernel_alloc_array(&ensemble->env, int, ensemble->features);
-	bool		distinct = true;
-	int			s;
-
-	memset(number, -1, sizeof(int) * (size_t) ensemble->features);
-	batch->feature = kernel_alloc_array(&ensemble->env, FeatureCuts, ensemble->slots);
-	for (s = 1; s < ensemble->slots; s++)
-	{
-		int			f = ensemble->slot_feature[s];
-		int		   *slot;
-
-		if (number[f] < 0)
-		{
-			number[f] = batch->features++;
-			memset(&batch->feature[number[f]], 0, sizeof(FeatureCuts));
-			batch->feature[number[f]].feature = f;
-		}
-		feature_of[s] = number[f];
-		slot = ensemble->slot_left[s] ? &batch->feature[number[f]].slot_left : &batch->feature[number[f]].slot_right;
-		distinct &= *slot == 0;
-		*slot = s;
-	}
-	kernel_release(&ensemble->env, number);
-	return distinct;
-}
-
-/* Gather each used feature's thresholds, sorted; false where one has too many of them. */
-static bool
-collect_cuts(const TreeEnsemble *ensemble, TreeBatch *batch, const int *feature_of)
-{
-	uint32_t	nodes = ensemble->tree_start[ensemble->trees];
-	uint32_t	i;
-	int			f;
-
-	for (i = 0; i < nodes; i++)
-		if (!learn_tree_node_is_leaf(&ensemble->nodes[i]))
-			batch->feature[feature_of[ensemble->nodes[i].slot]].count++;
-	for (f = 0; f < batch->features; f++)
-	{
-		batch->feature[f].cuts = kernel_alloc_array(&ensemble->env, float,
-													batch->feature[f].count + MAX_CUTS + 1);
-		batch->feature[f].count = 0;
-	}
-	for (i = 0; i < nodes; i++)
-	{
-		FeatureCuts *feature = &batch->feature[feature_of[ensemble->nodes[i].slot]];
-
-		if (!learn_tree_node_is_leaf(&ensemble->nodes[i]))
-			feature->cuts[feature->count++] = ensemble->nodes[i].threshold;
-	}
-	for (f = 0; f < batch->features; f++)
-	{
-		FeatureCuts *feature = &batch->feature[f];
-		int			c;
-
-		feature->count = sort_cuts(feature->cuts, feature->count);
-		if (feature->count > MAX_CUTS)
-			return false;
-		for (feature->padded = 1; feature->padded < feature->count;)
-			feature->padded = feature->padded * 2 + 1;
-		for (c = feature->count; c < feature->padded; c++)
-			feature->cuts[c] = NAN;
-	}
-	return true;
-}
-
-/* A split's code: "x < t" is "code <= number of t". */
-static uint8_t
-split_code(const TreeBatch *batch, const int *feature_of, const TreeNode *node)
-{
-	return (uint8_t) cut_number(&batch->feature[feature_of[node->slot]], node->threshold);
-}
 
 /* Where a slot's codes begin. */
 static uint32_t
@@ -213,7 +78,6 @@ typedef struct TreeSource
 {
 	const TreeEnsemble *ensemble;
 	const TreeBatch *batch;
-	const int  *feature_of;
 	const TreeNode *nodes;
 	const float *values;
 } TreeSource;
@@ -227,7 +91,7 @@ packed_split(const TreeSource *source, uint32_t node)
 	if (learn_tree_node_is_leaf(split))
 		return 0x7F;
 	return slot_offset(source->batch, split->slot) << 8 |
-		(uint32_t) (uint8_t) (split_code(source->batch, source->feature_of, split) ^ 0x80);
+		(uint32_t) (uint8_t) (learn_tree_code(source->batch->codes_of, split) ^ 0x80);
 }
 
 /* The child of a split; a leaf stands for both its children. */
@@ -279,11 +143,11 @@ fill_top(const TreeSource *source, TopTree *tree, uint32_t node, unsigned at, un
 
 /* One tree in the batch's form. */
 static void
-fill_tree(const TreeEnsemble *ensemble, const TreeBatch *batch, const int *feature_of, int number)
+fill_tree(const TreeEnsemble *ensemble, const TreeBatch *batch, int number)
 {
 	TopTree    *tree = &batch->trees[number];
 	uint32_t	start = ensemble->tree_start[number];
-	TreeSource	source = {ensemble, batch, feature_of, ensemble->nodes + start, ensemble->value + start};
+	TreeSource	source = {ensemble, batch, ensemble->nodes + start, ensemble->value + start};
 	int			depth = ensemble->tree_depth[number];
 	unsigned	leaf = 0;
 
@@ -318,7 +182,6 @@ static TreeBatch *
 create_batch(const TreeEnsemble *ensemble)
 {
 	TreeBatch  *batch = kernel_alloc_array(&ensemble->env, TreeBatch, 1);
-	int		   *feature_of;
 	int			tree;
 
 	memset(batch, 0, sizeof(*batch));
@@ -326,18 +189,13 @@ create_batch(const TreeEnsemble *ensemble)
 	if (!__builtin_cpu_supports("avx2") || ensemble->max_depth > TOP_DEPTH + LOW_DEPTH ||
 		ensemble->slots > (1 << 24) / (TILE_GROUPS * GROUP))
 		return batch;
-	feature_of = kernel_alloc_array(&ensemble->env, int, ensemble->slots);
-	feature_of[0] = 0;
-	if (collect_features(ensemble, batch, feature_of) && batch->features > 0 &&
-		collect_cuts(ensemble, batch, feature_of))
-	{
-		create_tile(ensemble, batch);
-		batch->trees = kernel_alloc_array(&ensemble->env, TopTree, ensemble->trees);
-		for (tree = 0; tree < ensemble->trees; tree++)
-			fill_tree(ensemble, batch, feature_of, tree);
-		batch->usable = true;
-	}
-	kernel_release(&ensemble->env, feature_of);
+	batch->codes_of = learn_tree_codes_create(ensemble);
+	if (batch->codes_of == NULL)
+		return batch;
+	create_tile(ensemble, batch);
+	batch->trees = kernel_alloc_array(&ensemble->env, TopTree, ensemble->trees);
+	for (tree = 0; tree < ensemble->trees; tree++)
+		fill_tree(ensemble, batch, tree);
 	return batch;
 }
 
@@ -350,14 +208,12 @@ learn_tree_batch_free(TreeEnsemble *ensemble)
 
 	if (batch == NULL)
 		return;
-	for (i = 0; i < batch->features; i++)
-		kernel_release(&ensemble->env, batch->feature[i].cuts);
 	for (i = 0; batch->trees != NULL && i < ensemble->trees; i++)
 	{
 		kernel_release(&ensemble->env, batch->trees[i].low_nodes);
 		kernel_release(&ensemble->env, batch->trees[i].low_values);
 	}
-	kernel_release(&ensemble->env, batch->feature);
+	learn_tree_codes_free(batch->codes_of);
 	kernel_release(&ensemble->env, batch->trees);
 	kernel_release(&ensemble->env, batch->codes_chunk);
 	kernel_release(&ensemble->env, batch);
@@ -435,8 +291,8 @@ encode_group(const TreeBatch *batch, const float *first, size_t rows, size_t str
 
 		at[j] = _mm256_mullo_epi32(_mm256_min_epi32(row, last), _mm256_set1_epi32((int) stride));
 	}
-	for (f = 0; f < batch->features; f++)
-		encode_feature(batch, &batch->feature[f], first, at, group);
+	for (f = 0; f < batch->codes_of->features; f++)
+		encode_feature(batch, &batch->codes_of->feature[f], first, at, group);
 }
 
 /* ---- leaves of 32 rows ---------------------------------------------------------------------------------------------- */
@@ -670,7 +526,7 @@ learn_trees_margin_batch(TreeEnsemble *ensemble, const float *matrix, size_t row
 	if (ensemble->batch == NULL)
 		ensemble->batch = create_batch(ensemble);
 	/* a gather's index has 31 bits */
-	if (!ensemble->batch->usable || stride > INT32_MAX / GROUP)
+	if (ensemble->batch->codes_of == NULL || stride > INT32_MAX / GROUP)
 	{
 		learn_trees_margin_batch_plain(ensemble, matrix, rows, stride, margins);
 		return;

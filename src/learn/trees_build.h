@@ -33,7 +33,15 @@ extern bool learn_tree_builder_at_end_of_tree(const TreeBuilder *builder);
 /* The ensemble, or NULL and the problem. */
 extern TreeEnsemble *learn_tree_builder_finish(TreeBuilder *builder, const char **problem);
 
+/* Lay a row out in slots, as shap.c and walks need it. */
+extern void learn_tree_fill_slots(const TreeEnsemble *ensemble, const float *features);
+
 /* trees_batch.c */
 extern void learn_tree_batch_free(TreeEnsemble *ensemble);
+
+/* trees_row.c: the form is made once; false where the row must be walked. */
+extern TreeRow *learn_tree_row_create(const TreeEnsemble *ensemble);
+extern void learn_tree_row_free(TreeRow *row, const KernelEnv *env);
+extern bool learn_tree_row_margin(const TreeEnsemble *ensemble, TreeRow *row, const float *features, float *margin);
 
 #endif							/* SALESOPS_LEARN_TREES_BUILD_H */

@@ -36,11 +36,11 @@ use(TreeEnsemble *ensemble, const char *problem)
 		for (i = 0; i < ensemble->features * 3; i++)
 			row[i] = i % 3 == 0 ? NAN : (float) i;
 		learn_trees_margin_batch(ensemble, row, 3, (size_t) ensemble->features, margins);
-		for (i = 0; i < 3; i++)
+		for (i = 0; i < 30; i++)
 		{
-			float		margin = learn_trees_margin_row(ensemble, row + (size_t) i * (size_t) ensemble->features);
+			float		margin = learn_trees_margin_row(ensemble, row + (size_t) (i % 3) * (size_t) ensemble->features);
 
-			if (memcmp(&margin, &margins[i], sizeof(margin)) != 0)
+			if (memcmp(&margin, &margins[i % 3], sizeof(margin)) != 0)
 				abort();
 		}
 		table = learn_shap_prepare(ensemble);

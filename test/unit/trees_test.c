@@ -214,6 +214,9 @@ test_margins(int trees, int depth, int features, int cuts, int rows)
 	ok(same_bits(want, plain, (size_t) rows + 1), "%d trees, depth %d, %d features, %d thresholds: %d rows one by one",
 	   trees, depth, features, cuts, rows);
 	ok(same_bits(want, batch, (size_t) rows + 1), "the same in a batch");
+	for (r = 0; r < rows; r++)
+		plain[r] = learn_trees_margin_row(ensemble, matrix + (size_t) r * (size_t) (features + 3));
+	ok(same_bits(want, plain, (size_t) rows + 1), "the same row by row");
 	learn_trees_free(ensemble);
 	for (t = 0; t < trees; t++)
 		free_tree(made[t]);
@@ -531,6 +534,9 @@ main(void)
 		test_margins(23, depth, 6, 40, 300);
 	test_margins(64, 5, 30, 200, 1000);
 	test_margins(12, 6, 400, 1, 65);
+	test_margins(100, 5, 8, 16, 100);
+	test_margins(100, 4, 50, 17, 100);
+	test_margins(100, 5, 70, 255, 100);
 	test_margins(300, 5, 2, 3000, 100); /* more than 255 thresholds a feature: floats */
 	test_margins(11, 9, 3, 100, 31);
 	test_margins(7, 4, 5, 7, 1);

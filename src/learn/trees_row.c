@@ -1,0 +1,293 @@
+/*
+ * trees_row.c
+ *		The margin of one row where the processor has AVX2 and the trees are at most five levels deep: all comparisons of a
+ *		tree at once. trees.c walks where this does not serve, with the same bits.
+ *
+ * The row's codes (trees_codes.h) are a table of bytes by slot. A tree, filled up to a complete one, has at most 31 splits: one
+ * vector of their slots, one of their codes. Looking the slots up (pshufb, 16 table bytes at a time), one comparison and
+ * one movemask give a bit for every split; five shifts then find the leaf, where a walk would wait for memory ten times.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "learn/trees.h"
+#include "learn/trees_build.h"
+#include "learn/trees_codes.h"
+
+#ifdef __x86_64__
+
+#include <immintrin.h>
+
+#define AVX2			__attribute__((target("avx2,bmi,bmi2,popcnt")))
+#define AVX2_INLINE		static inline __attribute__((target("avx2,bmi,bmi2,popcnt"), always_inline))
+
+#define ROW_DEPTH		5
+#define CHUNK			16		/* bytes that one pshufb looks up in */
+#define MAX_CHUNKS		8		/* more slots than these hold, and walking is as quick */
+
+/* A feature's thresholds in blocks of 16, and every block's last, for two steps of counting. */
+typedef struct RowFeature
+{
+	int			feature;
+	int			slot_left;
+	int			slot_right;
+	bool		many;			/* more than one block */
+	float		last[16];
+	float		cuts[256];
+} RowFeature;
+
+/* A tree's splits, heap order from 1. */
+typedef struct RowTree
+{
+	uint8_t		slots[32];
+	uint8_t		codes[32];		/* less 128, as bytes are compared with sign */
+} RowTree;
+
+struct TreeRow
+{
+	bool		usable;
+	int			features;
+	int			chunks;
+	int			depth;
+	RowFeature *feature;
+	RowTree    *trees;
+	float	   *leaves;			/* 1 << depth a tree, from the left */
+	uint8_t		table[MAX_CHUNKS * CHUNK];	/* the row at hand: codes less 128 */
+};
+
+/* Lay a feature's thresholds out in blocks; NaN, which nothing reaches, fills up. */
+static void
+fill_feature(RowFeature *to, const FeatureCuts *from)
+{
+	int			i;
+
+	to->feature = from->feature;
+	to->slot_left = from->slot_left;
+	to->slot_right = from->slot_right;
+	to->many = from->count > 16;
+	for (i = 0; i < 256; i++)
+		to->cuts[i] = i < from->count ? from->cuts[i] : NAN;
+	for (i = 0; i < 16; i++)
+		to->last[i] = to->cuts[i * 16 + 15];
+}
+
+/* Fill a tree below a node; a leaf above the lowest level stands for all leaves below it, and never sends right. */
+static void
+fill_node(TreeRow *row, const TreeCodes *codes, uint32_t node, RowTree *tree, float *leaves, unsigned at, int levels)
+{
+	const TreeEnsemble *ensemble = codes->ensemble;
+	const TreeNode *split = &ensemble->nodes[node];
+
+	if (levels == 0)
+	{
+		leaves[at - (1u << row->depth)] = ensemble->value[node];
+		return;
+	}
+	tree->slots[at] = (uint8_t) split->slot;
+	tree->codes[at] = learn_tree_node_is_leaf(split) ? 0x7F : learn_tree_code(codes, split) ^ 0x80;
+	fill_node(row, codes, node + split->ahead, tree, leaves, at * 2, levels - 1);
+	fill_node(row, codes, learn_tree_node_is_leaf(split) ? node : node + split->ahead + 1u, tree, leaves, at * 2 + 1,
+			  levels - 1);
+}
+
+/* Fill in all that a row needs. */
+static void
+fill_row(TreeRow *row, const TreeCodes *codes)
+{
+	const TreeEnsemble *ensemble = codes->ensemble;
+	int			i;
+
+	row->depth = ensemble->max_depth;
+	row->features = codes->features;
+	row->chunks = (ensemble->slots + CHUNK - 1) / CHUNK;
+	row->feature = kernel_alloc_array(&ensemble->env, RowFeature, codes->features);
+	row->trees = kernel_alloc_array(&ensemble->env, RowTree, ensemble->trees);
+	row->leaves = kernel_alloc_array(&ensemble->env, float, (size_t) ensemble->trees << row->depth);
+	memset(row->trees, 0, sizeof(RowTree) * (size_t) ensemble->trees);
+	for (i = 0; i < codes->features; i++)
+		fill_feature(&row->feature[i], &codes->feature[i]);
+	for (i = 0; i < ensemble->trees; i++)
+		fill_node(row, codes, ensemble->tree_start[i], &row->trees[i], row->leaves + ((size_t) i << row->depth), 1,
+				  row->depth);
+	row->usable = true;
+}
+
+/* Make the form for single rows; it says so where this ensemble or processor has none. */
+TreeRow *
+learn_tree_row_create(const TreeEnsemble *ensemble)
+{
+	TreeRow    *row = kernel_alloc_array(&ensemble->env, TreeRow, 1);
+	TreeCodes  *codes;
+
+	memset(row, 0, sizeof(*row));
+	if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("bmi2") || ensemble->max_depth > ROW_DEPTH ||
+		ensemble->slots > MAX_CHUNKS * CHUNK)
+		return row;
+	codes = learn_tree_codes_create(ensemble);
+	if (codes != NULL)
+		fill_row(row, codes);
+	learn_tree_codes_free(codes);
+	return row;
+}
+
+/* Give it back. NULL is allowed. */
+void
+learn_tree_row_free(TreeRow *row, const KernelEnv *env)
+{
+	if (row == NULL)
+		return;
+	kernel_release(env, row->feature);
+	kernel_release(env, row->trees);
+	kernel_release(env, row->leaves);
+	kernel_release(env, row);
+}
+
+/* How many of 16 thresholds are <= x. */
+AVX2_INLINE unsigned
+count_block(const float *cuts, __m256 x)
+{
+	__m256		low = _mm256_cmp_ps(_mm256_loadu_ps(cuts), x, _CMP_LE_OQ);
+	__m256		high = _mm256_cmp_ps(_mm256_loadu_ps(cuts + 8), x, _CMP_LE_OQ);
+
+	return (unsigned) __builtin_popcount((unsigned) _mm256_movemask_ps(low) |
+										 (unsigned) _mm256_movemask_ps(high) << 8);
+}
+
+/* Lay the row's codes out in the table. */
+AVX2_INLINE void
+encode_row(TreeRow *row, const float *features)
+{
+	int			f;
+
+	for (f = 0; f < row->features; f++)
+	{
+		const RowFeature *feature = &row->feature[f];
+		__m256		x = _mm256_broadcast_ss(features + feature->feature);
+		unsigned	block = feature->many ? count_block(feature->last, x) : 0;
+		unsigned	code = block * 16 + (block < 16 ? count_block(feature->cuts + block * 16, x) : 0);
+
+		row->table[feature->slot_left] = (uint8_t) (code ^ 0x80);
+		row->table[feature->slot_right] = isnan(features[feature->feature]) ? 0x7F : (uint8_t) (code ^ 0x80);
+	}
+}
+
+/* The codes of 32 slots. A number of 16 or more, beside its chunk, has its highest bit set by the addition: pshufb gives 0. */
+AVX2_INLINE __m256i
+look_up(const TreeRow *row, __m256i slots, int chunks)
+{
+	__m256i		codes = _mm256_setzero_si256();
+	int			c;
+
+#pragma GCC unroll 8
+	for (c = 0; c < chunks; c++)
+	{
+		__m256i		table = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *) (row->table + c * CHUNK)));
+		__m256i		within = _mm256_adds_epu8(_mm256_xor_si256(slots, _mm256_set1_epi8((char) (c * CHUNK))),
+											  _mm256_set1_epi8(0x70));
+
+		codes = _mm256_or_si256(codes, _mm256_shuffle_epi8(table, within));
+	}
+	return codes;
+}
+
+/* All trees; depth and, up to four, chunks are constants at every call. */
+AVX2_INLINE float
+add_trees(const TreeRow *row, int trees, float margin, int depth, int chunks)
+{
+	const float *leaves = row->leaves;
+	int			t;
+	int			level;
+
+	for (t = 0; t < trees; t++, leaves += 1 << depth)
+	{
+		const RowTree *tree = &row->trees[t];
+		__m256i		codes = look_up(row, _mm256_loadu_si256((const __m256i *) tree->slots), chunks);
+		__m256i		right = _mm256_cmpgt_epi8(codes, _mm256_loadu_si256((const __m256i *) tree->codes));
+		unsigned	bits = (unsigned) _mm256_movemask_epi8(right);
+		unsigned	at = 1;
+
+#pragma GCC unroll 5
+		for (level = 0; level < depth; level++)
+			at = at + at + (bits >> at & 1);
+		margin += leaves[at - (1u << depth)];
+	}
+	return margin;
+}
+
+/* Choose the constants of chunks. */
+AVX2_INLINE float
+add_trees_of_depth(const TreeRow *row, int trees, float margin, int depth)
+{
+	switch (row->chunks)
+	{
+		case 1:
+			return add_trees(row, trees, margin, depth, 1);
+		case 2:
+			return add_trees(row, trees, margin, depth, 2);
+		case 3:
+			return add_trees(row, trees, margin, depth, 3);
+		case 4:
+			return add_trees(row, trees, margin, depth, 4);
+		default:
+			return add_trees(row, trees, margin, depth, row->chunks);
+	}
+}
+
+/* The margin of one row, in *margin; false where the row must be walked. */
+AVX2 bool
+learn_tree_row_margin(const TreeEnsemble *ensemble, TreeRow *row, const float *features, float *margin)
+{
+	if (!row->usable)
+		return false;
+	encode_row(row, features);
+	switch (row->depth)
+	{
+		case 1:
+			*margin = add_trees_of_depth(row, ensemble->trees, ensemble->base_margin, 1);
+			break;
+		case 2:
+			*margin = add_trees_of_depth(row, ensemble->trees, ensemble->base_margin, 2);
+			break;
+		case 3:
+			*margin = add_trees_of_depth(row, ensemble->trees, ensemble->base_margin, 3);
+			break;
+		case 4:
+			*margin = add_trees_of_depth(row, ensemble->trees, ensemble->base_margin, 4);
+			break;
+		default:
+			*margin = add_trees_of_depth(row, ensemble->trees, ensemble->base_margin, 5);
+			break;
+	}
+	return true;
+}
+
+#else							/* not x86-64 */
+
+struct TreeRow
+{
+	int			nothing;
+};
+
+/* No such form here. */
+TreeRow *
+learn_tree_row_create(const TreeEnsemble *ensemble)
+{
+	return kernel_alloc_array(&ensemble->env, TreeRow, 1);
+}
+
+/* Give it back. NULL is allowed. */
+void
+learn_tree_row_free(TreeRow *row, const KernelEnv *env)
+{
+	if (row != NULL)
+		kernel_release(env, row);
+}
+
+/* Every row must be walked. */
+bool
+learn_tree_row_margin(const TreeEnsemble *ensemble, TreeRow *row, const float *features, float *margin)
+{
+	return false;
+}
+
+#endif

@@ -58,7 +58,7 @@ CREATE TABLE salesops.commission_posting (
   purpose smallint NOT NULL,
   quota numeric,
   share numeric NOT NULL,
-  year_before numeric,
+  gate numeric,
   credited numeric NOT NULL,
   earned numeric NOT NULL,
   drawn numeric NOT NULL,
@@ -76,7 +76,7 @@ COMMENT ON COLUMN salesops.commission_posting.period IS 'the period it is paid w
 COMMENT ON COLUMN salesops.commission_posting.for_period IS 'the period it is earned in: another one where a closed period was corrected';
 COMMENT ON COLUMN salesops.commission_posting.purpose IS '0 credits, 1 manager override, 2 and on the bonuses of the plan';
 COMMENT ON COLUMN salesops.commission_posting.share IS 'share of the period that the rep held the plan';
-COMMENT ON COLUMN salesops.commission_posting.year_before IS 'amount credited earlier in the year, where the plan has a gate';
+COMMENT ON COLUMN salesops.commission_posting.gate IS 'amount credited in the period from which the year''s gate is open, where the plan has one';
 COMMENT ON COLUMN salesops.commission_posting.fingerprint IS 'of all that the account was calculated from';
 COMMENT ON COLUMN salesops.commission_posting.head IS 'hash of the last line';
 SELECT pg_catalog.pg_extension_config_dump('salesops.commission_posting', '');
@@ -189,6 +189,12 @@ CREATE FUNCTION salesops.verify_commission_ledger(known_head bytea DEFAULT NULL,
   LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000 AS 'MODULE_PATHNAME', 'salesops_verify_commission_ledger';
 COMMENT ON FUNCTION salesops.verify_commission_ledger(bytea) IS
   'recompute the ledger''s hash chain: whether it is whole, and the first line that is not as it was written; keep head to show a cut-off end later';
+
+CREATE FUNCTION salesops.explain_commission(line_id bigint, OUT step integer, OUT item text, OUT from_amount numeric,
+                                            OUT to_amount numeric, OUT rate numeric, OUT amount numeric, OUT detail text)
+  RETURNS SETOF record LANGUAGE c STABLE STRICT PARALLEL UNSAFE COST 1000 ROWS 6 AS 'MODULE_PATHNAME', 'salesops_explain_commission';
+COMMENT ON FUNCTION salesops.explain_commission(bigint) IS
+  'how a line came to its amount: credit, tier slices, caps, rounding, what it corrects, and last the whole as one sentence';
 
 -- ---- views ------------------------------------------------------------------------------------------------------------
 -- A reader sees the lines of the reps that the reader sees.
@@ -376,6 +382,7 @@ INSERT INTO salesops.access_right (level, kind, object) VALUES
   ('admin', 'function', 'salesops.close_commission_period(daterange)'),
   ('admin', 'function', 'salesops.run_commission_payout(daterange)'),
   ('reader', 'function', 'salesops.open_commission_dispute(bigint,text)'),
+  ('reader', 'function', 'salesops.explain_commission(bigint)'),
   ('reader', 'table', 'salesops.exchange_rate'), ('reader', 'table', 'salesops.commission_plan'),
   ('operator', 'table', 'salesops.commission_assignment'), ('reader', 'table', 'salesops.commission_period'),
   ('reader', 'table', 'salesops.commission_posting'), ('reader', 'table', 'salesops.commission_entry'),

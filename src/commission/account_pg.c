@@ -49,19 +49,6 @@ target_multiplier(const AccountTerms *terms, Numeric *divisor)
 	return target;
 }
 
-/* The amount at which the year's gate opens, seen from this period's start */
-static Numeric
-gate_amount(const AccountTerms *terms)
-{
-	Numeric		at = terms->plan->gate_at;
-
-	if (at == NULL || terms->year_before == NULL)
-		return NULL;
-	if (terms->plan->measure == PLAN_ATTAINMENT)
-		at = decimal_mul(at, terms->year_quota);
-	return decimal_sub(at, terms->year_before);
-}
-
 /* The pieces of the plan's tiers and of each component that has its own */
 static void
 make_tiers(RunningAccount *account, const AccountTerms *terms)
@@ -71,7 +58,7 @@ make_tiers(RunningAccount *account, const AccountTerms *terms)
 	Numeric		multiplier = target_multiplier(terms, &account->divisor);
 	Numeric		cliff = plan->cliff && unit ? decimal_mul(plan->cliff, unit) : plan->cliff;
 
-	plan_pieces(&plan->tiers, plan->method, unit, multiplier, account->divisor, cliff, gate_amount(terms),
+	plan_pieces(&plan->tiers, plan->method, unit, multiplier, account->divisor, cliff, terms->gate,
 				plan->gate_above, &account->tiers[0]);
 	for (int i = 0; i < plan->ncomponents; i++)
 		if (plan->components[i].own_tiers)

@@ -17,8 +17,7 @@ typedef struct AccountTerms
 	int			exponent;		/* of the currency */
 	Numeric		quota;			/* NULL where the plan needs none */
 	Numeric		share;			/* of the period that the plan was held; NULL is all of it */
-	Numeric		year_before;	/* credited earlier in the year; NULL without a gate */
-	Numeric		year_quota;		/* of the year up to this period's end; NULL without a gate on attainment */
+	Numeric		gate;			/* amount at which the year's gate opens, counted from this period's start; or NULL */
 	Numeric		flat_rate;		/* instead of the plan's tiers (overrides); NULL otherwise */
 } AccountTerms;
 

@@ -159,9 +159,9 @@ share_of(const CreditAccount *account, int period_days)
 	return decimal_div(decimal_integer(days), decimal_integer(period_days));
 }
 
-/* What a rep was credited in the same year before this account, and the year's quota up to its end */
-static void
-year_terms(Work *work)
+/* The amount at which the year's gate opens: what it asks of the year so far, less what was credited earlier in it */
+static Numeric
+gate_amount(Work *work)
 {
 	CreditAccount *account = work->account;
 	const PlanDefinition *plan = account->version->definition;
@@ -193,8 +193,7 @@ year_terms(Work *work)
 		if (part)
 			quota = decimal_add(quota, part);
 	}
-	work->terms.year_before = sum;
-	work->terms.year_quota = quota;
+	return decimal_sub(plan->measure == PLAN_ATTAINMENT ? decimal_mul(plan->gate_at, quota) : plan->gate_at, sum);
 }
 
 /* The terms of an account: quota, share of the period, what came before in the year */
@@ -217,7 +216,7 @@ make_terms(Work *work)
 	work->terms.quota = quota_of(account, account->from, account->to, period_days, work->terms.exponent);
 	work->terms.share = share_of(account, period_days);
 	if (plan->gate_at)
-		year_terms(work);
+		work->terms.gate = gate_amount(work);
 	if (plan->measure == PLAN_ATTAINMENT && work->terms.quota == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -809,7 +808,7 @@ fingerprint(const Work *work)
 
 	terms = mix_numeric(terms, work->terms.quota);
 	terms = mix_numeric(terms, work->terms.share);
-	terms = mix_numeric(terms, work->terms.year_before);
+	terms = mix_numeric(terms, work->terms.gate);
 	terms = mix(terms, work->terms.plan->draw && work->calculation->to >= work->account->to ? (uint64) drawn_before(work) + 1 : 0);
 	terms = mix(terms, work->terms.plan->floor && work->calculation->to >= work->account->to);
 	for (int64 i = 0; i < work->account->count; i++)
@@ -911,7 +910,7 @@ post_account(Work *work, LedgerWriter *writer, int64 print)
 	posting.purpose = account->purpose;
 	posting.quota = work->terms.quota;
 	posting.share = work->terms.share ? work->terms.share : decimal_integer(1);
-	posting.year_before = work->terms.year_before;
+	posting.gate = work->terms.gate;
 	posting.credited = lines_credited(work);
 	posting.earned = money(work, work->earned);
 	posting.drawn = money(work, work->drawn);

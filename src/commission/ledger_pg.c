@@ -56,7 +56,7 @@ enum
 enum
 {
 	POSTING_ID, POSTING_REP, POSTING_PLAN, POSTING_VERSION, POSTING_PERIOD, POSTING_FOR, POSTING_CURRENCY,
-	POSTING_PURPOSE, POSTING_QUOTA, POSTING_SHARE, POSTING_YEAR_BEFORE, POSTING_CREDITED, POSTING_EARNED, POSTING_DRAWN,
+	POSTING_PURPOSE, POSTING_QUOTA, POSTING_SHARE, POSTING_GATE, POSTING_CREDITED, POSTING_EARNED, POSTING_DRAWN,
 	POSTING_FIRST_LINE, POSTING_LINES, POSTING_FINGERPRINT, POSTING_CREATED_AT, POSTING_CREATED_BY, POSTING_HEAD,
 	POSTING_HASH, POSTING_COLUMNS
 };
@@ -156,7 +156,7 @@ serialize_posting(StringInfo buffer, int64 posting_id, const LedgerPosting *post
 	put_int64(buffer, posting->purpose);
 	put_numeric(buffer, posting->quota);
 	put_numeric(buffer, posting->share);
-	put_numeric(buffer, posting->year_before);
+	put_numeric(buffer, posting->gate);
 	put_numeric(buffer, posting->credited);
 	put_numeric(buffer, posting->earned);
 	put_numeric(buffer, posting->drawn);
@@ -406,7 +406,7 @@ append_posting(LedgerWriter *writer, const LedgerPosting *posting, int64 first_l
 	put_value(slot, POSTING_PURPOSE, Int16GetDatum(posting->purpose), false);
 	put_value(slot, POSTING_QUOTA, numeric_copy(posting->quota), posting->quota == NULL);
 	put_value(slot, POSTING_SHARE, numeric_copy(posting->share), false);
-	put_value(slot, POSTING_YEAR_BEFORE, numeric_copy(posting->year_before), posting->year_before == NULL);
+	put_value(slot, POSTING_GATE, numeric_copy(posting->gate), posting->gate == NULL);
 	put_value(slot, POSTING_CREDITED, numeric_copy(posting->credited), false);
 	put_value(slot, POSTING_EARNED, numeric_copy(posting->earned), false);
 	put_value(slot, POSTING_DRAWN, numeric_copy(posting->drawn), false);
@@ -579,7 +579,7 @@ verify_posting(TupleTableSlot *slot, void *arg)
 	posting.purpose = DatumGetInt16(slot->tts_values[POSTING_PURPOSE]);
 	posting.quota = slot_numeric(slot, POSTING_QUOTA);
 	posting.share = slot_numeric(slot, POSTING_SHARE);
-	posting.year_before = slot_numeric(slot, POSTING_YEAR_BEFORE);
+	posting.gate = slot_numeric(slot, POSTING_GATE);
 	posting.credited = slot_numeric(slot, POSTING_CREDITED);
 	posting.earned = slot_numeric(slot, POSTING_EARNED);
 	posting.drawn = slot_numeric(slot, POSTING_DRAWN);

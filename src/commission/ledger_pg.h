@@ -55,7 +55,7 @@ typedef struct LedgerPosting
 	int			purpose;
 	Numeric		quota;			/* NULL where there is none */
 	Numeric		share;			/* of the period that the plan was held, 1 when all of it */
-	Numeric		year_before;	/* amount credited earlier in the year, where the plan has a gate */
+	Numeric		gate;	/* amount at which the year's gate opens, from the period's start; or NULL */
 	Numeric		credited;
 	Numeric		earned;			/* of all lines but draws */
 	Numeric		drawn;

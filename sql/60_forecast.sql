@@ -137,6 +137,94 @@ CREATE FUNCTION salesops.backtest_forecast(from_date date, to_date date, every i
 COMMENT ON FUNCTION salesops.backtest_forecast(date, date, interval, interval[], text, double precision) IS
   'the forecasts that would have been made on past days, with intervals, beside what came; scope open: deals open on the day, total: all bookings';
 
+-- ---- single deals -------------------------------------------------------------------------------------------------------
+CREATE FUNCTION salesops.forecast_deals(period daterange DEFAULT NULL, as_of timestamptz DEFAULT now(), OUT opportunity_id text,
+                                        OUT amount numeric, OUT amount_is_estimate boolean, OUT age integer,
+                                        OUT probability double precision, OUT probability_30 double precision,
+                                        OUT probability_90 double precision, OUT probability_ever double precision,
+                                        OUT probability_new double precision, OUT expected_on date) RETURNS SETOF record
+  LANGUAGE c STABLE PARALLEL RESTRICTED COST 100000 ROWS 1000 AS 'MODULE_PATHNAME', 'salesops_forecast_deals';
+COMMENT ON FUNCTION salesops.forecast_deals(daterange, timestamptz) IS
+  'each deal open at as_of: amount as seen then, age in days, chance to be won in the period (default: the quarter of as_of), in 30 and 90 days and ever';
+
+CREATE VIEW salesops.opportunity_outlook WITH (security_invoker = true) AS
+  SELECT o.opportunity_id, o.name, o.owner_id, o.account_id, o.stage, o.close_date, d.amount, d.amount_is_estimate, d.age,
+         d.probability AS probability_this_quarter, d.probability_30, d.probability_90, d.probability_ever, d.expected_on,
+         pg_catalog.round(d.amount * d.probability::numeric, 2) AS expected_this_quarter
+    FROM salesops.forecast_deals() d JOIN salesops.opportunity o ON o.opportunity_id = d.opportunity_id;
+COMMENT ON VIEW salesops.opportunity_outlook IS
+  'each open deal with its chance of being won by the end of the quarter, in 30 and 90 days and ever, and the day half of that chance is used up';
+
+CREATE TABLE salesops.win_model (
+  name text NOT NULL CHECK (name <> ''),
+  version integer NOT NULL,
+  active boolean NOT NULL,
+  owner name NOT NULL,
+  trained_at timestamptz NOT NULL,
+  as_of timestamptz NOT NULL,
+  deals integer NOT NULL,
+  closed integer NOT NULL,
+  won integer NOT NULL,
+  calendar integer NOT NULL,
+  correction double precision NOT NULL,
+  win double precision[] NOT NULL,
+  lose double precision[] NOT NULL,
+  checked integer NOT NULL,
+  roc_auc double precision,
+  log_loss double precision,
+  brier double precision,
+  options jsonb NOT NULL,
+  PRIMARY KEY (name, version)
+);
+COMMENT ON TABLE salesops.win_model IS
+  'stored time-to-win models: daily hazards of winning and losing by age bucket (22) and calendar cell (12), and figures of their own past';
+COMMENT ON COLUMN salesops.win_model.calendar IS
+  '0 none, 1 month of the quarter, 2 month of the quarter and its last ten days, 3 thirds of the month, 4 month of the year, 5 day of the week';
+COMMENT ON COLUMN salesops.win_model.checked IS 'past 90-day chances, each given by a fit to what was known then, that roc_auc, log_loss and brier judge';
+SELECT pg_catalog.pg_extension_config_dump('salesops.win_model', '');
+
+CREATE FUNCTION salesops.fit_win_model(options jsonb, as_of timestamptz, OUT deals integer, OUT closed integer, OUT won integer,
+                                       OUT calendar integer, OUT correction double precision, OUT win double precision[],
+                                       OUT lose double precision[], OUT checked integer, OUT roc_auc double precision,
+                                       OUT log_loss double precision, OUT brier double precision) RETURNS record
+  LANGUAGE c STABLE STRICT PARALLEL RESTRICTED COST 1000000 AS 'MODULE_PATHNAME', 'salesops_fit_win_model';
+COMMENT ON FUNCTION salesops.fit_win_model(jsonb, timestamptz) IS 'what train_win_model() stores; writes nothing';
+CREATE FUNCTION salesops.win_probability_now(opportunity_id text, within interval, as_of timestamptz) RETURNS double precision
+  LANGUAGE c STABLE STRICT PARALLEL RESTRICTED COST 100000 AS 'MODULE_PATHNAME', 'salesops_win_probability_now';
+COMMENT ON FUNCTION salesops.win_probability_now(text, interval, timestamptz) IS
+  'a deal''s chance to be won within an interval after as_of, by a fit to all that was known then';
+CREATE FUNCTION salesops.win_probability_by(win double precision[], lose double precision[], calendar integer,
+                                            correction double precision, created date, known date, days integer)
+  RETURNS double precision
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'salesops_win_probability_by';
+COMMENT ON FUNCTION salesops.win_probability_by(double precision[], double precision[], integer, double precision, date, date, integer) IS
+  'the chance that a deal created on a day and open on another is won in the days after it, by the hazards of a stored model';
+
+CREATE FUNCTION salesops.win_probability(opportunity_id text, within interval, as_of timestamptz DEFAULT now()) RETURNS double precision
+  LANGUAGE sql STABLE STRICT PARALLEL RESTRICTED COST 100000 SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE
+           WHEN m.name IS NULL OR extract(epoch FROM $2) < 0 OR $2 > interval '10 years' THEN salesops.win_probability_now($1, $2, $3)
+           WHEN s.kind = 'won' AND o.ended_at <= $3 THEN 1
+           WHEN s.kind = 'lost' AND o.ended_at <= $3 THEN 0
+           WHEN o.created_at <= $3 THEN
+             salesops.win_probability_by(m.win, m.lose, m.calendar, m.correction, o.created_at::date, $3::date,
+                                         round(extract(epoch FROM $3 + $2 - $3) / 86400)::integer)
+         END
+    FROM (SELECT) one
+    LEFT JOIN LATERAL (SELECT w.* FROM salesops.win_model w WHERE w.name = 'default' AND w.active AND w.as_of <= $3) m ON true
+    LEFT JOIN LATERAL (SELECT p.stage, p.created_at, coalesce(p.closed_at, p.close_date::timestamptz) AS ended_at
+                         FROM salesops.opportunity p WHERE p.opportunity_id = $1 LIMIT 1) o ON m.name IS NOT NULL
+    LEFT JOIN LATERAL (SELECT g.kind FROM salesops.stage g WHERE g.stage = o.stage ORDER BY g.pipeline <> 'default', g.pipeline LIMIT 1) s ON true
+$$;
+COMMENT ON FUNCTION salesops.win_probability(text, interval, timestamptz) IS
+  'a deal''s chance to be won within an interval after as_of: by the model that train_win_model() stored, where it knew nothing later, else by a fit made now';
+
+INSERT INTO salesops.access_right (level, kind, object) VALUES
+  ('reader', 'table', 'salesops.opportunity_outlook'), ('reader', 'table', 'salesops.win_model'),
+  ('reader', 'function', 'salesops.forecast_deals(daterange,timestamptz)'),
+  ('reader', 'function', 'salesops.win_probability_now(text,interval,timestamptz)'),
+  ('reader', 'function', 'salesops.win_probability(text,interval,timestamptz)'),
+  ('operator', 'function', 'salesops.fit_win_model(jsonb,timestamptz)');
 INSERT INTO salesops.access_right (level, kind, object) VALUES
   ('reader', 'table', 'salesops.currency_rate'),
   ('reader', 'function', 'salesops.forecast_bookings(daterange,text[],timestamptz)'),

@@ -185,6 +185,11 @@ forecast_plan(ForecastBook *book, int32 known, int32 from, int32 to, ForecastPla
 	plan->open_deviation = forecast_deviation(book, known, plan->calendar, to - 1 - known, true);
 	plan->total_deviation = forecast_deviation(book, known, plan->calendar, to - 1 - known, false);
 	plan->new_share = new_shares(plan);
+	plan->stated = MemoryContextAllocHuge(book->context, sizeof(int) * (Size) Max(book->count, 1));
+	for (int i = 0; i < book->count; i++)
+		plan->stated[i] = -1;
+	for (int k = book->history.amounts - 1; k >= 0; k--)
+		plan->stated[book->history.amount[k].deal] = k;
 }
 
 /*
@@ -257,15 +262,14 @@ booked_amount(const ForecastBook *book, int group, int32 lower, int32 upper)
 }
 
 /* Days of a bounded, non-empty period. */
-static void
-read_period(FunctionCallInfo fcinfo, RangeType *range, int32 *lower, int32 *upper)
+void
+forecast_read_period(RangeType *range, int32 *lower, int32 *upper)
 {
 	TypeCacheEntry *type = lookup_type_cache(RangeTypeGetOid(range), TYPECACHE_RANGE_INFO);
 	RangeBound	from;
 	RangeBound	to;
 	bool		empty;
 
-	(void) fcinfo;
 	range_deserialize(type, range, &from, &to, &empty);
 	if (empty || from.infinite || to.infinite || DATE_NOT_FINITE(DatumGetDateADT(from.val)) || DATE_NOT_FINITE(DatumGetDateADT(to.val)))
 		ereport(ERROR,
@@ -318,7 +322,7 @@ salesops_forecast_bookings(PG_FUNCTION_ARGS)
 	int32		known;
 
 	InitMaterializedSRF(fcinfo, 0);
-	read_period(fcinfo, PG_GETARG_RANGE_P(0), &lower, &upper);
+	forecast_read_period(PG_GETARG_RANGE_P(0), &lower, &upper);
 	forecast_check_by(by);
 	if (TIMESTAMP_NOT_FINITE(as_of))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("as_of must be a finite time")));

@@ -7,6 +7,8 @@
 
 #include "postgres.h"
 
+#include "utils/rangetypes.h"
+
 #include "forecast/history_pg.h"
 #include "forecast/sketch.h"
 
@@ -20,11 +22,13 @@ typedef struct ForecastPlan
 	HazardFit	fit;
 	HazardForecast whole;		/* of everything, corrected */
 	double	   *amount;			/* of each deal, as seen on the day */
+	int		   *stated;			/* of each deal, its first stated amount in the history, or -1 */
 	double	   *new_share;		/* of new business, by group */
 	double		open_deviation;
 	double		total_deviation;
 } ForecastPlan;
 
+extern void forecast_read_period(RangeType *range, int32 *lower, int32 *upper);
 extern void forecast_plan(ForecastBook *book, int32 known, int32 from, int32 to, ForecastPlan *plan);
 extern double forecast_plan_probability(const ForecastPlan *plan, int deal);
 extern ForecastState *forecast_plan_open(const ForecastPlan *plan, int group);

@@ -102,11 +102,12 @@ civil_date(int32_t days, int *month, int *day_of_month, int *month_length)
 
 /*
  * The cell of a day. Calendars: 0 none, 1 month of the quarter, 2 month of the quarter and its last ten days, 3 thirds of the
- * month, 4 month of the year, 5 day of the week.
+ * month, 4 month of the year, 5 day of the week. Without a past, days count from 2000-01-01.
  */
 int
 hazard_calendar_cell(const HazardPast *past, int calendar, int32_t day)
 {
+	int32_t		epoch = past != NULL ? past->history->epoch : 0;
 	int			month;
 	int			day_of_month;
 	int			length;
@@ -114,8 +115,8 @@ hazard_calendar_cell(const HazardPast *past, int calendar, int32_t day)
 	if (calendar == 0)
 		return 0;
 	if (calendar == 5)
-		return (int) ((((int64_t) day + past->history->epoch) % 7 + 7) % 7);
-	civil_date(day + past->history->epoch, &month, &day_of_month, &length);
+		return (int) ((((int64_t) day + epoch) % 7 + 7) % 7);
+	civil_date(day + epoch, &month, &day_of_month, &length);
 	if (calendar == 1)
 		return (month - 1) % 3;
 	if (calendar == 2)

@@ -1,0 +1,394 @@
+/*
+ * outlook_pg.c
+ *		What is to be expected of each open deal: forecast_deals(), win_probability(), and the fit that train_win_model() stores.
+ *
+ * One curve a creation day serves all deals created on it: the chance of being won by each coming day.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/datetime.h"
+#include "utils/fmgrprotos.h"
+#include "utils/rangetypes.h"
+
+#include "core/errors.h"
+#include "core/options.h"
+#include "forecast/bookings_pg.h"
+#include "forecast/forecast_pg.h"
+
+PG_FUNCTION_INFO_V1(salesops_forecast_deals);
+PG_FUNCTION_INFO_V1(salesops_win_probability_now);
+PG_FUNCTION_INFO_V1(salesops_win_probability_by);
+PG_FUNCTION_INFO_V1(salesops_fit_win_model);
+
+#define CURVE_DAYS		730		/* "ever" */
+#define CHECK_DAYS		90		/* horizon on which a fit is judged */
+#define CHECK_EVERY		28
+
+/* Chances of one deal, corrected */
+typedef struct Chances
+{
+	int32		created;
+	bool		filled;
+	double		in_period;
+	double		within_30;
+	double		within_90;
+	double		ever;
+	int32		median_day;		/* of a win, if it comes */
+} Chances;
+
+/* An as_of that can be used. */
+static void
+require_time(TimestampTz as_of)
+{
+	if (TIMESTAMP_NOT_FINITE(as_of))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("as_of must be a finite time")));
+}
+
+/* Corrected chance of a deal created on a day to be won in (known, known + days]. */
+static double
+chance_within(const ForecastPlan *plan, int32 created, int days)
+{
+	double		p = hazard_win_probability(plan->book->past, &plan->fit, created, plan->known, plan->known + 1,
+										   plan->known + 1 + days);
+
+	return Min(0.995, plan->whole.open_correction * p);
+}
+
+/* The chances of a deal created on a day. */
+static Chances
+chances_of(const ForecastPlan *plan, int32 created)
+{
+	Chances		c = {created, true};
+	int			low = 1;
+	int			high = CURVE_DAYS;
+
+	if (plan->from < plan->to)
+		c.in_period = Min(0.995, plan->whole.open_correction *
+						  hazard_win_probability(plan->book->past, &plan->fit, created, plan->known, plan->from, plan->to));
+	c.within_30 = chance_within(plan, created, 30);
+	c.within_90 = chance_within(plan, created, 90);
+	c.ever = chance_within(plan, created, CURVE_DAYS);
+	while (low < high)
+	{
+		int			middle = (low + high) / 2;
+
+		if (chance_within(plan, created, middle) >= 0.5 * c.ever)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	c.median_day = plan->known + low;
+	return c;
+}
+
+/* Days of a period that may be unbounded neither way; the default is what remains of the quarter of as_of. */
+static void
+period_or_quarter(FunctionCallInfo fcinfo, int32 known, int32 *lower, int32 *upper)
+{
+	int			year;
+	int			month;
+	int			day;
+
+	if (PG_ARGISNULL(0))
+	{
+		j2date(known + POSTGRES_EPOCH_JDATE, &year, &month, &day);
+		month = (month - 1) / 3 * 3 + 1;
+		*lower = date2j(year, month, 1) - POSTGRES_EPOCH_JDATE;
+		*upper = (month == 10 ? date2j(year + 1, 1, 1) : date2j(year, month + 3, 1)) - POSTGRES_EPOCH_JDATE;
+	}
+	else
+		forecast_read_period(PG_GETARG_RANGE_P(0), lower, upper);
+}
+
+/* One row of forecast_deals. */
+static void
+put_deal(ReturnSetInfo *rsinfo, const ForecastPlan *plan, int i, const Chances *c, double ever_of_new)
+{
+	const ForecastOpportunity *deal = &plan->book->deal[i];
+	bool		stated = false;
+	Datum		values[10];
+	bool		nulls[10] = {false};
+
+	for (int k = plan->stated[i]; k >= 0 && k < plan->book->history.amounts && plan->book->history.amount[k].deal == i; k++)
+		stated |= plan->book->history.amount[k].day <= plan->known;
+	values[0] = CStringGetTextDatum(deal->id);
+	values[1] = NumericGetDatum(forecast_money(plan->amount[i]));
+	values[2] = BoolGetDatum(!stated);
+	values[3] = Int32GetDatum(plan->known - deal->created);
+	values[4] = Float8GetDatum(c->in_period);
+	values[5] = Float8GetDatum(c->within_30);
+	values[6] = Float8GetDatum(c->within_90);
+	values[7] = Float8GetDatum(c->ever);
+	values[8] = Float8GetDatum(ever_of_new);
+	values[9] = DateADTGetDatum(c->median_day);
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+/*
+ * forecast_deals(period, as_of): a row for each deal open at as_of: its amount as seen then, its chances of being won within the
+ * period (default: the quarter of as_of), 30 and 90 days and two years, and the day by which half of that chance is used up.
+ */
+Datum
+salesops_forecast_deals(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	TimestampTz as_of;
+	ForecastBook *book;
+	ForecastPlan plan;
+	Chances    *cache;
+	double		ever_of_new;
+	int32		oldest;
+	int32		known;
+	int32		lower;
+	int32		upper;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (PG_ARGISNULL(1))
+		return (Datum) 0;
+	as_of = PG_GETARG_TIMESTAMPTZ(1);
+	require_time(as_of);
+	book = forecast_book_load(as_of, NULL, &hazard_defaults);
+	forecast_require_history(book, as_of);
+	known = forecast_known_day(book, as_of);
+	period_or_quarter(fcinfo, known, &lower, &upper);
+	forecast_plan(book, known, lower, upper, &plan);
+	ever_of_new = chance_within(&plan, known + 1, CURVE_DAYS);
+	oldest = known;
+	for (int i = 0; i < book->count; i++)
+		if (book->history.closed[i] > known)
+			oldest = Min(oldest, book->history.created[i]);
+	cache = MemoryContextAllocExtended(CurrentMemoryContext, sizeof(Chances) * (Size) (known - oldest + 1), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	for (int i = 0; i < book->count; i++)
+	{
+		Chances    *c;
+
+		if (book->history.closed[i] <= known || book->history.created[i] > known)
+			continue;
+		CHECK_FOR_INTERRUPTS();
+		c = &cache[book->history.created[i] - oldest];
+		if (!c->filled)
+			*c = chances_of(&plan, book->history.created[i]);
+		put_deal(rsinfo, &plan, i, c, ever_of_new);
+	}
+	MemoryContextDelete(book->context);
+	return (Datum) 0;
+}
+
+/* Days of an interval after an instant, at least 0. */
+static int
+days_within(TimestampTz as_of, const Interval *within)
+{
+	TimestampTz end = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(as_of), IntervalPGetDatum(within)));
+	int64		days = (end - as_of + USECS_PER_DAY / 2) / USECS_PER_DAY;
+
+	if (days < 0 || days > 3660)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("within must be between 0 and ten years")));
+	return (int) days;
+}
+
+/*
+ * win_probability_now(opportunity_id, within, as_of): fits to what was known at as_of and reads one deal's chance: 1 for
+ * a won deal, 0 for a lost one, NULL for one that did not exist.
+ */
+Datum
+salesops_win_probability_now(PG_FUNCTION_ARGS)
+{
+	char	   *id = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	TimestampTz as_of = PG_GETARG_TIMESTAMPTZ(2);
+	ForecastBook *book;
+	ForecastPlan plan;
+	int			days;
+
+	require_time(as_of);
+	days = days_within(as_of, PG_GETARG_INTERVAL_P(1));
+	book = forecast_book_load(as_of, NULL, &hazard_defaults);
+	for (int i = 0; i < book->count; i++)
+	{
+		if (strcmp(book->deal[i].id, id) != 0)
+			continue;
+		if (book->deal[i].outcome != HAZARD_OPEN)
+			PG_RETURN_FLOAT8(book->deal[i].outcome == HAZARD_WON ? 1.0 : 0.0);
+		forecast_require_history(book, as_of);
+		forecast_plan(book, forecast_known_day(book, as_of), PG_INT32_MIN, forecast_known_day(book, as_of) + 1, &plan);
+		PG_RETURN_FLOAT8(chance_within(&plan, book->history.created[i], days));
+	}
+	PG_RETURN_NULL();
+}
+
+/* A stored hazard table, from float8[] by age and cell. */
+static void
+read_table(ArrayType *array, double table[HAZARD_AGES][HAZARD_CELLS])
+{
+	if (ARR_NDIM(array) != 1 || ARR_DIMS(array)[0] != HAZARD_AGES * HAZARD_CELLS || ARR_HASNULL(array) ||
+		ARR_ELEMTYPE(array) != FLOAT8OID)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("a win model's hazards must be %d numbers", HAZARD_AGES * HAZARD_CELLS)));
+	memcpy(table, ARR_DATA_PTR(array), sizeof(double) * HAZARD_AGES * HAZARD_CELLS);
+}
+
+/* win_probability_by(win, lose, calendar, correction, created, as_of, days): a deal's chance by a stored fit. */
+Datum
+salesops_win_probability_by(PG_FUNCTION_ARGS)
+{
+	HazardFit	fit;
+	DateADT		created = PG_GETARG_DATEADT(4);
+	DateADT		known = PG_GETARG_DATEADT(5);
+	int			days = PG_GETARG_INT32(6);
+
+	read_table(PG_GETARG_ARRAYTYPE_P(0), fit.win);
+	read_table(PG_GETARG_ARRAYTYPE_P(1), fit.lose);
+	fit.calendar = PG_GETARG_INT32(2);
+	if (fit.calendar < 0 || fit.calendar >= HAZARD_CALENDARS || days < 0 || days > 3660 || DATE_NOT_FINITE(created) || DATE_NOT_FINITE(known))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("calendar, days or dates out of range")));
+	PG_RETURN_FLOAT8(Min(0.995, PG_GETARG_FLOAT8(3) *
+						 hazard_win_probability(NULL, &fit, created, known, known + 1, known + 1 + days)));
+}
+
+/* A prediction and what came of it */
+typedef struct Checked
+{
+	double		p;
+	bool		won;
+} Checked;
+
+/* By prediction, ascending. */
+static int
+compare_checked(const void *a, const void *b)
+{
+	double		x = ((const Checked *) a)->p;
+	double		y = ((const Checked *) b)->p;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Figures of 90-day chances given at past days to the deals open then, each by the fit to what was known. */
+static int
+check_fit(ForecastBook *book, int32 known, double *auc, double *log_loss, double *brier)
+{
+	const HazardHistory *h = &book->history;
+	int32		first = hazard_first_close(book->past);
+	int			size = 1024;
+	int			count = 0;
+	int			winners = 0;
+	double		ranks = 0.0;
+	Checked    *checked = palloc(sizeof(Checked) * size);
+
+	*log_loss = *brier = 0.0;
+	for (int32 day = known - CHECK_DAYS; day >= first && count < 2000000; day -= CHECK_EVERY)
+	{
+		ForecastPlan plan;
+
+		CHECK_FOR_INTERRUPTS();
+		forecast_plan(book, day, day + 1, day + 2, &plan);
+		for (int i = 0; i < h->count; i++)
+		{
+			if (h->created[i] > day || h->closed[i] <= day)
+				continue;
+			if (count == size)
+				checked = repalloc_huge(checked, sizeof(Checked) * (Size) (size *= 2));
+			checked[count].won = h->outcome[i] == HAZARD_WON && h->closed[i] <= day + CHECK_DAYS;
+			checked[count++].p = chance_within(&plan, h->created[i], CHECK_DAYS);
+		}
+	}
+	qsort(checked, count, sizeof(Checked), compare_checked);
+	for (int i = 0, end; i < count; i = end)
+	{
+		for (end = i; end < count && checked[end].p == checked[i].p; end++)
+		{
+			double		p = Min(Max(checked[end].p, 1e-6), 1.0 - 1e-6);
+
+			*log_loss -= checked[end].won ? log(p) : log1p(-p);
+			*brier += (checked[end].p - checked[end].won) * (checked[end].p - checked[end].won);
+		}
+		for (int k = i; k < end; k++)
+			if (checked[k].won)
+			{
+				winners++;
+				ranks += 0.5 * (i + end + 1);
+			}
+	}
+	*log_loss /= Max(count, 1);
+	*brier /= Max(count, 1);
+	*auc = winners > 0 && winners < count ? (ranks - 0.5 * winners * (winners + 1.0)) / ((double) winners * (count - winners)) : NAN;
+	return count;
+}
+
+/* A hazard table as float8[]. */
+static Datum
+table_datum(const double table[HAZARD_AGES][HAZARD_CELLS])
+{
+	Datum	   *values = palloc(sizeof(Datum) * HAZARD_AGES * HAZARD_CELLS);
+
+	for (int i = 0; i < HAZARD_AGES * HAZARD_CELLS; i++)
+		values[i] = Float8GetDatum(table[i / HAZARD_CELLS][i % HAZARD_CELLS]);
+	return PointerGetDatum(construct_array(values, HAZARD_AGES * HAZARD_CELLS, FLOAT8OID, sizeof(float8), true, TYPALIGN_DOUBLE));
+}
+
+static const OptionSpec fit_options[] = {
+	{"half_life", OPTION_FLOAT, offsetof(HazardOptions, half_life), .min = 7, .max = 36500},
+	{"cell_events", OPTION_FLOAT, offsetof(HazardOptions, cell_events), .min = 0.01, .max = 1000},
+	{"age_events", OPTION_FLOAT, offsetof(HazardOptions, age_events), .min = 0.01, .max = 1000},
+	{"calendar", OPTION_INTEGER, offsetof(HazardOptions, calendar), .min = -1, .max = HAZARD_CALENDARS - 1},
+};
+
+/*
+ * fit_win_model(options, as_of): the hazards that train_win_model stores, with figures of their own past. Options: half_life in
+ * days, cell_events and age_events (pseudo-events of the shrinkage), calendar (-1: by own past error).
+ */
+Datum
+salesops_fit_win_model(PG_FUNCTION_ARGS)
+{
+	HazardOptions options = hazard_defaults;
+	TimestampTz as_of = PG_GETARG_TIMESTAMPTZ(1);
+	Problems	problems;
+	ForecastBook *book;
+	ForecastPlan plan;
+	TupleDesc	desc;
+	int			won = 0;
+	int			closed = 0;
+	double		figures[3];
+	Datum		values[11];
+	bool		nulls[11] = {false};
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "fit_win_model must return a row");
+	problems_init(&problems);
+	options_parse(PG_GETARG_JSONB_P(0), fit_options, lengthof(fit_options), &options, &problems, "options");
+	problems_raise(&problems, ERRCODE_INVALID_PARAMETER_VALUE, "They are: half_life, cell_events, age_events, calendar.",
+				   "invalid options for a win model");
+	require_time(as_of);
+	book = forecast_book_load(as_of, NULL, &options);
+	forecast_require_history(book, as_of);
+	for (int i = 0; i < book->count; i++)
+	{
+		won += book->deal[i].outcome == HAZARD_WON;
+		closed += book->deal[i].outcome != HAZARD_OPEN;
+	}
+	forecast_plan(book, forecast_known_day(book, as_of), PG_INT32_MIN, forecast_known_day(book, as_of) + 1, &plan);
+	values[0] = Int32GetDatum(book->count);
+	values[1] = Int32GetDatum(closed);
+	values[2] = Int32GetDatum(won);
+	values[3] = Int32GetDatum(plan.calendar);
+	values[4] = Float8GetDatum(plan.whole.open_correction);
+	values[5] = table_datum(plan.fit.win);
+	values[6] = table_datum(plan.fit.lose);
+	values[7] = Int32GetDatum(check_fit(book, plan.known, &figures[0], &figures[1], &figures[2]));
+	for (int k = 0; k < 3; k++)
+	{
+		values[8 + k] = Float8GetDatum(figures[k]);
+		nulls[8 + k] = DatumGetInt32(values[7]) == 0 || isnan(figures[k]);
+	}
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}

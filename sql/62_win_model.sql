@@ -20,6 +20,9 @@ DECLARE
   answer salesops.model;
   cells constant text[] := '{none,month of the quarter,month of the quarter and its last ten days,thirds of the month,month of the year,day of the week}';
 BEGIN
+  IF train_win_model.name = '' THEN
+    RAISE EXCEPTION 'a win model needs a name' USING ERRCODE = 'invalid_parameter_value';
+  END IF;
   SELECT f.* INTO fit FROM salesops.fit_win_model(train_win_model.options, now()) f;
   stored := salesops.store_win_model(ROW(train_win_model.name, 0, true, current_user, now(), now(), fit.deals, fit.closed, fit.won,
     fit.calendar, fit.correction, fit.win, fit.lose, fit.checked, fit.roc_auc, fit.log_loss, fit.brier, train_win_model.options)::salesops.win_model);

@@ -53,7 +53,7 @@ struct HazardPast
 };
 
 const HazardOptions hazard_defaults = {
-	.half_life = 120, .cell_events = 3, .age_events = 1, .calibration_half_life = 60, .calibration_weight = 1,
+	.half_life = 120, .cell_events = 3, .age_events = 1, .calibration_half_life = 60, .calibration_weight = 1, .calibration_wins = 50,
 	.error_prior = 0.22, .error_weight = 0.25, .error_half_life = 40, .calendar = -1, .arrival_days = 91,
 };
 
@@ -496,12 +496,16 @@ replay_of(HazardPast *past, int calendar, int kind, int slot)
 	return replay;
 }
 
-/* The corrections by the own past forecasts whose horizon was over by a day: came over said, pulled to 1. */
+/*
+ * The corrections by the own past forecasts whose horizon was over by a day: came over said, pulled to 1 by so many forecasts
+ * and so many wins (a win is counted in as many weekly forecasts as their horizon has weeks).
+ */
 static Correction
 correct(HazardPast *past, int32_t day, int calendar)
 {
 	double		said[2] = {0, 0};
 	double		came[2] = {0, 0};
+	double		wins[2] = {0, 0};
 	double		ratio[2];
 	double		weights = 0;
 
@@ -514,12 +518,18 @@ correct(HazardPast *past, int32_t day, int calendar)
 		came[0] += weight * r->came.open;
 		said[1] += weight * (r->said.open + r->said.fresh);
 		came[1] += weight * (r->came.open + r->came.fresh);
+		wins[0] += weight * r->said.open_wins;
+		wins[1] += weight * (r->said.open_wins + r->said.fresh_wins);
 		weights += weight;
 	}
 	for (int k = 0; k < 2; k++)
 	{
-		double		pull = weights > 0 ? past->options.calibration_weight * said[k] / weights : 0.0;
+		double		forecasts = past->options.calibration_weight;
+		double		pull;
 
+		if (wins[k] > 0)
+			forecasts += past->options.calibration_wins * HAZARD_CALIBRATION / HAZARD_EVERY * weights / wins[k];
+		pull = weights > 0 ? forecasts * said[k] / weights : 0.0;
 		ratio[k] = said[k] > 0 ? fmin(fmax((came[k] + pull) / (said[k] + pull), 0.1), 10.0) : 1.0;
 	}
 	return (Correction) {true, ratio[0], ratio[1]};

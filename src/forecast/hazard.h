@@ -56,6 +56,7 @@ typedef struct HazardOptions
 	double		age_events;		/* … and an age to the overall rate */
 	double		calibration_half_life;
 	double		calibration_weight; /* own forecasts that pull the correction to 1 */
+	double		calibration_wins;	/* … and wins that do */
 	double		error_prior;	/* log deviation assumed before any own forecast was checked */
 	double		error_weight;	/* … worth so many independent forecasts */
 	double		error_half_life;

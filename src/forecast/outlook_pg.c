@@ -190,7 +190,7 @@ days_within(TimestampTz as_of, const Interval *within)
 	TimestampTz end = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(as_of), IntervalPGetDatum(within)));
 	int64		days = (end - as_of + USECS_PER_DAY / 2) / USECS_PER_DAY;
 
-	if (days < 0 || days > 3660)
+	if (end < as_of || days > 3660)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("within must be between 0 and ten years")));

@@ -331,21 +331,38 @@ store_tree(TriggerData *trigger)
 	spi_close(&scope);
 }
 
-/* A row of salesops.criteria_relation comes: its column's number may be another than where it was dumped. */
+/*
+ * A row of a table with columns X_column and X_number comes: the number may be another than where the row was dumped. The
+ * numbers are found anew from the names.
+ */
 static HeapTuple
-number_stage_column(TriggerData *trigger)
+number_columns(TriggerData *trigger)
 {
 	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
-	int			column = SPI_fnumber(desc, "stage_number");
+	HeapTuple	tuple = trigger->tg_trigtuple;
 	bool		isnull;
-	Oid			relid = DatumGetObjectId(SPI_getbinval(trigger->tg_trigtuple, desc, SPI_fnumber(desc, "relation"), &isnull));
-	Datum		number = Int16GetDatum(get_attnum(relid, row_string(trigger, "stage_column")));
+	Oid			relid = DatumGetObjectId(SPI_getbinval(tuple, desc, SPI_fnumber(desc, "relation"), &isnull));
 
-	isnull = false;
-	return heap_modify_tuple_by_cols(trigger->tg_trigtuple, desc, 1, &column, &number, &isnull);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		const char *name = NameStr(TupleDescAttr(desc, i)->attname);
+		size_t		length = strlen(name) - strlen("_column");
+		int			target;
+		char	   *column;
+		Datum		number;
+
+		if (strlen(name) < strlen("_column") || strcmp(name + length, "_column") != 0)
+			continue;
+		target = SPI_fnumber(desc, psprintf("%.*s_number", (int) length, name));
+		column = SPI_getvalue(tuple, desc, i + 1);
+		isnull = column == NULL;
+		number = isnull ? (Datum) 0 : Int16GetDatum(get_attnum(relid, column));
+		tuple = heap_modify_tuple_by_cols(tuple, desc, 1, &target, &number, &isnull);
+	}
+	return tuple;
 }
 
-/* Trigger on criterion (AFTER INSERT) and criteria_relation (BEFORE INSERT). */
+/* Trigger on criterion (AFTER INSERT), criteria_relation and tracked_relation (BEFORE INSERT). */
 Datum
 salesops_criterion_stored(PG_FUNCTION_ARGS)
 {
@@ -356,7 +373,7 @@ salesops_criterion_stored(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("criterion_stored() is a trigger of salesops's own tables")));
 	if (TRIGGER_FIRED_BEFORE(trigger->tg_event))
-		PG_RETURN_POINTER(number_stage_column(trigger));
+		PG_RETURN_POINTER(number_columns(trigger));
 	store_tree(trigger);
 	PG_RETURN_POINTER(NULL);
 }

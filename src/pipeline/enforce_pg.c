@@ -530,6 +530,20 @@ stored_texts(Oid relid)
 	return list;
 }
 
+/* Columns that tables keep by name and number: the name follows the number. */
+static void
+follow_columns(const char *table, const char *column)
+{
+	SpiScope	scope;
+
+	spi_open(&scope, SPI_AS_OWNER);
+	(void) spi_execute(SPI_OK_UPDATE,
+					   psprintf("UPDATE salesops.%s r SET %s_column = a.attname FROM pg_catalog.pg_attribute a"
+								" WHERE a.attrelid = r.relation AND a.attnum = r.%s_number AND NOT a.attisdropped"
+								" AND a.attname <> r.%s_column", table, column, column, column), 0, NULL);
+	spi_close(&scope);
+}
+
 /* Something was renamed, perhaps: write the texts that read differently now, and the names of stage columns. */
 static void
 follow_renames(void)
@@ -553,12 +567,11 @@ follow_renames(void)
 						   2, (SpiArg[]) {spi_int8(stored->id), spi_text(text)});
 		spi_close(&scope);
 	}
-	spi_open(&scope, SPI_AS_OWNER);
-	(void) spi_execute(SPI_OK_UPDATE,
-					   "UPDATE salesops.criteria_relation r SET stage_column = a.attname FROM pg_catalog.pg_attribute a"
-					   " WHERE a.attrelid = r.relation AND a.attnum = r.stage_number AND NOT a.attisdropped"
-					   " AND a.attname <> r.stage_column", 0, NULL);
-	spi_close(&scope);
+	follow_columns("criteria_relation", "stage");
+	follow_columns("tracked_relation", "key");
+	follow_columns("tracked_relation", "stage");
+	follow_columns("tracked_relation", "amount");
+	follow_columns("tracked_relation", "close_date");
 }
 
 /* A trigger of ours went with something else (DROP COLUMN … CASCADE): so does each criterion about that; the rest stays. */
@@ -651,7 +664,7 @@ salesops_follow_criteria(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("follow_criteria() is an event trigger")));
-	if (rebuilding || !OidIsValid(schema) || !OidIsValid(get_relname_relid("criterion_tree", schema)))
+	if (rebuilding || !OidIsValid(schema) || !OidIsValid(get_relname_relid("tracked_relation", schema)))
 		PG_RETURN_VOID();
 	if (strcmp(event->event, "sql_drop") == 0)
 		follow_drops();

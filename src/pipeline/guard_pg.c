@@ -252,7 +252,7 @@ entry_time(const Guard *guard, const GuardRow *row)
 	spi_open(&scope, SPI_AS_OWNER);
 	(void) spi_execute(SPI_OK_SELECT,
 					   "SELECT max(h.entered_at) FROM salesops.tracked_stage_change h"
-					   " WHERE h.relation = $1 AND h.opportunity_id = $2 AND h.stage = $3",
+					   " WHERE h.relation = $1 AND h.opportunity_id = $2 AND h.stage = $3 AND h.previous_stage IS DISTINCT FROM h.stage",
 					   3, (SpiArg[]) {spi_oid(guard->criteria->relid), spi_text(row->key), spi_text(row->stage)});
 	value = spi_get_datum(0, 1, &isnull);
 	if (!isnull)

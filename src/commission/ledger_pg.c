@@ -32,6 +32,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rangetypes.h"
+#include "utils/snapmgr.h"
 #include "utils/typcache.h"
 
 #include "commission/decimal_pg.h"
@@ -256,6 +257,31 @@ bulk_close(BulkTable *table)
 	table_close(table->relation, NoLock);
 }
 
+/* One row of the newest posting, as it is now */
+static void
+receive_newest(TupleTableSlot *slot, void *arg)
+{
+	*(int64 *) arg = slot->tts_isnull[0] ? 0 : DatumGetInt64(slot->tts_values[0]);
+}
+
+/* A transaction that began before the ledger's newest posting would write the same lines again: it must start anew. */
+static void
+require_newest_visible(int64 newest_visible)
+{
+	int64		newest = 0;
+
+	if (!IsolationUsesXactSnapshot())
+		return;
+	PushActiveSnapshot(GetLatestSnapshot());
+	(void) spi_stream("SELECT max(posting_id) FROM salesops.commission_posting", 0, NULL, true, receive_newest, &newest);
+	PopActiveSnapshot();
+	if (newest != newest_visible)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access: another transaction has written to the commission ledger"),
+				 errhint("Run the transaction again.")));
+}
+
 /* Take up the chain where it ends. */
 static void
 read_chain_end(LedgerWriter *writer)
@@ -276,6 +302,7 @@ read_chain_end(LedgerWriter *writer)
 		value = spi_get_datum(0, 4, &isnull);
 		memcpy(writer->posting_hash, VARDATA_ANY(DatumGetByteaPP(value)), PG_SHA256_DIGEST_LENGTH);
 	}
+	require_newest_visible(writer->next_posting - 1);
 	spi_close(&scope);
 }
 

@@ -38,12 +38,15 @@
 static WorkerShared *shared;
 static RunnerSlot *my_slot;
 
-/* Tell the database's worker that this process is gone. Runs after the locks are released. */
+/* Tell the database's worker that this process is gone; without one, free the slot. Runs after the locks are released. */
 static void
 runner_exit(int code, Datum arg)
 {
+	DatabaseSlot *worker;
+
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	my_slot->state = RUNNER_ENDED;
+	worker = worker_database_slot(shared, my_slot->database, false);
+	my_slot->state = worker != NULL && worker->pid != 0 ? RUNNER_ENDED : RUNNER_FREE;
 	my_slot->pid = 0;
 	my_slot->latch = NULL;
 	if (my_slot->worker_latch != NULL)

@@ -105,6 +105,10 @@ worker_exit(int code, Datum arg)
 			my_slot->wanted = my_slot->ending != WORKER_STOPPED;
 		worker_wake_launcher(shared);
 	}
+	/* from here on processes that end free their slots themselves; these ended a moment too early for that */
+	for (int i = 0; i < WORKER_RUNNERS; i++)
+		if (is_mine(&shared->runners[i]) && shared->runners[i].state == RUNNER_ENDED)
+			memset(&shared->runners[i], 0, sizeof(RunnerSlot));
 	LWLockRelease(&shared->lock);
 }
 

@@ -3,6 +3,7 @@
 # (3 here; the soak of 50 is SALESOPS_KILLS=50).
 use strict;
 use warnings;
+BEGIN { $ENV{PG_TEST_TIMEOUT_DEFAULT} ||= 60 }
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;

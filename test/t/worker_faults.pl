@@ -2,6 +2,7 @@
 # stop; jobs that loop, raise FATAL, or lose their owner; a thousand due at once; reload; a worker started by hand.
 use strict;
 use warnings;
+BEGIN { $ENV{PG_TEST_TIMEOUT_DEFAULT} ||= 60 }
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;

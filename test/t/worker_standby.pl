@@ -1,6 +1,7 @@
 # A standby sleeps and takes over at promotion; jobs, history and queue survive dump and restore; pg_cron drives run_due_jobs.
 use strict;
 use warnings;
+BEGIN { $ENV{PG_TEST_TIMEOUT_DEFAULT} ||= 60 }
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;

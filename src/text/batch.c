@@ -26,8 +26,10 @@ typedef struct Group
 	size_t		index[GROUP];	/* where they stand in the caller's array */
 	uint32_t	length[GROUP];
 	uint32_t	count;
-	uint8_t		unit[TEXT_LANE_BITS];	/* the pattern's units, where they are bytes */
-	uint8_t		number[TEXT_LANE_BITS];	/* the same numbered by first occurrence, from 1: for wide strings */
+	uint32_t	different;		/* how many different units the pattern has */
+	uint8_t		unit[TEXT_LANE_BITS];	/* they, where they are bytes */
+	uint8_t		number[TEXT_LANE_BITS];	/* their first places, from 1: what stands for them in wide strings */
+	uint8_t		column[TEXT_LANE_BITS];	/* for each unit of the pattern, which of the different ones it is */
 } Group;
 
 /* True where lanes can be used for a pattern at all. */
@@ -36,15 +38,22 @@ group_init(Group *group, const TextPattern *pattern)
 {
 	TextView	view = pattern->view;
 
-	group->count = 0;
+	group->count = group->different = 0;
 	if (text_simd() < TEXT_SIMD_AVX2 || view.length == 0 || view.length > TEXT_LANE_BITS)
 		return false;
 	for (uint32_t i = 0; i < view.length; i++)
 	{
 		uint32_t	unit = text_unit(view, i);
+		uint32_t	first = (uint32_t) __builtin_ctzll(text_mask(pattern, unit));
 
-		group->unit[i] = (uint8_t) unit;
-		group->number[i] = (uint8_t) (__builtin_ctzll(text_mask(pattern, unit)) + 1);
+		if (first == i)
+		{
+			group->unit[group->different] = (uint8_t) unit;
+			group->number[group->different] = (uint8_t) (i + 1);
+			group->column[i] = (uint8_t) group->different++;
+		}
+		else
+			group->column[i] = group->column[first];
 	}
 	return true;
 }
@@ -61,7 +70,7 @@ number_units(const TextPattern *pattern, TextView text, uint8_t *number)
 	}
 }
 
-/* Put a text into the next lane: for each unit of the pattern, the places where the text has it. */
+/* Put a text into the next lane: for each different unit of the pattern, the places where the text has it. */
 static TEXT_AVX2 void
 group_add(Group *group, TextWorkspace *workspace, const TextPattern *pattern, TextView text, size_t index)
 {
@@ -79,7 +88,7 @@ group_add(Group *group, TextWorkspace *workspace, const TextPattern *pattern, Te
 		text.units = numbered;
 	}
 	units = text_load_padded(text.units, text.length);
-	for (uint32_t i = 0; i < pattern->view.length; i++)
+	for (uint32_t i = 0; i < group->different; i++)
 		workspace->columns[i][lane] = text_equal_bytes(units, needle[i]);
 }
 
@@ -164,8 +173,10 @@ levenshtein_group(TextWorkspace *workspace, const TextPattern *pattern, Group *g
 	group_pad(group);
 	for (uint32_t i = 0; i < steps; i++)
 	{
-		a = levenshtein_step(a, workspace->columns[i]);
-		b = levenshtein_step(b, workspace->columns[i] + TEXT_LANES);
+		const uint32_t *column = workspace->columns[group->column[i]];
+
+		a = levenshtein_step(a, column);
+		b = levenshtein_step(b, column + TEXT_LANES);
 	}
 	levenshtein_finish(a, group->length, steps, result);
 	levenshtein_finish(b, group->length + TEXT_LANES, steps, result + TEXT_LANES);
@@ -181,7 +192,7 @@ typedef struct Matching
 	__m256i		reach;
 	__m256i		window;
 	__m256i		unmatched;
-	__m256i		matched;		/* bit i: the pattern's unit i found its match */
+	__m256i		missed;			/* how many units of the pattern found no match; counts down */
 	__m256i		prefix;			/* counts down: all lanes start with 0, -1 a unit */
 	__m256i		prefixed;		/* all ones while the prefix goes on */
 	__m256i		out_of_order;	/* counts down too */
@@ -202,19 +213,20 @@ jaro_start(const uint32_t *length, uint32_t steps)
 	return m;
 }
 
-/* One step of eight pairs: match. */
-static TEXT_AVX2 inline __attribute__((always_inline)) void
+/* One step of eight pairs: match. Returns all ones for the pairs without a match. */
+static TEXT_AVX2 inline __attribute__((always_inline)) __m256i
 jaro_match(Matching *m, const uint32_t *column, uint32_t i)
 {
 	const __m256i zero = _mm256_setzero_si256();
 	__m256i		mask = _mm256_loadu_si256((const __m256i *) column);
-	__m256i		bit = _mm256_set1_epi32((int) (UINT32_C(1) << i));
 	__m256i		candidates = _mm256_and_si256(_mm256_and_si256(mask, m->window), m->unmatched);
 
 	m->unmatched = _mm256_xor_si256(m->unmatched, _mm256_and_si256(candidates, _mm256_sub_epi32(zero, candidates)));
-	m->matched = _mm256_or_si256(m->matched, _mm256_andnot_si256(_mm256_cmpeq_epi32(candidates, zero), bit));
 	m->window = _mm256_sub_epi32(_mm256_add_epi32(m->window, m->window),
 								 _mm256_cmpgt_epi32(m->reach, _mm256_set1_epi32((int) i + 1)));
+	candidates = _mm256_cmpeq_epi32(candidates, zero);
+	m->missed = _mm256_add_epi32(m->missed, candidates);
+	return candidates;
 }
 
 /* One of the first steps again: follow the common prefix. */
@@ -230,16 +242,14 @@ jaro_prefix(Matching *m, const uint32_t *column, uint32_t i)
 
 /* One step again: is the pattern's next match equal to the text's next? unmatched has become what is left of the matches. */
 static TEXT_AVX2 inline __attribute__((always_inline)) void
-jaro_order(Matching *m, const uint32_t *column, uint32_t i)
+jaro_order(Matching *m, const uint32_t *column, __m256i missed)
 {
 	const __m256i zero = _mm256_setzero_si256();
 	__m256i		mask = _mm256_loadu_si256((const __m256i *) column);
-	__m256i		bit = _mm256_set1_epi32((int) (UINT32_C(1) << i));
-	__m256i		matched = _mm256_cmpeq_epi32(_mm256_and_si256(m->matched, bit), bit);
-	__m256i		lowest = _mm256_and_si256(_mm256_and_si256(m->unmatched, matched), _mm256_sub_epi32(zero, m->unmatched));
+	__m256i		lowest = _mm256_and_si256(_mm256_andnot_si256(missed, m->unmatched), _mm256_sub_epi32(zero, m->unmatched));
 	__m256i		differs = _mm256_cmpeq_epi32(_mm256_and_si256(lowest, mask), zero);
 
-	m->out_of_order = _mm256_add_epi32(m->out_of_order, _mm256_and_si256(differs, matched));
+	m->out_of_order = _mm256_add_epi32(m->out_of_order, _mm256_andnot_si256(missed, differs));
 	m->unmatched = _mm256_xor_si256(m->unmatched, lowest);
 }
 
@@ -267,7 +277,7 @@ static TEXT_AVX2 inline __attribute__((always_inline)) void
 jaro_finish(const Matching *m, uint32_t steps, double weight, double *result)
 {
 	const __m256i zero = _mm256_setzero_si256();
-	__m256i		matches = lanes_popcount(m->matched);
+	__m256i		matches = _mm256_add_epi32(_mm256_set1_epi32((int) steps), m->missed);
 	__m256i		order = _mm256_sub_epi32(zero, m->out_of_order);
 	__m256i		prefix = _mm256_sub_epi32(zero, m->prefix);
 
@@ -287,6 +297,7 @@ jaro_group(TextWorkspace *workspace, const TextPattern *pattern, Group *group, d
 	uint32_t	count = group->count;
 	Matching	a;
 	Matching	b;
+	__m256i		missed[TEXT_LANE_BITS][2];
 	double		result[GROUP];
 
 	group_pad(group);
@@ -294,20 +305,20 @@ jaro_group(TextWorkspace *workspace, const TextPattern *pattern, Group *group, d
 	b = jaro_start(group->length + TEXT_LANES, steps);
 	for (uint32_t i = 0; i < steps; i++)
 	{
-		jaro_match(&a, columns[i], i);
-		jaro_match(&b, columns[i] + TEXT_LANES, i);
+		missed[i][0] = jaro_match(&a, columns[group->column[i]], i);
+		missed[i][1] = jaro_match(&b, columns[group->column[i]] + TEXT_LANES, i);
 	}
 	for (uint32_t i = 0; i < steps && i < TEXT_WINKLER_PREFIX; i++)
 	{
-		jaro_prefix(&a, columns[i], i);
-		jaro_prefix(&b, columns[i] + TEXT_LANES, i);
+		jaro_prefix(&a, columns[group->column[i]], i);
+		jaro_prefix(&b, columns[group->column[i]] + TEXT_LANES, i);
 	}
 	a.unmatched = _mm256_xor_si256(a.unmatched, a.rows);
 	b.unmatched = _mm256_xor_si256(b.unmatched, b.rows);
 	for (uint32_t i = 0; i < steps; i++)
 	{
-		jaro_order(&a, columns[i], i);
-		jaro_order(&b, columns[i] + TEXT_LANES, i);
+		jaro_order(&a, columns[group->column[i]], missed[i][0]);
+		jaro_order(&b, columns[group->column[i]] + TEXT_LANES, missed[i][1]);
 	}
 	jaro_finish(&a, steps, weight, result);
 	jaro_finish(&b, steps, weight, result + TEXT_LANES);

@@ -108,6 +108,20 @@ typedef struct Matches
 	bool		crossed;		/* some match lies before an earlier one */
 } Matches;
 
+/*
+ * One step of word_jaro of jaro.c: the places where the column's unit stands, the window, and what is left of the rows.
+ * Returns the place taken as one bit, or 0.
+ */
+static TEXT_AVX2 inline __attribute__((always_inline)) uint64_t
+jaro_take(uint64_t places, uint64_t window, uint64_t *unmatched)
+{
+	uint64_t	candidates = places & window & *unmatched;
+	uint64_t	taken = candidates & -candidates;
+
+	*unmatched ^= taken;
+	return taken;
+}
+
 /* word_jaro of jaro.c. */
 static TEXT_AVX2 inline __attribute__((always_inline)) Matches
 jaro_steps(Bytes bytes, TextView rows, TextView columns, bool two)
@@ -115,24 +129,21 @@ jaro_steps(Bytes bytes, TextView rows, TextView columns, bool two)
 	const uint8_t *unit = columns.units;
 	uint32_t	reach = text_jaro_reach(rows.length, columns.length);
 	uint64_t	window = text_low_bits(reach);
-	uint64_t	valid = text_low_bits(rows.length);
-	uint64_t	unmatched = valid;
+	uint64_t	unmatched = text_low_bits(rows.length);
 	Matches		matches = {0, 0, false};
 	uint64_t	last = 0;
 
 	for (uint32_t j = 0; j < columns.length; j++)
 	{
-		uint64_t	candidates = find_byte(bytes, unit[j], two) & window & unmatched;
-		uint64_t	taken = candidates & -candidates;
+		uint64_t	taken = jaro_take(find_byte(bytes, unit[j], two), window, &unmatched);
 
-		unmatched ^= taken;
-		matches.in_columns |= (uint64_t) (candidates != 0) << j;
+		matches.in_columns |= (uint64_t) (taken != 0) << j;
 		/* taken - 1 is the greatest number where there is no match */
 		matches.crossed |= taken - 1 < last;
 		last = taken != 0 ? taken - 1 : last;
 		window = window << 1 | (j + 1 < reach);
 	}
-	matches.in_rows = valid ^ unmatched;
+	matches.in_rows = text_low_bits(rows.length) ^ unmatched;
 	return matches;
 }
 
@@ -165,7 +176,7 @@ jaro_pair_avx2(TextView rows, TextView columns, uint32_t *out_of_order)
 
 /* Jaro's counts of strings within 32 bytes: the matched bytes of each side are moved together and compared at once. */
 static TEXT_AVX512 uint32_t
-jaro_pair_avx512(TextView rows, TextView columns, uint32_t *out_of_order)
+jaro_pair_short(TextView rows, TextView columns, uint32_t *out_of_order)
 {
 	Bytes		bytes = load_bytes(rows, false);
 	__m256i		others = text_load_padded(columns.units, columns.length);
@@ -177,13 +188,41 @@ jaro_pair_avx512(TextView rows, TextView columns, uint32_t *out_of_order)
 	return (uint32_t) _mm_popcnt_u64(matches.in_rows);
 }
 
+/* The same within 64 bytes: all bytes in one register, and masks come without putting halves together. */
+static TEXT_AVX512 uint32_t
+jaro_pair_long(TextView rows, TextView columns, uint32_t *out_of_order)
+{
+	uint64_t	valid = text_low_bits(rows.length);
+	__m512i		bytes = _mm512_maskz_loadu_epi8(valid, rows.units);
+	__m512i		others = _mm512_maskz_loadu_epi8(text_low_bits(columns.length), columns.units);
+	const uint8_t *unit = columns.units;
+	uint32_t	reach = text_jaro_reach(rows.length, columns.length);
+	uint64_t	window = text_low_bits(reach);
+	uint64_t	unmatched = valid;
+	uint64_t	in_columns = 0;
+
+	for (uint32_t j = 0; j < columns.length; j++)
+	{
+		uint64_t	places = _cvtmask64_u64(_mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8((char) unit[j])));
+		uint64_t	taken = jaro_take(places, window, &unmatched);
+
+		in_columns |= (uint64_t) (taken != 0) << j;
+		window = window << 1 | (j + 1 < reach);
+	}
+	bytes = _mm512_maskz_compress_epi8(valid ^ unmatched, bytes);
+	others = _mm512_maskz_compress_epi8(in_columns, others);
+	*out_of_order = (uint32_t) _mm_popcnt_u64(_cvtmask64_u64(_mm512_cmpneq_epi8_mask(bytes, others)));
+	return (uint32_t) _mm_popcnt_u64(in_columns);
+}
+
 /* Matches and out-of-order matches of two short byte strings. */
 uint32_t
 text_jaro_pair(TextView rows, TextView columns, uint32_t *out_of_order)
 {
-	if (rows.length <= 32 && columns.length <= 32 && text_simd() >= TEXT_SIMD_AVX512)
-		return jaro_pair_avx512(rows, columns, out_of_order);
-	return jaro_pair_avx2(rows, columns, out_of_order);
+	if (text_simd() < TEXT_SIMD_AVX512)
+		return jaro_pair_avx2(rows, columns, out_of_order);
+	return rows.length <= 32 && columns.length <= 32 ? jaro_pair_short(rows, columns, out_of_order)
+		: jaro_pair_long(rows, columns, out_of_order);
 }
 
 #else

@@ -16,7 +16,7 @@ typedef enum TextSimd
 {
 	TEXT_SIMD_NONE,
 	TEXT_SIMD_AVX2,				/* with BMI, BMI2 and POPCNT, as every such processor has */
-	TEXT_SIMD_AVX512			/* VBMI2 at 256 bits as well: bytes can be compressed by a mask */
+	TEXT_SIMD_AVX512			/* BW, VL and VBMI2 as well: masked loads, bytes compressed by a mask */
 } TextSimd;
 
 /* The best form for this processor; asked once. A test may lower it. */

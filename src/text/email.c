@@ -104,19 +104,19 @@ text_email_split(TextSpan address, TextSpan *local, TextSpan *domain)
 TextSpan
 text_host(TextSpan text)
 {
+	size_t		scheme;
 	size_t		end;
 
 	text = trim(text);
 	if (text.length > 0 && text.bytes[text.length - 1] == '>')
 		text = text_email_address(text);
 	text = drop_prefix(text, "mailto:");
-	for (size_t i = 0; i + 2 < text.length; i++)
-		if (memcmp(text.bytes + i, "://", 3) == 0)
-		{
-			text.bytes += i + 3;
-			text.length -= i + 3;
-			break;
-		}
+	scheme = first_of(text, ":/?#@");
+	if (scheme + 3 <= text.length && memcmp(text.bytes + scheme, "://", 3) == 0)
+	{
+		text.bytes += scheme + 3;
+		text.length -= scheme + 3;
+	}
 	text = drop_prefix(text, "//");
 	text.length = first_of(text, "/?#\\");
 	end = last_of(text, '@');

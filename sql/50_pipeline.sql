@@ -33,7 +33,7 @@ CREATE FUNCTION salesops.define_stages(pipeline text, stages jsonb) RETURNS inte
 	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'salesops_define_stages';
 COMMENT ON FUNCTION salesops.define_stages(text, jsonb) IS
-	'Set the stages of a pipeline, all at once: [{"stage": "new", "ordinal": 1, "kind": "open|won|lost", "probability": 0.1, "max_days": 30, "create": true, "skip": true, "back": true, "from": ["…"], "except": ["role"]}, …]; answers how many';
+	'Set the stages of a pipeline, all at once: [{"stage": "new", "ordinal": 1, "kind": "open|won|lost", "probability": 0.1, "max_days": 30, "create": true, "skip": true, "back": true, "from": ["..."], "except": ["role"]}, ...]; answers how many';
 
 INSERT INTO salesops.access_right (level, kind, object) VALUES
 	('reader', 'table', 'salesops.stage'),

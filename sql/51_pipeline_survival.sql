@@ -14,7 +14,7 @@ CREATE TYPE salesops.survival (
 	RECEIVE = salesops.survival_recv, SEND = salesops.survival_send,
 	INTERNALLENGTH = VARIABLE, ALIGNMENT = double, STORAGE = extended
 );
-COMMENT ON TYPE salesops.survival IS 'Durations, ended and censored: {duration:ended/censored, …}; made by the aggregate survival(), merged by merge()';
+COMMENT ON TYPE salesops.survival IS 'Durations, ended and censored: {duration:ended/censored, ...}; made by the aggregate survival(), merged by merge()';
 COMMENT ON FUNCTION salesops.survival_in(cstring) IS 'input of type survival';
 COMMENT ON FUNCTION salesops.survival_out(salesops.survival) IS 'output of type survival';
 COMMENT ON FUNCTION salesops.survival_recv(internal) IS 'binary input of type survival';

@@ -127,7 +127,7 @@ CREATE FUNCTION salesops.forecast_bookings(period daterange, by text[] DEFAULT '
                                            OUT new_business salesops.forecast, OUT total salesops.forecast) RETURNS SETOF record
   LANGUAGE c STABLE STRICT PARALLEL RESTRICTED COST 100000 ROWS 20 AS 'MODULE_PATHNAME', 'salesops_forecast_bookings';
 COMMENT ON FUNCTION salesops.forecast_bookings(daterange, text[], timestamptz) IS
-  'bookings of a period as known at as_of: won already, from open deals, from deals yet to come; by owner_id, manager, region, type, …';
+  'bookings of a period as known at as_of: won already, from open deals, from deals yet to come; by owner_id, manager, region, type, ...';
 
 CREATE FUNCTION salesops.backtest_forecast(from_date date, to_date date, every interval, horizons interval[],
                                            scope text DEFAULT 'total', coverage double precision DEFAULT 0.8,

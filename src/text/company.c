@@ -11,8 +11,9 @@
 
 #include "text/company.h"
 
-/* How many words the longest form has */
-#define MAX_FORM_WORDS 7
+/* How many words the longest form has, each letter of an abbreviation counted, and how many bytes */
+#define MAX_FORM_WORDS 9
+#define MAX_FORM_BYTES 96
 /* A power of two, more than twice the forms there are */
 #define FORM_SLOTS 2048
 
@@ -210,19 +211,6 @@ fill_slots(void)
 	}
 }
 
-/* True where some legal form is exactly these words; leading asks only for forms that stand in front. */
-static bool
-is_form(const char *words, size_t length, bool leading)
-{
-	static bool filled = false;
-	const FormSlot *slot;
-
-	if (!filled)
-		fill_slots();
-	filled = true;
-	slot = form_slot(words, length);
-	return slot->words != NULL && (slot->leads || !leading);
-}
 
 /* True where a word of one letter stands at a place; a blank that will go is marked \1. */
 static inline bool
@@ -245,6 +233,24 @@ join_letters(char *name, size_t length)
 		if (name[i] != '\1')
 			name[kept++] = name[i];
 	return kept;
+}
+
+/* True where some legal form is these words, single letters joined; leading asks only for forms that stand in front. */
+static bool
+is_form(const char *words, size_t length, bool leading)
+{
+	static bool filled = false;
+	const FormSlot *slot;
+	char		joined[MAX_FORM_BYTES];
+
+	if (length > MAX_FORM_BYTES)
+		return false;
+	if (!filled)
+		fill_slots();
+	filled = true;
+	memcpy(joined, words, length);
+	slot = form_slot(joined, join_letters(joined, length));
+	return slot->words != NULL && (slot->leads || !leading);
 }
 
 /* Where the last words begin, so many; end where there are not as many and one more. */
@@ -325,10 +331,10 @@ strip_and(Words *w)
 size_t
 text_company_strip(char *name, size_t length)
 {
-	Words		w = {name, 0, join_letters(name, length)};
+	Words		w = {name, 0, length};
 
 	while (strip_end(&w) || strip_and(&w) || strip_start(&w))
 		;
 	memmove(name, name + w.start, w.end - w.start);
-	return w.end - w.start;
+	return join_letters(name, w.end - w.start);
 }

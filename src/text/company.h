@@ -10,8 +10,9 @@
 #include "core/kernel.h"
 
 /*
- * Strip a folded name: runs of single letters are joined (s a r l -> sarl), a leading "the" goes, then legal forms at the end
- * and those that stand in front, until none is left; at least one word always stays. Returns the new length; idempotent.
+ * Strip a folded name: legal forms at the end ("s a r l" is one as well as "sarl"), those that stand in front and a leading
+ * "the" go until none is left, but at least one word always stays; then runs of single letters are joined ("j p morgan" is
+ * "jp morgan"). Returns the new length; idempotent.
  */
 extern size_t text_company_strip(char *name, size_t length);
 

@@ -186,7 +186,7 @@ create_batch(const TreeEnsemble *ensemble)
 
 	memset(batch, 0, sizeof(*batch));
 	/* slot offsets have 24 bits in a packed split */
-	if (!__builtin_cpu_supports("avx2") || ensemble->max_depth > TOP_DEPTH + LOW_DEPTH ||
+	if (learn_tree_cpu() < 1 || ensemble->max_depth > TOP_DEPTH + LOW_DEPTH ||
 		ensemble->slots > (1 << 24) / (TILE_GROUPS * GROUP))
 		return batch;
 	batch->codes_of = learn_tree_codes_create(ensemble);

@@ -10,6 +10,21 @@
 #include "learn/trees.h"
 #include "learn/trees_codes.h"
 
+int			learn_tree_cpu_limit = 2;
+
+/* What the processor offers, or less where a test wants it so. */
+int
+learn_tree_cpu(void)
+{
+	int			level = 0;
+
+#ifdef __x86_64__
+	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2"))
+		level = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vbmi") ? 2 : 1;
+#endif
+	return level < learn_tree_cpu_limit ? level : learn_tree_cpu_limit;
+}
+
 /* Order of floats, for qsort. */
 static int
 compare_floats(const void *a, const void *b)

@@ -31,6 +31,12 @@ typedef struct TreeCodes
 	int		   *feature_of;		/* a slot's place in `feature` */
 } TreeCodes;
 
+/* What the processor offers: 0 nothing that these kernels use, 1 AVX2 and BMI2, 2 AVX-512 with VBMI besides. */
+extern int	learn_tree_cpu(void);
+
+/* Tests lower this to try the other ways; all give the same bits. */
+extern int	learn_tree_cpu_limit;
+
 extern TreeCodes *learn_tree_codes_create(const TreeEnsemble *ensemble);
 extern void learn_tree_codes_free(TreeCodes *codes);
 extern uint8_t learn_tree_code(const TreeCodes *codes, const TreeNode *node);

@@ -6,6 +6,7 @@
  * The row's codes (trees_codes.h) are a table of bytes by slot. A tree, filled up to a complete one, has at most 31 splits: one
  * vector of their slots, one of their codes. Looking the slots up (pshufb, 16 table bytes at a time), one comparison and
  * one movemask give a bit for every split; five shifts then find the leaf, where a walk would wait for memory ten times.
+ * With AVX-512 (VBMI) one vpermb looks 64 or 128 table bytes up for two trees.
  */
 #include <math.h>
 #include <string.h>
@@ -19,10 +20,15 @@
 #include <immintrin.h>
 
 #define AVX2			__attribute__((target("avx2,bmi,bmi2,popcnt")))
+#define AVX512			__attribute__((target("avx2,bmi,bmi2,popcnt,avx512f,avx512bw,avx512vbmi")))
+#define AVX512_INLINE \
+	static inline __attribute__((target("avx2,bmi,bmi2,popcnt,avx512f,avx512bw,avx512vbmi"), always_inline))
 #define AVX2_INLINE		static inline __attribute__((target("avx2,bmi,bmi2,popcnt"), always_inline))
 
 #define ROW_DEPTH		5
+#define CACHE_LINE		64
 #define CHUNK			16		/* bytes that one pshufb looks up in */
+#define SPLITS			32		/* bytes of a tree */
 #define MAX_CHUNKS		8		/* more slots than these hold, and walking is as quick */
 
 /* A feature's thresholds in blocks of 16, and every block's last, for two steps of counting. */
@@ -36,13 +42,6 @@ typedef struct RowFeature
 	float		cuts[256];
 } RowFeature;
 
-/* A tree's splits, heap order from 1. */
-typedef struct RowTree
-{
-	uint8_t		slots[32];
-	uint8_t		codes[32];		/* less 128, as bytes are compared with sign */
-} RowTree;
-
 struct TreeRow
 {
 	bool		usable;
@@ -50,8 +49,11 @@ struct TreeRow
 	int			chunks;
 	int			depth;
 	RowFeature *feature;
-	RowTree    *trees;
+	bool		wide;			/* AVX-512 with VBMI */
+	uint8_t    *slots;			/* SPLITS a tree, heap order from 1 */
+	uint8_t    *codes;			/* the same; less 128, as bytes are compared with sign */
 	float	   *leaves;			/* 1 << depth a tree, from the left */
+	void	   *chunk;			/* what to release: the three are aligned within it */
 	uint8_t		table[MAX_CHUNKS * CHUNK];	/* the row at hand: codes less 128 */
 };
 
@@ -73,21 +75,34 @@ fill_feature(RowFeature *to, const FeatureCuts *from)
 
 /* Fill a tree below a node; a leaf above the lowest level stands for all leaves below it, and never sends right. */
 static void
-fill_node(TreeRow *row, const TreeCodes *codes, uint32_t node, RowTree *tree, float *leaves, unsigned at, int levels)
+fill_node(TreeRow *row, const TreeCodes *codes, uint32_t node, int tree, unsigned at, int levels)
 {
 	const TreeEnsemble *ensemble = codes->ensemble;
 	const TreeNode *split = &ensemble->nodes[node];
 
 	if (levels == 0)
 	{
-		leaves[at - (1u << row->depth)] = ensemble->value[node];
+		row->leaves[((size_t) tree << row->depth) + at - (1u << row->depth)] = ensemble->value[node];
 		return;
 	}
-	tree->slots[at] = (uint8_t) split->slot;
-	tree->codes[at] = learn_tree_node_is_leaf(split) ? 0x7F : learn_tree_code(codes, split) ^ 0x80;
-	fill_node(row, codes, node + split->ahead, tree, leaves, at * 2, levels - 1);
-	fill_node(row, codes, learn_tree_node_is_leaf(split) ? node : node + split->ahead + 1u, tree, leaves, at * 2 + 1,
-			  levels - 1);
+	row->slots[tree * SPLITS + at] = (uint8_t) split->slot;
+	row->codes[tree * SPLITS + at] = learn_tree_node_is_leaf(split) ? 0x7F : learn_tree_code(codes, split) ^ 0x80;
+	fill_node(row, codes, node + split->ahead, tree, at * 2, levels - 1);
+	fill_node(row, codes, learn_tree_node_is_leaf(split) ? node : node + split->ahead + 1u, tree, at * 2 + 1, levels - 1);
+}
+
+/* Room for the trees' arrays, each on its own cache lines; an odd last tree has an empty one beside it. */
+static void
+reserve_trees(TreeRow *row, const TreeEnsemble *ensemble)
+{
+	size_t		trees = ((size_t) ensemble->trees + 1) & ~(size_t) 1;
+	size_t		size = trees * SPLITS * 2 + (trees << row->depth) * sizeof(float);
+
+	row->chunk = kernel_alloc(&ensemble->env, size + CACHE_LINE);
+	row->slots = (uint8_t *) (((uintptr_t) row->chunk + CACHE_LINE - 1) & ~(uintptr_t) (CACHE_LINE - 1));
+	row->codes = row->slots + trees * SPLITS;
+	row->leaves = (float *) (row->codes + trees * SPLITS);
+	memset(row->slots, 0, size);
 }
 
 /* Fill in all that a row needs. */
@@ -100,15 +115,13 @@ fill_row(TreeRow *row, const TreeCodes *codes)
 	row->depth = ensemble->max_depth;
 	row->features = codes->features;
 	row->chunks = (ensemble->slots + CHUNK - 1) / CHUNK;
+	row->wide = learn_tree_cpu() >= 2;
 	row->feature = kernel_alloc_array(&ensemble->env, RowFeature, codes->features);
-	row->trees = kernel_alloc_array(&ensemble->env, RowTree, ensemble->trees);
-	row->leaves = kernel_alloc_array(&ensemble->env, float, (size_t) ensemble->trees << row->depth);
-	memset(row->trees, 0, sizeof(RowTree) * (size_t) ensemble->trees);
+	reserve_trees(row, ensemble);
 	for (i = 0; i < codes->features; i++)
 		fill_feature(&row->feature[i], &codes->feature[i]);
 	for (i = 0; i < ensemble->trees; i++)
-		fill_node(row, codes, ensemble->tree_start[i], &row->trees[i], row->leaves + ((size_t) i << row->depth), 1,
-				  row->depth);
+		fill_node(row, codes, ensemble->tree_start[i], i, 1, row->depth);
 	row->usable = true;
 }
 
@@ -120,8 +133,7 @@ learn_tree_row_create(const TreeEnsemble *ensemble)
 	TreeCodes  *codes;
 
 	memset(row, 0, sizeof(*row));
-	if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("bmi2") || ensemble->max_depth > ROW_DEPTH ||
-		ensemble->slots > MAX_CHUNKS * CHUNK)
+	if (learn_tree_cpu() < 1 || ensemble->max_depth > ROW_DEPTH || ensemble->slots > MAX_CHUNKS * CHUNK)
 		return row;
 	codes = learn_tree_codes_create(ensemble);
 	if (codes != NULL)
@@ -137,8 +149,7 @@ learn_tree_row_free(TreeRow *row, const KernelEnv *env)
 	if (row == NULL)
 		return;
 	kernel_release(env, row->feature);
-	kernel_release(env, row->trees);
-	kernel_release(env, row->leaves);
+	kernel_release(env, row->chunk);
 	kernel_release(env, row);
 }
 
@@ -190,26 +201,54 @@ look_up(const TreeRow *row, __m256i slots, int chunks)
 	return codes;
 }
 
+/* From the bits of all splits to the leaf. */
+AVX2_INLINE unsigned
+leaf_of(unsigned bits, int depth)
+{
+	unsigned	at = 1;
+	int			level;
+
+#pragma GCC unroll 5
+	for (level = 0; level < depth; level++)
+		at = at + at + (bits >> at & 1);
+	return at - (1u << depth);
+}
+
 /* All trees; depth and, up to four, chunks are constants at every call. */
 AVX2_INLINE float
 add_trees(const TreeRow *row, int trees, float margin, int depth, int chunks)
 {
 	const float *leaves = row->leaves;
 	int			t;
-	int			level;
 
 	for (t = 0; t < trees; t++, leaves += 1 << depth)
 	{
-		const RowTree *tree = &row->trees[t];
-		__m256i		codes = look_up(row, _mm256_loadu_si256((const __m256i *) tree->slots), chunks);
-		__m256i		right = _mm256_cmpgt_epi8(codes, _mm256_loadu_si256((const __m256i *) tree->codes));
-		unsigned	bits = (unsigned) _mm256_movemask_epi8(right);
-		unsigned	at = 1;
+		__m256i		codes = look_up(row, _mm256_loadu_si256((const __m256i *) row->slots + t), chunks);
+		__m256i		right = _mm256_cmpgt_epi8(codes, _mm256_loadu_si256((const __m256i *) row->codes + t));
 
-#pragma GCC unroll 5
-		for (level = 0; level < depth; level++)
-			at = at + at + (bits >> at & 1);
-		margin += leaves[at - (1u << depth)];
+		margin += leaves[leaf_of((unsigned) _mm256_movemask_epi8(right), depth)];
+	}
+	return margin;
+}
+
+/* The same for two trees at a time; `tables` of 64 slots, one or two. */
+AVX512_INLINE float
+add_pairs(const TreeRow *row, int trees, float margin, int depth, int tables)
+{
+	const float *leaves = row->leaves;
+	const __m512i low = _mm512_loadu_si512(row->table);
+	const __m512i high = _mm512_loadu_si512(row->table + 64);
+	int			t;
+
+	for (t = 0; t < trees; t += 2, leaves += 2 << depth)
+	{
+		__m512i		slots = _mm512_loadu_si512(row->slots + t * SPLITS);
+		__m512i		codes = tables == 1 ? _mm512_permutexvar_epi8(slots, low) : _mm512_permutex2var_epi8(low, slots, high);
+		uint64_t	right = _mm512_cmpgt_epi8_mask(codes, _mm512_loadu_si512(row->codes + t * SPLITS));
+
+		margin += leaves[leaf_of((unsigned) right, depth)];
+		if (t + 1 < trees)
+			margin += leaves[(1u << depth) + leaf_of((unsigned) (right >> 32), depth)];
 	}
 	return margin;
 }
@@ -233,6 +272,46 @@ add_trees_of_depth(const TreeRow *row, int trees, float margin, int depth)
 	}
 }
 
+/* All trees, by pshufb. */
+AVX2 static float
+add_all(const TreeRow *row, int trees, float margin)
+{
+	switch (row->depth)
+	{
+		case 1:
+			return add_trees_of_depth(row, trees, margin, 1);
+		case 2:
+			return add_trees_of_depth(row, trees, margin, 2);
+		case 3:
+			return add_trees_of_depth(row, trees, margin, 3);
+		case 4:
+			return add_trees_of_depth(row, trees, margin, 4);
+		default:
+			return add_trees_of_depth(row, trees, margin, 5);
+	}
+}
+
+/* All trees, by vpermb. */
+AVX512 static float
+add_all_wide(const TreeRow *row, int trees, float margin)
+{
+	int			tables = row->chunks <= 4 ? 1 : 2;
+
+	switch (row->depth)
+	{
+		case 1:
+			return tables == 1 ? add_pairs(row, trees, margin, 1, 1) : add_pairs(row, trees, margin, 1, 2);
+		case 2:
+			return tables == 1 ? add_pairs(row, trees, margin, 2, 1) : add_pairs(row, trees, margin, 2, 2);
+		case 3:
+			return tables == 1 ? add_pairs(row, trees, margin, 3, 1) : add_pairs(row, trees, margin, 3, 2);
+		case 4:
+			return tables == 1 ? add_pairs(row, trees, margin, 4, 1) : add_pairs(row, trees, margin, 4, 2);
+		default:
+			return tables == 1 ? add_pairs(row, trees, margin, 5, 1) : add_pairs(row, trees, margin, 5, 2);
+	}
+}
+
 /* The margin of one row, in *margin; false where the row must be walked. */
 AVX2 bool
 learn_tree_row_margin(const TreeEnsemble *ensemble, TreeRow *row, const float *features, float *margin)
@@ -240,24 +319,8 @@ learn_tree_row_margin(const TreeEnsemble *ensemble, TreeRow *row, const float *f
 	if (!row->usable)
 		return false;
 	encode_row(row, features);
-	switch (row->depth)
-	{
-		case 1:
-			*margin = add_trees_of_depth(row, ensemble->trees, ensemble->base_margin, 1);
-			break;
-		case 2:
-			*margin = add_trees_of_depth(row, ensemble->trees, ensemble->base_margin, 2);
-			break;
-		case 3:
-			*margin = add_trees_of_depth(row, ensemble->trees, ensemble->base_margin, 3);
-			break;
-		case 4:
-			*margin = add_trees_of_depth(row, ensemble->trees, ensemble->base_margin, 4);
-			break;
-		default:
-			*margin = add_trees_of_depth(row, ensemble->trees, ensemble->base_margin, 5);
-			break;
-	}
+	*margin = row->wide ? add_all_wide(row, ensemble->trees, ensemble->base_margin)
+		: add_all(row, ensemble->trees, ensemble->base_margin);
 	return true;
 }
 

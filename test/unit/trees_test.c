@@ -10,6 +10,7 @@
 #include "learn/shap.h"
 #include "learn/trees.h"
 #include "learn/trees_build.h"
+#include "learn/trees_codes.h"
 
 #include "trees_model.h"
 
@@ -524,12 +525,12 @@ test_constant(void)
 	free_tree(leaf);
 }
 
-int
-main(void)
+/* Every way to a margin, as the processor allows; a lesser processor is pretended by the limit. */
+static void
+test_all_margins(void)
 {
 	int			depth;
 
-	test_reference();
 	for (depth = 0; depth <= 11; depth++)
 		test_margins(23, depth, 6, 40, 300);
 	test_margins(64, 5, 30, 200, 1000);
@@ -540,6 +541,15 @@ main(void)
 	test_margins(300, 5, 2, 3000, 100); /* more than 255 thresholds a feature: floats */
 	test_margins(11, 9, 3, 100, 31);
 	test_margins(7, 4, 5, 7, 1);
+}
+
+int
+main(void)
+{
+	test_reference();
+	for (learn_tree_cpu_limit = 0; learn_tree_cpu_limit <= 2; learn_tree_cpu_limit++)
+		test_all_margins();
+	learn_tree_cpu_limit = 2;
 	test_shapley(10, 3, 6, "contributions are Shapley values by definition");
 	test_shapley(10, 7, 4, "also where features come again and again on a path");
 	test_shapley(4, 10, 5, "also in trees of ten levels");

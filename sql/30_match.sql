@@ -88,6 +88,42 @@ CREATE FUNCTION salesops.explain_match(matcher text, left_key text, right_key te
 COMMENT ON FUNCTION salesops.explain_match(text, text, text) IS
   'what each comparison says about two records; the weights add up to the weight of the pair';
 
+-- ---- one record -----------------------------------------------------------------------------------------------------
+CREATE FUNCTION salesops.find_matches(matcher text, candidate record, threshold double precision DEFAULT 0.95, OUT key text,
+                                      OUT weight double precision, OUT probability double precision) RETURNS SETOF record
+  LANGUAGE c STABLE STRICT PARALLEL UNSAFE COST 1000 ROWS 3 AS 'MODULE_PATHNAME', 'salesops_find_matches';
+COMMENT ON FUNCTION salesops.find_matches(text, record, double precision) IS
+  'records that are probably this one, best first; the candidate''s columns are taken by name; quick after index_matcher()';
+CREATE FUNCTION salesops.index_matcher(name text, OUT rule text, OUT index text, OUT created boolean) RETURNS SETOF record
+  LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE ROWS 9 AS 'MODULE_PATHNAME', 'salesops_index_matcher';
+COMMENT ON FUNCTION salesops.index_matcher(text) IS
+  'indexes on your table for the blocking keys that find_matches and guards look up; those that are there are left as they are';
+
+-- ---- at write time ----------------------------------------------------------------------------------------------------
+CREATE TABLE salesops.duplicate_finding (
+  matcher text NOT NULL REFERENCES salesops.matcher ON UPDATE CASCADE ON DELETE CASCADE,
+  left_key text NOT NULL,
+  right_key text NOT NULL,
+  weight double precision NOT NULL,
+  probability double precision NOT NULL,
+  found_at timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (matcher, left_key, right_key)
+);
+COMMENT ON TABLE salesops.duplicate_finding IS
+  'probable duplicates that a guard with action record let in: left_key is the new row, right_key the existing one';
+SELECT pg_catalog.pg_extension_config_dump('salesops.duplicate_finding', '');
+
+CREATE FUNCTION salesops.guard_row() RETURNS trigger
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'salesops_guard_row';
+COMMENT ON FUNCTION salesops.guard_row() IS 'trigger that guard_duplicates makes: looks a new row up';
+CREATE FUNCTION salesops.guard_duplicates(relation regclass, matcher text, action text DEFAULT 'warn') RETURNS void
+  LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'salesops_guard_duplicates';
+COMMENT ON FUNCTION salesops.guard_duplicates(regclass, text, text) IS
+  'look each inserted row up: reject probable duplicates (SQLSTATE 23505), warn of them, or record them';
+CREATE FUNCTION salesops.release_duplicates(relation regclass, matcher text DEFAULT NULL) RETURNS integer
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'salesops_release_duplicates';
+COMMENT ON FUNCTION salesops.release_duplicates(regclass, text) IS 'take the guard of a matcher, or all guards, off a relation; returns how many';
+
 CREATE FUNCTION salesops.evaluate_matcher(matcher text, truth text, threshold double precision DEFAULT 0.95, "of" text DEFAULT 'pairs',
                                           OUT pairs bigint, OUT true_positive bigint, OUT false_positive bigint,
                                           OUT false_negative bigint, OUT "precision" double precision,
@@ -103,5 +139,9 @@ INSERT INTO salesops.access_right (level, kind, object) VALUES
   ('reader', 'function', 'salesops.find_duplicates(text,double precision)'),
   ('reader', 'function', 'salesops.find_clusters(text,double precision)'),
   ('reader', 'function', 'salesops.explain_match(text,text,text)'),
+  ('reader', 'function', 'salesops.find_matches(text,record,double precision)'),
+  ('admin', 'function', 'salesops.index_matcher(text)'),
+  ('admin', 'function', 'salesops.guard_duplicates(regclass,text,text)'),
+  ('admin', 'function', 'salesops.release_duplicates(regclass,text)'),
   ('reader', 'function', 'salesops.evaluate_matcher(text,text,double precision,text)'),
   ('reader', 'table', 'salesops.matcher');

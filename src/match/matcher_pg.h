@@ -85,6 +85,11 @@ extern void matcher_choose(Matcher *matcher);
 
 /* ---- records_pg.c ---- */
 extern void matcher_records_load(const Matcher *matcher, MatcherRecords *loaded, bool ordered);
+/* Empty records with the matcher's columns, in the current memory context; then rows of one relation that meet a condition */
+extern void matcher_records_start(const Matcher *matcher, MatcherRecords *loaded);
+extern void matcher_records_scan(const Matcher *matcher, MatcherRecords *loaded, Oid relid, const char *key, const char *condition,
+								 int nargs, const SpiArg *args, bool ordered);
+extern void matcher_records_add(MatcherRecords *loaded, const char *key, char **values);
 /* Only the records with these keys, of either relation */
 extern void matcher_records_load_keys(const Matcher *matcher, MatcherRecords *loaded, int nkeys, const char *const *keys);
 /* Prepare comparisons and rules over loaded records */
@@ -104,7 +109,44 @@ extern int	matcher_compare_keys(const MatcherRecords *loaded, int32 a, int32 b);
 /* ---- train_pg.c ---- */
 /* Read the stored model over loaded records; error where the matcher is not trained */
 extern void matcher_model(const Matcher *matcher, const MatchRecords *records, MatchModel *model);
+/* The same where only one record is compared with others: frequencies of its values only */
+extern void matcher_model_for(const Matcher *matcher, const MatchRecords *records, int32 record, MatchModel *model);
 extern TextWorkspace *matcher_workspace(const KernelEnv *env);
+
+/* ---- lookup_pg.c: one record against the relation ---- */
+#define MATCHER_LOOKUP_RULES 8	/* key rules that a lookup uses, the narrowest; rare words besides */
+
+typedef struct MatcherHit
+{
+	char	   *key;
+	double		weight;
+	double		probability;
+} MatcherHit;
+
+typedef struct MatcherLookup
+{
+	Matcher    *matcher;
+	MatcherRecords loaded;		/* record 0 is the candidate */
+	int			nrules;
+	int			rule[MATCHER_LOOKUP_RULES + 1];	/* numbers of the matcher's rules */
+	char	   *rule_key[MATCHER_LOOKUP_RULES + 1];	/* the candidate's, as text; NULL where it has none */
+	char	  **value;			/* the candidate's, by column */
+	int			nhits;
+	MatcherHit *hit;			/* best first */
+	MatchModel	model;
+	MatchScorer scorer;
+} MatcherLookup;
+
+/* The relation that lookups search: the right one of two */
+extern Oid	matcher_lookup_relation(const Matcher *matcher);
+/* Choose the rules of a lookup; returns how many */
+extern int	matcher_lookup_rules(const Matcher *matcher, int *rules);
+/* Values and rule keys of a candidate given as jsonb over the matcher's relation */
+extern MatcherLookup *matcher_lookup_start(const char *name, Jsonb *candidate);
+/* Search; a key to leave out may be NULL */
+extern void matcher_lookup_run(MatcherLookup *lookup, double threshold, const char *not_key);
+extern Jsonb *matcher_row_jsonb(Datum record);
+extern char *matcher_hit_reason(const MatcherLookup *lookup, int hit);
 
 /* ---- find_pg.c ---- */
 typedef struct MatcherPairs

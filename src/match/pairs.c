@@ -293,8 +293,14 @@ block_pairs(const MatchRecords *records, const int32_t *member, int32_t count)
 
 /* Note a block that is too large. */
 static void
-skip_block(MatchRule *rule, const int32_t *member, int32_t count, double pairs)
+skip_block(const KernelEnv *env, MatchRule *rule, uint64_t key, const int32_t *member, int32_t count, double pairs)
 {
+	if (rule->kind != MATCH_RULE_KEY)
+	{
+		if ((rule->nskipped & (rule->nskipped - 1)) == 0)
+			rule->skipped = kernel_realloc_array(env, rule->skipped, uint64_t, rule->nskipped == 0 ? 1 : rule->nskipped * 2);
+		rule->skipped[rule->nskipped++] = key;
+	}
 	rule->skipped_blocks++;
 	rule->skipped_pairs += pairs;
 	if (count > rule->largest)
@@ -328,7 +334,7 @@ make_blocks(const MatchRecords *records, MatchRule *rule, const Keyed *keyed, in
 		if (pairs == 0 || (rule->max_block > 0 && used - begin > rule->max_block))
 		{
 			if (pairs > 0)
-				skip_block(rule, rule->member + begin, used - begin, pairs);
+				skip_block(env, rule, keyed[from].key, rule->member + begin, used - begin, pairs);
 			used = begin;
 			continue;
 		}
@@ -382,6 +388,8 @@ build_rule(MatchRecords *records, MatchRule *rule)
 	rule->skipped_pairs = 0;
 	rule->largest = 0;
 	rule->largest_member = -1;
+	rule->skipped = NULL;
+	rule->nskipped = 0;
 	if (rule->kind == MATCH_RULE_KEY)
 	{
 		keyed = kernel_alloc_array(&records->env, Keyed, records->nrecords);
@@ -449,6 +457,7 @@ match_rules_free(MatchRules *rules)
 		kernel_release(env, rules->rule[r].member);
 		kernel_release(env, rules->rule[r].first);
 		kernel_release(env, rules->rule[r].block);
+		kernel_release(env, rules->rule[r].skipped);
 	}
 	kernel_release(env, rules->key);
 	kernel_release(env, rules->key_of);

@@ -48,6 +48,8 @@ typedef struct MatchRule
 	double		skipped_pairs;
 	int32_t		largest;		/* records in the largest one */
 	int32_t		largest_member; /* one of them, or -1 */
+	uint64_t   *skipped;		/* set rules: match_hash of each key left out */
+	int32_t		nskipped;
 } MatchRule;
 
 typedef struct MatchRules

@@ -52,6 +52,7 @@ typedef struct Shape
 	double		codes;
 	double		words;
 	double		blanks;			/* with a blank inside */
+	double		numbered;		/* with a digit, or a time of day */
 } Shape;
 
 /* Something @ something . something, without blanks. */
@@ -63,6 +64,18 @@ looks_like_email(const char *text, size_t length)
 	return at != NULL && at > text && memchr(at, '.', length - (size_t) (at - text)) != NULL && memchr(text, ' ', length) == NULL;
 }
 
+/* Any digit. */
+static bool
+has_digit(const char *text, size_t length)
+{
+	for (size_t i = 0; i < length; i++)
+	{
+		if (text[i] >= '0' && text[i] <= '9')
+			return true;
+	}
+	return false;
+}
+
 /* A date between 1800 and 2200. */
 static bool
 looks_like_date(const char *text, size_t length)
@@ -70,6 +83,13 @@ looks_like_date(const char *text, size_t length)
 	double		days = match_parse_date(text, length);
 
 	return days > -62091.0 && days < 84006.0;
+}
+
+/* A day between 1800 and 2200; a time of day other than midnight makes it a moment, which names events, not people. */
+static bool
+looks_like_day(const char *text, size_t length)
+{
+	return looks_like_date(text, length) && (length <= 10 || strncmp(text + 10, " 00:00:00", 9) == 0);
 }
 
 /* At least half of the letters and digits are digits. */
@@ -120,10 +140,11 @@ column_shape(const MatchColumn *column)
 
 		shape.values += n;
 		shape.emails += n * looks_like_email(text, length);
-		shape.dates += n * looks_like_date(text, length);
+		shape.dates += n * looks_like_day(text, length);
 		shape.codes += n * looks_like_code(text, length);
 		shape.words += n * count_words(text, length);
-		shape.blanks += n * (memchr(text, ' ', length) != NULL);
+		shape.blanks += n * (memchr(text, ' ', length) != NULL && !looks_like_date(text, length));
+		shape.numbered += n * has_digit(text, length);
 	}
 	return shape;
 }
@@ -152,10 +173,11 @@ column_kind(const MatchColumn *column)
 		return MATCH_KIND_CONSTANT;
 	if (shape.emails >= MOST * shape.values)
 		return MATCH_KIND_EMAIL;
-	if (distinct && shape.values > 50 && shape.blanks < 0.5 * shape.values)
-		return MATCH_KIND_KEY;
 	if (shape.dates >= MOST * shape.values)
 		return MATCH_KIND_DATE;
+	/* names of a small relation may all differ too, but they have no digits */
+	if (distinct && shape.values > 50 && shape.blanks < 0.5 * shape.values && shape.numbered >= MOST * shape.values)
+		return MATCH_KIND_KEY;
 	if (column->nvalues <= FEW_VALUES && shape.values >= MANY_PER_VALUE * (double) column->nvalues)
 		return MATCH_KIND_CATEGORY;
 	if (shape.codes >= MOST * shape.values)

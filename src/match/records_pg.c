@@ -195,10 +195,9 @@ load_query(const Matcher *matcher, Oid relid, const char *key, const char *condi
 	return sql.data;
 }
 
-/* Scan one relation. */
-static void
-load_relation(const Matcher *matcher, MatcherRecords *loaded, Oid relid, const char *key, const char *condition, int nargs,
-			  const SpiArg *args, bool ordered)
+void
+matcher_records_scan(const Matcher *matcher, MatcherRecords *loaded, Oid relid, const char *key, const char *condition, int nargs,
+					 const SpiArg *args, bool ordered)
 {
 	Loading		loading = {.matcher = matcher, .loaded = loaded, .relid = relid};
 	char	   *unique = relation_key_column(relid);
@@ -210,8 +209,9 @@ load_relation(const Matcher *matcher, MatcherRecords *loaded, Oid relid, const c
 	loading.check_keys = unique == NULL || strcmp(unique, key) != 0;
 	if (loading.check_keys)
 		match_records_init(&loading.seen, 1, &loaded->records.env);
-	spi_open(&scope, SPI_AS_CALLER);
+	spi_open(&scope, SPI_PINNED_AS_CALLER);
 	MemoryContextSwitchTo(caller);
+	/* the caller's own snapshot: what its statement sees, or what a guard has taken after its locks */
 	spi_stream(sql, nargs, args, true, load_row, &loading);
 	spi_close(&scope);
 	match_records_settle(&loaded->records);
@@ -219,9 +219,8 @@ load_relation(const Matcher *matcher, MatcherRecords *loaded, Oid relid, const c
 		match_records_free(&loading.seen);
 }
 
-/* Empty records with the matcher's columns, in the current memory context. */
-static void
-start_loading(const Matcher *matcher, MatcherRecords *loaded)
+void
+matcher_records_start(const Matcher *matcher, MatcherRecords *loaded)
 {
 	KernelEnv	env = kernel_env_pg(CurrentMemoryContext);
 
@@ -234,13 +233,13 @@ start_loading(const Matcher *matcher, MatcherRecords *loaded)
 void
 matcher_records_load(const Matcher *matcher, MatcherRecords *loaded, bool ordered)
 {
-	start_loading(matcher, loaded);
+	matcher_records_start(matcher, loaded);
 	progress_phase("reading records", 0);
-	load_relation(matcher, loaded, matcher->relid, matcher->key, NULL, 0, NULL, ordered);
+	matcher_records_scan(matcher, loaded, matcher->relid, matcher->key, NULL, 0, NULL, ordered);
 	if (OidIsValid(matcher->right_relid))
 	{
 		loaded->records.nleft = loaded->records.nrecords;
-		load_relation(matcher, loaded, matcher->right_relid, matcher->right_key, NULL, 0, NULL, ordered);
+		matcher_records_scan(matcher, loaded, matcher->right_relid, matcher->right_key, NULL, 0, NULL, ordered);
 		if (loaded->records.nleft == 0)
 			loaded->records.nrecords = 0;	/* nothing on the left: no pairs */
 	}
@@ -256,14 +255,14 @@ matcher_records_load_keys(const Matcher *matcher, MatcherRecords *loaded, int nk
 	for (int k = 0; k < nkeys; k++)
 		elements[k] = CStringGetTextDatum(keys[k]);
 	args[0] = spi_datum(TEXTARRAYOID, PointerGetDatum(construct_array(elements, nkeys, TEXTOID, -1, false, TYPALIGN_INT)), false);
-	start_loading(matcher, loaded);
+	matcher_records_start(matcher, loaded);
 	condition = psprintf(" WHERE %s::pg_catalog.text OPERATOR(pg_catalog.=) ANY ($1)", quote_identifier(matcher->key));
-	load_relation(matcher, loaded, matcher->relid, matcher->key, condition, 1, args, false);
+	matcher_records_scan(matcher, loaded, matcher->relid, matcher->key, condition, 1, args, false);
 	if (OidIsValid(matcher->right_relid))
 	{
 		loaded->records.nleft = loaded->records.nrecords;
 		condition = psprintf(" WHERE %s::pg_catalog.text OPERATOR(pg_catalog.=) ANY ($1)", quote_identifier(matcher->right_key));
-		load_relation(matcher, loaded, matcher->right_relid, matcher->right_key, condition, 1, args, false);
+		matcher_records_scan(matcher, loaded, matcher->right_relid, matcher->right_key, condition, 1, args, false);
 	}
 }
 
@@ -296,4 +295,19 @@ matcher_report_blocks(const Matcher *matcher, const MatcherRecords *loaded, cons
 						   rule->skipped_pairs, rule->largest, matcher_key(loaded, rule->largest_member)),
 				 errhint("Make the rule narrower, or raise options.max_block.")));
 	}
+}
+
+/* The key and the values of a record that does not come from a scan: texts, NULL where unknown. */
+void
+matcher_records_add(MatcherRecords *loaded, const char *key, char **values)
+{
+	int32		record = match_records_add(&loaded->records);
+
+	add_key(loaded, record, key, strlen(key));
+	for (int c = 0; c < loaded->records.ncolumns; c++)
+	{
+		if (values[c] != NULL)
+			set_value(loaded, record, c, values[c], strlen(values[c]));
+	}
+	match_records_settle(&loaded->records);
 }

@@ -154,6 +154,25 @@ flush_terms(const char *matcher, TermBatch *batch)
 	CHECK_FOR_INTERRUPTS();
 }
 
+/* Words that are too common to be a key, of each rule of words: comparison is -1 - rule, frequency the records. SPI is open. */
+static void
+store_common_words(const Matcher *matcher, TermBatch *batch)
+{
+	for (int r = 0; r < matcher->nrules; r++)
+	{
+		const MatchRule *rule = &matcher->rule[r];
+
+		for (int32 k = 0; k < rule->nskipped; k++)
+		{
+			batch->comparison[batch->count] = Int32GetDatum(-1 - r);
+			batch->hash[batch->count] = Int64GetDatum((int64) rule->skipped[k]);
+			batch->frequency[batch->count++] = Float8GetDatum(rule->max_block);
+			if (batch->count == TERM_BATCH)
+				flush_terms(matcher->name, batch);
+		}
+	}
+}
+
 /* Replace the matcher's frequencies by the model's; SPI is open. */
 static void
 store_terms(const Matcher *matcher, const MatchModel *model, const MatchRecords *records)
@@ -177,6 +196,7 @@ store_terms(const Matcher *matcher, const MatchModel *model, const MatchRecords 
 				flush_terms(matcher->name, batch);
 		}
 	}
+	store_common_words(matcher, batch);
 	flush_terms(matcher->name, batch);
 }
 
@@ -235,15 +255,11 @@ read_term(TupleTableSlot *slot, void *arg)
 		reading->model->frequency[c][code] = DatumGetFloat8(slot->tts_values[2]);
 }
 
-/* Frequencies of the loaded values. */
-static void
-read_terms(const Matcher *matcher, const MatchRecords *records, MatchModel *model)
+/* Every value's frequency is the floor until a stored one is read. Returns whether any comparison has frequencies. */
+static bool
+start_frequencies(const Matcher *matcher, const MatchRecords *records, MatchModel *model)
 {
-	TermReading reading = {records, matcher, model};
-	SpiScope	scope;
-	SpiArg		args[] = {spi_text(matcher->name)};
 	bool		any = false;
-	MemoryContext caller = CurrentMemoryContext;
 
 	for (int c = 0; c < matcher->ncomparisons; c++)
 	{
@@ -256,17 +272,43 @@ read_terms(const Matcher *matcher, const MatchRecords *records, MatchModel *mode
 		for (int32 v = 0; v < nvalues; v++)
 			model->frequency[c][v] = model->floor[c];
 	}
-	if (!any)
+	return any;
+}
+
+/* Frequencies of the loaded values, or of one record's. */
+static void
+read_terms(const Matcher *matcher, const MatchRecords *records, int32 record, MatchModel *model)
+{
+	TermReading reading = {records, matcher, model};
+	Datum		hashes[MATCH_MAX_COMPARISONS];
+	int			nhashes = 0;
+	SpiScope	scope;
+	SpiArg		args[2];
+	MemoryContext caller = CurrentMemoryContext;
+
+	if (!start_frequencies(matcher, records, model))
 		return;
+	for (int c = 0; c < matcher->ncomparisons && record >= 0; c++)
+	{
+		const MatchColumn *column = &records->column[matcher->comparison[c].column];
+
+		if (column->code[record] != MATCH_NULL)
+			hashes[nhashes++] = Int64GetDatum((int64) column->hash[column->code[record]]);
+	}
+	args[0] = spi_text(matcher->name);
+	args[1] = spi_datum(INT8ARRAYOID, PointerGetDatum(construct_array(hashes, nhashes, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)), false);
 	spi_open(&scope, SPI_AS_OWNER);
 	MemoryContextSwitchTo(caller);
-	spi_stream("SELECT t.comparison, t.value_hash, t.frequency FROM salesops.matcher_term t WHERE t.matcher OPERATOR(pg_catalog.=) $1",
-			   1, args, true, read_term, &reading);
+	spi_stream(record < 0 ?
+			   "SELECT t.comparison, t.value_hash, t.frequency FROM salesops.matcher_term t WHERE t.matcher OPERATOR(pg_catalog.=) $1" :
+			   "SELECT t.comparison, t.value_hash, t.frequency FROM salesops.matcher_term t "
+			   "WHERE t.matcher OPERATOR(pg_catalog.=) $1 AND t.value_hash OPERATOR(pg_catalog.=) ANY ($2)",
+			   record < 0 ? 1 : 2, args, true, read_term, &reading);
 	spi_close(&scope);
 }
 
 void
-matcher_model(const Matcher *matcher, const MatchRecords *records, MatchModel *model)
+matcher_model_for(const Matcher *matcher, const MatchRecords *records, int32 record, MatchModel *model)
 {
 	StoredModel stored = {0};
 	Problems	problems;
@@ -301,7 +343,13 @@ matcher_model(const Matcher *matcher, const MatchRecords *records, MatchModel *m
 		problems_add(&problems, "%d comparisons instead of %d", c, matcher->ncomparisons);
 	problems_raise(&problems, ERRCODE_DATA_CORRUPTED, "Train the matcher again.", "model of matcher \"%s\" does not fit its definition",
 				   matcher->name);
-	read_terms(matcher, records, model);
+	read_terms(matcher, records, record, model);
+}
+
+void
+matcher_model(const Matcher *matcher, const MatchRecords *records, MatchModel *model)
+{
+	matcher_model_for(matcher, records, -1, model);
 }
 
 /* ---- train_matcher ---- */

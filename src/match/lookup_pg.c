@@ -1,0 +1,422 @@
+/*
+ * lookup_pg.c
+ *		One record against the relation: find_matches, and the indexes that make it quick (index_matcher). Guards build on it.
+ *
+ * The candidate's values and block keys are computed by the server from the same expressions as the rows' (over a row
+ * made of the candidate's columns by name), rows that share a key are fetched through expression indexes, and scored as in
+ * a batch. A lookup uses the narrowest rules only, and of words those that were rare at training.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "optimizer/optimizer.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+
+#include "core/compat.h"
+#include "core/errors.h"
+#include "core/expression.h"
+#include "core/relation.h"
+#include "core/row.h"
+#include "match/matcher_pg.h"
+
+PG_FUNCTION_INFO_V1(salesops_find_matches);
+PG_FUNCTION_INFO_V1(salesops_index_matcher);
+
+#define LOOKUP_ROWS 20000		/* rows that a lookup fetches at most */
+
+Oid
+matcher_lookup_relation(const Matcher *matcher)
+{
+	return OidIsValid(matcher->right_relid) ? matcher->right_relid : matcher->relid;
+}
+
+int
+matcher_lookup_rules(const Matcher *matcher, int *rules)
+{
+	int			n = 0;
+
+	for (int r = 0; r < matcher->nrules && n < MATCHER_LOOKUP_RULES; r++)
+	{
+		if (matcher->rule[r].kind == MATCH_RULE_KEY)
+			rules[n++] = r;
+	}
+	for (int r = 0; r < matcher->nrules; r++)
+	{
+		if (matcher->rule[r].kind != MATCH_RULE_KEY)
+		{
+			rules[n++] = r;
+			break;
+		}
+	}
+	return n;
+}
+
+/* A row as jsonb, by column names. */
+Jsonb *
+matcher_row_jsonb(Datum record)
+{
+	RowReader	reader;
+	Jsonb	   *json;
+	SpiScope	scope;
+	SpiArg		args[1];
+	bool		isnull;
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext inner;
+
+	row_open(&reader, record);
+	args[0] = spi_datum(HeapTupleHeaderGetTypeId(DatumGetHeapTupleHeader(record)), record, false);
+	spi_open(&scope, SPI_PINNED_AS_CALLER);
+	spi_execute(SPI_OK_SELECT, "SELECT pg_catalog.to_jsonb($1)", 1, args);
+	inner = MemoryContextSwitchTo(caller);
+	json = DatumGetJsonbPCopy(spi_get_datum(0, 1, &isnull));
+	MemoryContextSwitchTo(inner);
+	spi_close(&scope);
+	row_close(&reader);
+	return json;
+}
+
+/* The candidate's values and rule keys in one query over a row made from its columns. */
+static char *
+candidate_query(const MatcherLookup *lookup)
+{
+	const Matcher *matcher = lookup->matcher;
+	char	  **column = matcher_column_sql(matcher, matcher->relid);
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "SELECT ");
+	for (int c = 0; c < matcher->ncolumns; c++)
+		appendStringInfo(&sql, "%s%s", c > 0 ? ", " : "", column[c]);
+	for (int k = 0; k < lookup->nrules; k++)
+		appendStringInfo(&sql, ", %s", matcher_rule_sql(matcher, &matcher->rule[lookup->rule[k]]));
+	appendStringInfo(&sql, " FROM pg_catalog.jsonb_populate_record(NULL::%s, $1)", relation_sql_name(matcher->relid));
+	return sql.data;
+}
+
+MatcherLookup *
+matcher_lookup_start(const char *name, Jsonb *candidate)
+{
+	MatcherLookup *lookup = palloc0(sizeof(MatcherLookup));
+	MemoryContext caller = CurrentMemoryContext;
+	SpiScope	scope;
+	SpiArg		args[] = {spi_jsonb(candidate)};
+	Matcher    *matcher = matcher_load(name);
+	char	   *sql;
+
+	lookup->matcher = matcher;
+	lookup->nrules = matcher_lookup_rules(matcher, lookup->rule);
+	lookup->value = palloc0(sizeof(char *) * Max(matcher->ncolumns, 1));
+	sql = candidate_query(lookup);
+	spi_open(&scope, SPI_PINNED_AS_CALLER);
+	spi_execute(SPI_OK_SELECT, sql, 1, args);
+	for (int i = 0; i < matcher->ncolumns + lookup->nrules; i++)
+	{
+		char	   *text = spi_get_text(0, i + 1);
+
+		if (text == NULL)
+			continue;
+		text = MemoryContextStrdup(caller, text);
+		if (i < matcher->ncolumns)
+			lookup->value[i] = text;
+		else
+			lookup->rule_key[i - matcher->ncolumns] = text;
+	}
+	spi_close(&scope);
+	return lookup;
+}
+
+/* Of a word rule's keys (an array as text), those that were rare at training; NULL where none is. */
+static char *
+rare_keys(const MatcherLookup *lookup, int r, const char *keys)
+{
+	SpiScope	scope;
+	MemoryContext caller = CurrentMemoryContext;
+	ArrayType  *array;
+	Oid			input;
+	Oid			element;
+	Datum	   *words;
+	bool	   *nulls;
+	Datum	   *hashes;
+	int			count;
+	int			n = 0;
+	char	   *result;
+	SpiArg		args[4];
+
+	getTypeInputInfo(TEXTARRAYOID, &input, &element);
+	array = DatumGetArrayTypeP(OidInputFunctionCall(input, pstrdup(keys), element, -1));
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &words, &nulls, &count);
+	hashes = palloc(sizeof(Datum) * Max(count, 1));
+	for (int i = 0; i < count; i++)
+	{
+		text	   *word = nulls[i] ? NULL : DatumGetTextPP(words[i]);
+
+		if (word == NULL)
+			continue;
+		words[n] = words[i];
+		hashes[n++] = Int64GetDatum((int64) match_hash(VARDATA_ANY(word), VARSIZE_ANY_EXHDR(word)));
+	}
+	args[0] = spi_text(lookup->matcher->name);
+	args[1] = spi_int4(-1 - r);
+	args[2] = spi_datum(TEXTARRAYOID, PointerGetDatum(construct_array(words, n, TEXTOID, -1, false, TYPALIGN_INT)), false);
+	args[3] = spi_datum(INT8ARRAYOID, PointerGetDatum(construct_array(hashes, n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)), false);
+	spi_open(&scope, SPI_AS_OWNER);
+	spi_execute(SPI_OK_SELECT,
+				"SELECT pg_catalog.array_agg(w.word) FROM unnest($3, $4) AS w (word, hash) WHERE NOT EXISTS ("
+				"SELECT FROM salesops.matcher_term t WHERE t.matcher OPERATOR(pg_catalog.=) $1 AND t.comparison OPERATOR(pg_catalog.=) $2 "
+				"AND t.value_hash OPERATOR(pg_catalog.=) w.hash)", 4, args);
+	result = spi_get_text(0, 1);
+	result = result ? MemoryContextStrdup(caller, result) : NULL;
+	spi_close(&scope);
+	return result;
+}
+
+/* WHERE of the rows that share a key with the candidate; NULL where it has no key at all. */
+static char *
+lookup_condition(MatcherLookup *lookup, SpiArg *args, int *nargs)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	*nargs = 0;
+	for (int k = 0; k < lookup->nrules; k++)
+	{
+		const MatchRule *rule = &lookup->matcher->rule[lookup->rule[k]];
+		char	   *key = lookup->rule_key[k];
+
+		if (key != NULL && rule->kind != MATCH_RULE_KEY)
+			key = rare_keys(lookup, lookup->rule[k], key);
+		if (key == NULL || key[0] == '\0')
+			continue;
+		args[*nargs] = spi_text(key);
+		appendStringInfo(&sql, "%s(%s) %s $%d%s", *nargs == 0 ? " WHERE (" : " OR ", matcher_rule_sql(lookup->matcher, rule),
+						 rule->kind == MATCH_RULE_KEY ? "OPERATOR(pg_catalog.=)" : "OPERATOR(pg_catalog.&&)", *nargs + 1,
+						 rule->kind == MATCH_RULE_KEY ? "" : "::pg_catalog.text[]");
+		(*nargs)++;
+	}
+	return *nargs > 0 ? sql.data : NULL;
+}
+
+/* Best first, then by key. */
+static int
+compare_hits(const void *a, const void *b)
+{
+	const MatcherHit *x = a;
+	const MatcherHit *y = b;
+
+	if (x->weight != y->weight)
+		return x->weight > y->weight ? -1 : 1;
+	return strcmp(x->key, y->key);
+}
+
+/* Score the fetched rows. */
+static void
+score_hits(MatcherLookup *lookup, double threshold)
+{
+	MatchRecords *records = &lookup->loaded.records;
+
+	match_comparisons_prepare(records, lookup->matcher->comparison, lookup->matcher->ncomparisons, matcher_utf8());
+	matcher_model_for(lookup->matcher, records, 0, &lookup->model);
+	match_scorer_init(&lookup->scorer, records, lookup->matcher->comparison, &lookup->model, matcher_workspace(&records->env));
+	lookup->hit = palloc(sizeof(MatcherHit) * records->nrecords);
+	for (int32 i = 1; i < records->nrecords; i++)
+	{
+		int64		weight = match_score(&lookup->scorer, 0, i);
+		double		probability = match_probability((weight + lookup->scorer.prior) / MATCH_FIXED);
+		MatcherHit *hit = &lookup->hit[lookup->nhits];
+
+		if (probability < threshold)
+			continue;
+		hit->key = pstrdup(matcher_key(&lookup->loaded, i));
+		hit->weight = weight / MATCH_FIXED;
+		hit->probability = probability;
+		lookup->nhits++;
+	}
+	qsort(lookup->hit, lookup->nhits, sizeof(MatcherHit), compare_hits);
+}
+
+void
+matcher_lookup_run(MatcherLookup *lookup, double threshold, const char *not_key)
+{
+	Matcher    *matcher = lookup->matcher;
+	Oid			relid = matcher_lookup_relation(matcher);
+	const char *key = OidIsValid(matcher->right_relid) ? matcher->right_key : matcher->key;
+	SpiArg		args[MATCHER_LOOKUP_RULES + 2];
+	int			nargs;
+	char	   *condition = lookup_condition(lookup, args, &nargs);
+
+	if (condition == NULL)
+		return;
+	if (not_key != NULL)
+	{
+		args[nargs] = spi_text(not_key);
+		condition = psprintf("%s) AND %s::pg_catalog.text OPERATOR(pg_catalog.<>) $%d", condition, quote_identifier(key), nargs + 1);
+		nargs++;
+	}
+	else
+		condition = psprintf("%s)", condition);
+	condition = psprintf("%s LIMIT %d", condition, LOOKUP_ROWS);
+	matcher_records_start(matcher, &lookup->loaded);
+	matcher_records_add(&lookup->loaded, "", lookup->value);
+	matcher_records_scan(matcher, &lookup->loaded, relid, key, condition, nargs, args, false);
+	if (lookup->loaded.records.nrecords > LOOKUP_ROWS)
+		ereport(WARNING,
+				(errmsg("matcher \"%s\": more than %d records share a blocking key with the candidate; only that many were compared",
+						matcher->name, LOOKUP_ROWS),
+				 errhint("Make the widest blocking rule narrower.")));
+	score_hits(lookup, threshold);
+}
+
+/* Which comparisons speak for a hit, strongest first: "email equal (+13.5), last_name near (+7.1)". */
+char *
+matcher_hit_reason(const MatcherLookup *lookup, int hit)
+{
+	const Matcher *matcher = lookup->matcher;
+	bool		told[MATCH_MAX_COMPARISONS] = {0};
+	uint64		pattern;
+	int32		record;
+	StringInfoData text;
+
+	initStringInfo(&text);
+	for (record = 1; record < lookup->loaded.records.nrecords; record++)
+	{
+		if (strcmp(matcher_key(&lookup->loaded, record), lookup->hit[hit].key) == 0)
+			break;
+	}
+	pattern = match_pattern(&lookup->loaded.records, matcher->comparison, matcher->ncomparisons, lookup->scorer.workspace, 0, record);
+	for (;;)
+	{
+		int			best = -1;
+		double		most = 0;
+
+		for (int c = 0; c < matcher->ncomparisons; c++)
+		{
+			double		weight = match_weight(&lookup->scorer, c, match_pattern_level(pattern, c),
+											  lookup->loaded.records.column[matcher->comparison[c].column].code[0]) / MATCH_FIXED;
+
+			if (!told[c] && weight > most)
+			{
+				best = c;
+				most = weight;
+			}
+		}
+		if (best < 0)
+			return text.data;
+		told[best] = true;
+		appendStringInfo(&text, "%s%s %s (%+.1f)", text.len > 0 ? ", " : "", matcher->comparison_name[best],
+						 match_pattern_level(pattern, best) == match_top_level(&matcher->comparison[best]) ? "equal" : "near", most);
+	}
+}
+
+/*
+ * find_matches(matcher text, candidate record, threshold float8) -> setof (key text, weight float8, probability float8)
+ *
+ * Records that are probably the candidate, best first. The candidate is any row with columns named as the relation's (the left
+ * one's of two; the right one is searched); columns it lacks are unknown.
+ */
+Datum
+salesops_find_matches(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(caller, "salesops find matches", ALLOCSET_DEFAULT_SIZES);
+	double		threshold = PG_GETARG_FLOAT8(2);
+	MatcherLookup *lookup;
+
+	require_probability(threshold, "threshold");
+	InitMaterializedSRF(fcinfo, 0);
+	MemoryContextSwitchTo(context);
+	lookup = matcher_lookup_start(text_to_cstring(PG_GETARG_TEXT_PP(0)), matcher_row_jsonb(PG_GETARG_DATUM(1)));
+	matcher_lookup_run(lookup, threshold, NULL);
+	for (int i = 0; i < lookup->nhits; i++)
+	{
+		Datum		values[3] = {CStringGetTextDatum(lookup->hit[i].key), Float8GetDatum(lookup->hit[i].weight),
+		Float8GetDatum(lookup->hit[i].probability)};
+		bool		nulls[3] = {0};
+
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
+	PG_RETURN_VOID();
+}
+
+/* ---- index_matcher ---- */
+
+/* Make one rule's index where there is none; its name, and whether it is new. */
+static char *
+make_index(const Matcher *matcher, const MatchRule *rule, bool *made)
+{
+	Oid			relid = matcher_lookup_relation(matcher);
+	char	   *schema = get_namespace_name(get_rel_namespace(relid));
+	char	   *sql = matcher_rule_sql(matcher, rule);
+	char	   *seed = psprintf("%s %s", get_rel_name(relid), sql);
+	char	   *name = psprintf("salesops_match_%016llx", (unsigned long long) match_hash(seed, strlen(seed)));
+	SpiScope	scope;
+
+	*made = !OidIsValid(get_relname_relid(name, get_rel_namespace(relid)));
+	if (*made)
+	{
+		spi_open(&scope, SPI_PINNED_AS_CALLER);
+		spi_execute(SPI_OK_UTILITY, psprintf("CREATE INDEX %s ON %s USING %s ((%s))", quote_identifier(name), relation_sql_name(relid),
+											 rule->kind == MATCH_RULE_KEY ? "btree" : "gin", sql), 0, NULL);
+		spi_close(&scope);
+	}
+	return quote_qualified_identifier(schema, name);
+}
+
+/* Whether an index can be made on a rule: its expressions are immutable. */
+static bool
+is_indexable(const Matcher *matcher, const MatchRule *rule)
+{
+	RowExpression *parsed = expression_parse(matcher_rule_sql(matcher, rule), matcher_lookup_relation(matcher), InvalidOid,
+											 EXPRESSION_ANY_ROLE, "blocking rule");
+
+	return !contain_mutable_functions(parsed->tree);
+}
+
+/*
+ * index_matcher(name text) -> setof (rule text, index text, created boolean)
+ *
+ * Expression indexes on the relation for the blocking keys that find_matches and guards look up. Needs the relation's owner;
+ * indexes that are there are left as they are. They are ordinary indexes of the user's: drop_matcher leaves them.
+ */
+Datum
+salesops_index_matcher(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	Matcher    *matcher = matcher_load(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	int			rules[MATCHER_LOOKUP_RULES + 1];
+	int			n = matcher_lookup_rules(matcher, rules);
+
+	InitMaterializedSRF(fcinfo, 0);
+	relation_require_table(matcher_lookup_relation(matcher), "index the blocking keys");
+	relation_require_owner(matcher_lookup_relation(matcher));
+	for (int k = 0; k < n; k++)
+	{
+		const MatchRule *rule = &matcher->rule[rules[k]];
+		char	   *name = matcher_rule_name(matcher, rule);
+		bool		made;
+		Datum		values[3];
+		bool		nulls[3] = {0};
+
+		if (!is_indexable(matcher, rule))
+		{
+			ereport(WARNING,
+					(errmsg("matcher \"%s\": blocking rule \"%s\" cannot be indexed: it is not immutable", matcher->name, name),
+					 errhint("Use immutable functions, for instance salesops.match_date(column) instead of a cast to text.")));
+			continue;
+		}
+		values[1] = CStringGetTextDatum(make_index(matcher, rule, &made));
+		values[0] = CStringGetTextDatum(name);
+		values[2] = BoolGetDatum(made);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	PG_RETURN_VOID();
+}

@@ -57,8 +57,8 @@ for my $file (sort glob "\Q$dir\E/*.csv")
 	for (fields($header)) { my $n = identifier($_); $n .= '_' . (@names + 1) if $seen{$n}++; push @names, $n; }
 	$columns{$table} = \@names;
 	push @order, $table;
-	print "CREATE TABLE crm.$table (" . join(', ', map { "$_ text" } @names) . ");\n";
-	print "\\copy crm.$table FROM '" . ($file =~ s/'/''/gr) . "' WITH (FORMAT csv, HEADER true)\n";
+	print "CREATE TABLE crm.\"$table\" (" . join(', ', map { "\"$_\" text" } @names) . ");\n";
+	print "\\copy crm.\"$table\" FROM '" . ($file =~ s/'/''/gr) . "' WITH (FORMAT csv, HEADER true)\n";
 }
 die "no CSV files in $dir\n" unless @order;
 
@@ -102,7 +102,7 @@ for my $entity (qw(opportunity lead account sales_rep))
 	next unless $best;
 	$taken{$best} = 1;
 	$mapping{$entity} = { table => $best, %found };
-	print $map "SELECT * FROM salesops.attach('$entity', 'crm.$best', '{" . join(', ', map { "\"$_\": \"$found{$_}\"" } sort keys %found) . "}');\n";
+	print $map "SELECT * FROM salesops.attach('$entity', 'crm.\"$best\"', '{" . join(', ', map { "\"$_\": \"$found{$_}\"" } sort keys %found) . "}');\n";
 }
 if (my $o = $mapping{opportunity})
 {
@@ -111,10 +111,10 @@ if (my $o = $mapping{opportunity})
 SELECT salesops.define_stages('default', (
   SELECT jsonb_agg(jsonb_build_object('stage', s.stage, 'ordinal', s.ordinal, 'kind', s.kind) ORDER BY s.ordinal) FROM (
     SELECT x.stage, x.kind, row_number() OVER (ORDER BY x.kind = 'lost', x.kind = 'won', x.place, x.stage) AS ordinal FROM (
-      SELECT DISTINCT d.$o->{stage} AS stage, CASE WHEN d.$o->{stage} ~* 'won' THEN 'won' WHEN d.$o->{stage} ~* '(lost|abandon|cancel)' THEN 'lost' ELSE 'open' END AS kind,
-             CASE WHEN d.$o->{stage} ~* '(prospect|new|lead)' THEN 1 WHEN d.$o->{stage} ~* 'qualif' THEN 2 WHEN d.$o->{stage} ~* '(discover|engag|meet|demo|analysis)' THEN 3
-                  WHEN d.$o->{stage} ~* '(propos|quote)' THEN 4 WHEN d.$o->{stage} ~* '(negotiat|contract|commit)' THEN 5 ELSE 3 END AS place
-        FROM crm.$o->{table} d WHERE d.$o->{stage} IS NOT NULL) x) s));
+      SELECT DISTINCT d."$o->{stage}" AS stage, CASE WHEN d."$o->{stage}" ~* 'won' THEN 'won' WHEN d."$o->{stage}" ~* '(lost|abandon|cancel)' THEN 'lost' ELSE 'open' END AS kind,
+             CASE WHEN d."$o->{stage}" ~* '(prospect|new|lead)' THEN 1 WHEN d."$o->{stage}" ~* 'qualif' THEN 2 WHEN d."$o->{stage}" ~* '(discover|engag|meet|demo|analysis)' THEN 3
+                  WHEN d."$o->{stage}" ~* '(propos|quote)' THEN 4 WHEN d."$o->{stage}" ~* '(negotiat|contract|commit)' THEN 5 ELSE 3 END AS place
+        FROM crm."$o->{table}" d WHERE d."$o->{stage}" IS NOT NULL) x) s));
 SQL
 }
 close $map;
@@ -131,6 +131,6 @@ my @days;
 for my $entity (qw(opportunity lead))
 {
 	my $m = $mapping{$entity} or next;
-	push @days, map { "SELECT max(\"$m->{$_}\"::text) FROM crm.$m->{table}" } grep { $m->{$_} } qw(created_at closed_at);
+	push @days, map { "SELECT max(\"$m->{$_}\"::text) FROM crm.\"$m->{table}\"" } grep { $m->{$_} } qw(created_at closed_at);
 }
 print 'CREATE TABLE demo.setting AS SELECT COALESCE(left(max(x.m), 10)::date, current_date) AS as_of FROM (' . join(' UNION ALL ', @days, 'SELECT NULL::text') . ") x(m);\n";

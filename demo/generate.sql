@@ -96,9 +96,9 @@ SELECT t.id, t.day + interval '8 hours' + demo.u(t.n, 51) * interval '10 hours',
             || '@' || CASE WHEN demo.u(t.n, 54) < 0.2 THEN demo.pick(ARRAY['gmail.com', 'outlook.com', 'yahoo.com'], t.n, 55) ELSE c.domain END END,
        CASE WHEN demo.u(t.n, 56) < 0.75 THEN '+' || CASE t.country WHEN 'US' THEN '1212' WHEN 'CA' THEN '1416' WHEN 'GB' THEN '4420' WHEN 'DE' THEN '4930' WHEN 'FR' THEN '331' ELSE '3120' END
             || lpad((floor(demo.u(t.n, 57) * 1e7))::bigint::text, 7, '2') END,
-       t.first_name, t.last_name, c.name, t.title, 'https://www.' || c.domain, t.country,
-       demo.pick(ARRAY['New York', 'London', 'Berlin', 'Paris', 'Toronto', 'Chicago', 'Amsterdam', 'Sydney', 'Austin', 'Munich', 'Madrid', 'Leeds'], t.n, 58),
-       lpad((floor(demo.u(t.n, 59) * 99999))::text, 5, '0'), t.industry, CASE WHEN demo.u(t.n, 60) < 0.92 THEN t.employees END, t.channel,
+       t.first_name, t.last_name, c.name, CASE WHEN demo.u(t.n, 48) < 0.93 THEN t.title END, CASE WHEN demo.u(t.n, 49) < 0.85 THEN 'https://www.' || c.domain END, t.country,
+       CASE WHEN demo.u(t.n, 50) < 0.88 THEN demo.pick(ARRAY['New York', 'London', 'Berlin', 'Paris', 'Toronto', 'Chicago', 'Amsterdam', 'Sydney', 'Austin', 'Munich', 'Madrid', 'Leeds'], t.n, 58) END,
+       CASE WHEN demo.u(t.n, 47) < 0.9 THEN lpad((floor(demo.u(t.n, 59) * 99999))::text, 5, '0') END, t.industry, CASE WHEN demo.u(t.n, 60) < 0.92 THEN t.employees END, t.channel,
        CASE WHEN t.converts AND t.day + t.days <= s.as_of THEN 'Converted' WHEN t.day < s.as_of - 90 THEN 'Closed' ELSE 'Open' END,
        'R-' || lpad((6 + floor(demo.u(t.n, 61) * 24))::text, 2, '0'),
        CASE WHEN t.converts AND t.day + t.days <= s.as_of THEN t.day + t.days + interval '15 hours' END, NULL

@@ -12,7 +12,7 @@ CREATE FUNCTION demo.bar(share float8, width int) RETURNS text LANGUAGE sql IMMU
               || CASE WHEN share <= 0 THEN '' ELSE (ARRAY['', '▏', '▎', '▍', '▌', '▋', '▊', '▉'])[1 + floor((share * width - floor(share * width)) * 8)::int] END, width)
 $$;
 CREATE FUNCTION demo.head(title text, what text, query text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
-  SELECT E'\n' || rpad(title, 12) || rpad(what, 58) || lpad(query, 30)
+  SELECT E'\n' || rpad(title, 12) || rpad(what, 54) || lpad(query, 34)
 $$;
 
 SELECT rpad('salesops ' || (SELECT extversion FROM pg_extension WHERE extname = 'salesops') || ' on PostgreSQL ' || split_part(current_setting('server_version'), ' ', 1), 40)
@@ -44,7 +44,7 @@ SELECT p.left_key, p.right_key FROM demo.pair p JOIN salesops.lead a ON a.lead_i
        + (a.email IS DISTINCT FROM b.email AND b.email IS NOT NULL)::int DESC, p.weight, p.left_key LIMIT 1 \gset
 SELECT '  ' || string_agg(l.lead_id || ' ' || concat_ws(' ', l.first_name, l.last_name) || ', ' || COALESCE(l.company, '-'), '  =  ' ORDER BY l.lead_id)
   FROM salesops.lead l WHERE l.lead_id IN (:'left_key', :'right_key');
-SELECT '    ' || left(string_agg(e.comparison || ' ' || to_char(e.weight, 'FMSG90.0'), '   ' ORDER BY abs(e.weight) DESC) FILTER (WHERE e.weight <> 0), 84) || '   (why: salesops.explain_match)'
+SELECT '    ' || left(string_agg(e.comparison || ' ' || to_char(e.weight, 'FMSG90.0'), '   ' ORDER BY abs(e.weight) DESC) FILTER (WHERE abs(e.weight) >= 2), 64) || '   (why: salesops.explain_match)'
   FROM salesops.explain_match('leads', :'left_key', :'right_key') e;
 \if :have_truth
 -- the generator knows who was typed in twice; copies of the same person are pairs of each other too
@@ -63,7 +63,7 @@ SELECT demo.head('PIPELINE', to_char(sum(p.deals), 'FM999,999') || ' open deals,
   FROM salesops.pipeline_by_stage p WHERE p.kind = 'open';
 SELECT '  stage            deals    amount   median days   goes on   pace';
 SELECT '    ' || rpad(p.stage, 14) || lpad(p.deals::text, 5) || lpad(COALESCE(demo.money(p.amount), '-'), 10) || lpad(COALESCE(round(v.median_days::numeric, 0)::text, '-'), 14)
-       || lpad(COALESCE(round(100 * c.conversion::numeric) || ' %', '-'), 10) || '   ' || COALESCE(CASE WHEN b.is_slower THEN '<- ' || replace(b.finding, p.stage || ' is ', '') END, '')
+       || lpad(COALESCE(round(100 * c.conversion::numeric) || ' %', '-'), 10) || '   ' || COALESCE(CASE WHEN b.is_slower THEN '<- ' || round(b.slowdown::numeric, 1) || ' times slower than usual; each day costs about ' || demo.money(b.value_per_day) END, '')
   FROM salesops.pipeline_by_stage p LEFT JOIN salesops.stage_velocity v USING (stage) LEFT JOIN salesops.pipeline_bottleneck b USING (stage)
   LEFT JOIN (SELECT x.stage, sum(x.advanced)::float8 / nullif(sum(x.advanced) + sum(x.lost), 0) AS conversion FROM salesops.stage_conversion x GROUP BY 1) c USING (stage)
  WHERE p.kind = 'open' ORDER BY p.ordinal;
@@ -74,7 +74,7 @@ SELECT '  A deal was refused:  ERROR ' || r.state || ': ' || r.message || E'\n  
 -- ---- forecast ---------------------------------------------------------------------------------------------------------
 SELECT demo.head('FORECAST', 'this quarter, ' || ((date_trunc('quarter', :'as_of'::timestamp) + interval '3 months')::date - :'as_of'::date - 1) || ' days left', 'salesops.forecast_bookings');
 SELECT '  booked ' || demo.money(f.booked) || ' + open ' || demo.money(salesops.mean(f.open_pipeline)::numeric) || ' + not yet created ' || demo.money(salesops.mean(f.new_business)::numeric)
-       || ' = ' || demo.money(salesops.mean(f.total)::numeric) || ';  80 %: ' || demo.money(salesops.quantile(f.total, 0.1)::numeric) || ' to ' || demo.money(salesops.quantile(f.total, 0.9)::numeric)
+       || ' = ' || demo.money(salesops.mean(f.total)::numeric) || E';\n  80 %: ' || demo.money(salesops.quantile(f.total, 0.1)::numeric) || ' to ' || demo.money(salesops.quantile(f.total, 0.9)::numeric)
        || ';  chance of ' || demo.money(t.target) || ': ' || round(100 * salesops.probability_at_least(f.total, t.target)::numeric) || ' %'
   FROM demo.forecast f, LATERAL (SELECT round(salesops.quantile(f.total, 0.6)::numeric, -5) AS target) t;
 SELECT '    ' || demo.money(lo::numeric) || ' ' || string_agg((ARRAY['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'])[1 + least(7, floor(8 * mass / greatest(top, 1e-12)))::int], '' ORDER BY i) || ' ' || demo.money(hi::numeric)
@@ -83,7 +83,7 @@ SELECT '    ' || demo.money(lo::numeric) || ' ' || string_agg((ARRAY['▁', '▂
           FROM demo.forecast f, LATERAL (SELECT salesops.quantile(f.total, 0.005) AS lo, salesops.quantile(f.total, 0.995) AS hi) r, generate_series(0, 23) i) x
  GROUP BY lo, hi;
 SELECT '  In the last 26 weeks such 30-day forecasts were off by ' || round(100 * salesops.wape(b.actual, b.predicted)::numeric, 1) || ' % (the same days a quarter before: ' || round(100 * salesops.wape(b.actual, s.actual)::numeric, 1)
-       || ' %); the 80 % interval held ' || round(100 * avg((b.actual BETWEEN b.lower AND b.upper)::int)) || ' % of the time.   (salesops.backtest_forecast)'
+       || E' %);\n  the 80 % interval held ' || round(100 * avg((b.actual BETWEEN b.lower AND b.upper)::int)) || ' % of the time.   (salesops.backtest_forecast)'
   FROM demo.backtest b
  CROSS JOIN LATERAL (SELECT COALESCE(sum(o.amount), 0) AS actual FROM salesops.opportunity o JOIN salesops.stage g ON g.stage = o.stage AND g.kind = 'won'
                       WHERE o.closed_at > b.as_of - interval '91 days' AND o.closed_at <= b.as_of - interval '91 days' + b.horizon) s;

@@ -25,6 +25,7 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
 
 #include "core/compat.h"
 #include "core/kernel_pg.h"
@@ -50,12 +51,23 @@ model_table(void)
  */
 static Oid	known_table = InvalidOid;
 
+/* See above. */
 static void
 models_changed(Datum arg, Oid relid)
 {
 	(void) arg;
 	if (relid == InvalidOid || relid == known_table)
 		generation++;
+}
+
+/* Memberships changed: who may use what must be asked again. */
+static void
+roles_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	(void) arg;
+	(void) cacheid;
+	(void) hashvalue;
+	generation++;
 }
 
 /* See model_pg.h. */
@@ -305,22 +317,30 @@ LoadedModel *
 learn_model_get(const char *name, int version)
 {
 	ListCell   *cell;
+	LoadedModel *loaded;
 
 	if (!callback_registered)
 	{
 		CacheRegisterRelcacheCallback(models_changed, (Datum) 0);
+		CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, roles_changed, (Datum) 0);
+		CacheRegisterSyscacheCallback(AUTHOID, roles_changed, (Datum) 0);
 		callback_registered = true;
 	}
-	require_right(name, false);
 	foreach(cell, loaded_models)
 	{
-		LoadedModel *loaded = lfirst(cell);
-
-		if (loaded->generation == generation && loaded->wanted == version && strcmp(loaded->name, name) == 0)
-			return loaded;
+		loaded = lfirst(cell);
+		if (loaded->generation != generation || loaded->wanted != version || strcmp(loaded->name, name) != 0)
+			continue;
+		if (loaded->checked_user != GetUserId())
+			require_right(name, false);
+		loaded->checked_user = GetUserId();
+		return loaded;
 	}
+	require_right(name, false);
 	drop_stale();
-	return load_model(name, version);
+	loaded = load_model(name, version);
+	loaded->checked_user = GetUserId();
+	return loaded;
 }
 
 /* Memory context callback: the holder is gone. */

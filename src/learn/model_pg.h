@@ -22,6 +22,7 @@ typedef struct LoadedModel
 	Jsonb	   *details;
 	LearnModel *model;
 	uint64		generation;
+	Oid			checked_user;	/* who was last found to have the right */
 	int			pins;
 	MemoryContext context;
 } LoadedModel;

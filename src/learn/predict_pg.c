@@ -343,3 +343,120 @@ salesops_evaluate_model(PG_FUNCTION_ARGS)
 		nulls[i] = isnan(DatumGetFloat8(values[i]));
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
+
+/* ---- two versions on the same rows ---- */
+
+typedef struct Comparison
+{
+	LoadedModel *loaded[2];
+	FeatureMap *map[2];
+	int			label_column;
+	ValueReader label_reader;
+	Evaluation	evaluation[2];
+	MemoryContext scratch;
+} Comparison;
+
+/* A row of compare_versions: both versions' log odds. */
+static void
+compare_row(TupleTableSlot *slot, void *arg)
+{
+	Comparison *comparison = arg;
+	double		margin[2];
+
+	for (int i = 0; i < 2; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(comparison->scratch);
+
+		margin[i] = learn_model_margin(comparison->loaded[i]->model,
+									   learn_read_features(comparison->map[i], slot->tts_values, slot->tts_isnull));
+		MemoryContextSwitchTo(old);
+	}
+	for (int i = 0; i < 2; i++)
+		put_evaluated(slot->tts_values[comparison->label_column], slot->tts_isnull[comparison->label_column], margin[i],
+					  &comparison->evaluation[i]);
+	MemoryContextReset(comparison->scratch);
+}
+
+/* Both versions, ready for the query's rows. */
+static void
+open_comparison(Comparison *comparison, const char *model, const int *versions, const char *query, const char *label)
+{
+	TupleDesc	desc = spi_describe(query);
+
+	comparison->label_column = row_column(desc, label);
+	if (comparison->label_column < 0)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN), errmsg("the query has no column \"%s\"", label)));
+	comparison->label_reader = value_reader(TupleDescAttr(desc, comparison->label_column)->atttypid, label);
+	for (int i = 0; i < 2; i++)
+	{
+		comparison->loaded[i] = learn_model_get(model, versions[i]);
+		learn_model_pin(comparison->loaded[i], CurrentMemoryContext);
+		comparison->map[i] = learn_map_features(comparison->loaded[i]->model, model, desc);
+		comparison->evaluation[i].label_reader = comparison->label_reader;
+	}
+}
+
+/* Mean of the paired differences of log loss, and its standard error. */
+static double
+paired_gain(const Comparison *comparison, double *error)
+{
+	size_t		rows = comparison->evaluation[0].rows;
+	double		sum = 0;
+	double		squares = 0;
+
+	for (size_t row = 0; row < rows; row++)
+	{
+		double		won = learn_log_loss_margin(comparison->evaluation[0].margin[row], comparison->evaluation[0].label[row]) -
+			learn_log_loss_margin(comparison->evaluation[1].margin[row], comparison->evaluation[1].label[row]);
+
+		sum += won;
+		squares += won * won;
+	}
+	*error = rows > 1 ? sqrt(Max(squares / rows - (sum / rows) * (sum / rows), 0) / (rows - 1)) : NAN;
+	return rows > 0 ? sum / rows : NAN;
+}
+
+PG_FUNCTION_INFO_V1(salesops_compare_versions);
+/* (model, champion, challenger, query, label) -> figures of both and the paired gain */
+Datum
+salesops_compare_versions(PG_FUNCTION_ARGS)
+{
+	char	   *model = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *query = text_to_cstring(PG_GETARG_TEXT_PP(3));
+	int			versions[2] = {PG_GETARG_INT32(1), PG_GETARG_INT32(2)};
+	MemoryContext context = CurrentMemoryContext;
+	KernelEnv	env = kernel_env_pg(context);
+	Comparison *comparison = palloc0(sizeof(Comparison));
+	LearnMetrics metrics[2];
+	SpiScope	scope;
+	TupleDesc	desc;
+	Datum		values[8];
+	bool		nulls[8] = {false};
+	double		error;
+	double		gain;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "compare_versions must return a row");
+	spi_open(&scope, SPI_AS_CALLER);
+	MemoryContextSwitchTo(context);
+	comparison->scratch = AllocSetContextCreate(context, "salesops comparison", ALLOCSET_DEFAULT_SIZES);
+	open_comparison(comparison, model, versions, query, NameStr(*PG_GETARG_NAME(4)));
+	spi_stream(query, 0, NULL, true, compare_row, comparison);
+	spi_close(&scope);
+	MemoryContextSwitchTo(context);
+	for (int i = 0; i < 2; i++)
+		metrics[i] = learn_metrics(&env, comparison->evaluation[i].margin, comparison->evaluation[i].label,
+								   comparison->evaluation[i].rows);
+	gain = paired_gain(comparison, &error);
+	values[0] = Int64GetDatum(metrics[0].rows);
+	values[1] = Float8GetDatum(metrics[0].log_loss);
+	values[2] = Float8GetDatum(metrics[1].log_loss);
+	values[3] = Float8GetDatum(metrics[0].roc_auc);
+	values[4] = Float8GetDatum(metrics[1].roc_auc);
+	values[5] = Float8GetDatum(gain);
+	values[6] = Float8GetDatum(error);
+	for (int i = 1; i < 7; i++)
+		nulls[i] = isnan(DatumGetFloat8(values[i]));
+	values[7] = CStringGetTextDatum(!(fabs(gain) > 2 * error) ? "no difference beyond noise" : gain > 0 ? "challenger" : "champion");
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}

@@ -82,7 +82,7 @@ find_target(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("no relation is attached as opportunity"),
-				 errhint("SELECT * FROM salesops.attach('opportunity', 'your table', '{…}').")));
+				 errhint("SELECT * FROM salesops.attach('opportunity', 'your table', '{...}').")));
 	key = contract_source_column("opportunity", "opportunity_id");
 	target.name = relation_sql_name(target.relid);
 	target.key = pstrdup(quote_identifier(key));
@@ -149,7 +149,7 @@ complete_action(Action *action, List *rules, List *lost, Problems *problems)
 		problems_add(problems, "%s: no column of yours stands behind \"%s\"", action->rule, column);
 }
 
-/* {"stale": "flag", …}: the short form, for actions that need nothing more */
+/* {"stale": "flag", ...}: the short form, for actions that need nothing more */
 static List *
 parse_short(Jsonb *json, Problems *problems)
 {
@@ -178,7 +178,7 @@ parse_short(Jsonb *json, Problems *problems)
 	return actions;
 }
 
-/* [{"rule": …, "action": …}, …] or the short form; all that is wrong in one error */
+/* [{"rule": ..., "action": ...}, ...] or the short form; all that is wrong in one error */
 static List *
 parse_actions(Jsonb *json)
 {

@@ -131,7 +131,7 @@ criteria_condition(const Criteria *criteria, bool tracked)
 
 		if (!stage_can_occur(criteria, stage) || arm.terms.len == 0)
 			continue;
-		/* true OR …: folded to true by the planner, but the trigger depends on the columns in it */
+		/* true OR ...: folded to true by the planner, but the trigger depends on the columns in it */
 		appendStringInfo(&arms, " WHEN %s THEN %s(%s) IS NOT TRUE", sql_literal(stage->name),
 						 arm.compiled ? "true OR " : "", arm.terms.data);
 	}
@@ -574,7 +574,7 @@ follow_renames(void)
 	follow_columns("tracked_relation", "close_date");
 }
 
-/* A trigger of ours went with something else (DROP COLUMN … CASCADE): so does each criterion about that; the rest stays. */
+/* A trigger of ours went with something else (DROP COLUMN ... CASCADE): so does each criterion about that; the rest stays. */
 static void
 rebuild_after_cascade(Oid relid)
 {

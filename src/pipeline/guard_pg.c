@@ -7,7 +7,8 @@
  * error context that names them. What a statement needs is built once and kept in the trigger's fn_extra.
  *
  * A criterion binds a row if it was in force when the row entered its stage. Entering is being inserted or changing the
- * stage; for a row that sits in its stage the time comes from the tracked history, and is now where there is none.
+ * stage; for a row that sits in its stage the time comes from the tracked history, and is now where there is none. Now is by
+ * the clock, not the transaction: a transaction that is older than a criterion is bound by it too.
  */
 #include "postgres.h"
 
@@ -30,6 +31,7 @@
 #include "utils/rel.h"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 #include "core/compat.h"
 #include "core/relation.h"
@@ -242,7 +244,7 @@ slot_text(TupleTableSlot *slot, int column)
 static TimestampTz
 entry_time(const Guard *guard, const GuardRow *row)
 {
-	TimestampTz result = GetCurrentTransactionStartTimestamp();
+	TimestampTz result = GetCurrentTimestamp();
 	SpiScope	scope;
 	bool		isnull;
 	Datum		value;
@@ -330,7 +332,7 @@ is_met(Guard *guard, GuardItem *item, TupleTableSlot *slot)
 static bool
 in_force(const Criterion *criterion, const GuardRow *row)
 {
-	TimestampTz at = criterion->judged_at_entry ? row->entered_at : GetCurrentTransactionStartTimestamp();
+	TimestampTz at = criterion->judged_at_entry ? row->entered_at : GetCurrentTimestamp();
 
 	return criterion->effective_from <= at && at < criterion->effective_until;
 }
@@ -339,7 +341,7 @@ in_force(const Criterion *criterion, const GuardRow *row)
 static Outcome
 choose_outcome(const Criterion *criterion, const GuardRow *row)
 {
-	if (!row->entering && GetCurrentTransactionStartTimestamp() < criterion->grace_until)
+	if (!row->entering && GetCurrentTimestamp() < criterion->grace_until)
 		return OUTCOME_GRACE;
 	if (strcmp(criterion->action, "warn") == 0)
 		return OUTCOME_WARN;
@@ -411,7 +413,7 @@ find_bypasses(const Guard *guard, const GuardRow *row)
 	PushActiveSnapshot(GetLatestSnapshot());
 	(void) spi_stream("SELECT b.bypass_id, b.role_name::text, b.reason, b.criteria FROM salesops.criterion_bypass b"
 					  " WHERE b.relation = $1 AND (b.row_key IS NULL OR b.row_key = $2)"
-					  " AND b.ended_at IS NULL AND b.expires_at > now() ORDER BY 1", 2, args, true, collect_bypass, &list);
+					  " AND b.ended_at IS NULL AND b.expires_at > clock_timestamp() ORDER BY 1", 2, args, true, collect_bypass, &list);
 	PopActiveSnapshot();
 	spi_close(&scope);
 	MemoryContextSwitchTo(context);
@@ -501,7 +503,7 @@ append_values(StringInfo detail, const Guard *guard, const RowExpression *expres
 		else if (strlen(value) <= SHOWN_VALUE_BYTES)
 			appendStringInfo(detail, " = %s", value);
 		else
-			appendStringInfo(detail, " = %.*s…", pg_mbcliplen(value, strlen(value), SHOWN_VALUE_BYTES), value);
+			appendStringInfo(detail, " = %.*s...", pg_mbcliplen(value, strlen(value), SHOWN_VALUE_BYTES), value);
 		any = true;
 	}
 	if (any)

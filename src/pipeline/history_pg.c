@@ -314,7 +314,7 @@ choose_columns(Oid relid, char **columns)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("cannot track stage changes of %s: %s", relation_sql_name(relid),
 						columns[TRACKED_KEY] == NULL ? "it has no key of one column" : "no column is known to hold the stage"),
-				 errhint("Attach it first: SELECT * FROM salesops.attach('opportunity', %s, '{\"opportunity_id\": \"…\", \"stage\": \"…\"}').",
+				 errhint("Attach it first: SELECT * FROM salesops.attach('opportunity', %s, '{\"opportunity_id\": \"...\", \"stage\": \"...\"}').",
 						 sql_literal(relation_sql_name(relid)))));
 }
 

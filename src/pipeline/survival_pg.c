@@ -241,7 +241,7 @@ syntax_error(const char *text)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
 			 errmsg("invalid input syntax for type salesops.survival: \"%.100s\"", text),
-			 errdetail("It is written {duration:ended/censored, …}, for example {1.5:2/0, 4:1/3}.")));
+			 errdetail("It is written {duration:ended/censored, ...}, for example {1.5:2/0, 4:1/3}.")));
 }
 
 /* An unsigned count; the position after it */

@@ -168,11 +168,12 @@ CREATE TABLE salesops.refresh_command (
   ordinal integer NOT NULL,
   command text NOT NULL,
   everything text,
+  bulk_from integer,
   needs text,
   PRIMARY KEY (entity, name)
 );
 COMMENT ON TABLE salesops.refresh_command IS
-  'what refresh_changed() runs for an entity: command takes the changed keys as $1 text[], everything recomputes for all, needs is a condition; filled by the install script';
+  'what refresh_changed() runs for an entity: command takes the changed keys as $1 text[]; everything recomputes for all, and is run instead from bulk_from keys on; needs is a condition; filled by the install script';
 
 CREATE FUNCTION salesops.refresh_changed(entity text, batch integer DEFAULT 10000) RETURNS bigint
   LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'salesops_refresh_changed';

@@ -427,6 +427,8 @@ typedef struct RefreshCommand
 {
 	char	   *command;
 	char	   *everything;
+	int64		bulk_from;
+	bool		whole;			/* everything is to be run, once the queue is drained */
 } RefreshCommand;
 
 /* One refresh of an entity at a time: a second one, with younger keys, must not be overtaken by the first. */
@@ -439,12 +441,13 @@ lock_entity(const char *entity)
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
 }
 
-/* Take a batch of keys off the queue; false at its end. '*keys' is a text[] or NULL, '*all' whether everything changed. */
-static bool
-take_keys(const char *entity, int batch, MemoryContext context, Datum *keys, bool *all, int64 *count)
+/* Take a batch of keys off the queue. '*keys' is a text[] or NULL, '*all' whether everything changed. -1 at the queue's end. */
+static int64
+take_keys(const char *entity, int batch, MemoryContext context, Datum *keys, bool *all)
 {
 	SpiScope	scope;
 	bool		isnull;
+	int64		count;
 
 	spi_open(&scope, SPI_AS_OWNER);
 	spi_execute(SPI_OK_SELECT,
@@ -464,10 +467,9 @@ take_keys(const char *entity, int batch, MemoryContext context, Datum *keys, boo
 		*keys = PointerGetDatum(PG_DETOAST_DATUM_COPY(*keys));
 		MemoryContextSwitchTo(old);
 	}
-	*count += spi_get_int8(0, 2);
-	isnull = spi_get_int8(0, 1) == 0;
+	count = spi_get_int8(0, 1) == 0 ? -1 : spi_get_int8(0, 2);
 	spi_close(&scope);
-	return !isnull;
+	return count;
 }
 
 /* The commands of an entity whose needs are met; in the given context */
@@ -481,26 +483,27 @@ read_commands(const char *entity, MemoryContext context)
 
 	spi_open(&scope, SPI_AS_OWNER);
 	count = spi_execute(SPI_OK_SELECT,
-						"SELECT command, everything, needs FROM salesops.refresh_command WHERE entity = $1 ORDER BY ordinal",
+						"SELECT command, everything, needs, coalesce(bulk_from, 2147483647)::pg_catalog.text FROM salesops.refresh_command WHERE entity = $1 ORDER BY ordinal",
 						1, (SpiArg[]) {spi_text(entity)});
-	texts = palloc(sizeof(char *) * 3 * (count + 1));
-	for (uint64 i = 0; i < count * 3; i++)
-		texts[i] = spi_get_text(i / 3, (int) (i % 3) + 1);
+	texts = palloc(sizeof(char *) * 4 * (count + 1));
+	for (uint64 i = 0; i < count * 4; i++)
+		texts[i] = spi_get_text(i / 4, (int) (i % 4) + 1);
 	for (uint64 i = 0; i < count; i++)
 	{
 		MemoryContext old;
 		RefreshCommand *command;
 
-		if (texts[i * 3 + 2] != NULL)
+		if (texts[i * 4 + 2] != NULL)
 		{
-			spi_execute(SPI_OK_SELECT, psprintf("SELECT (%s)::pg_catalog.bool", texts[i * 3 + 2]), 0, NULL);
+			spi_execute(SPI_OK_SELECT, psprintf("SELECT (%s)::pg_catalog.bool", texts[i * 4 + 2]), 0, NULL);
 			if (!spi_get_bool(0, 1))
 				continue;
 		}
 		old = MemoryContextSwitchTo(context);
 		command = palloc0(sizeof(RefreshCommand));
-		command->command = pstrdup(texts[i * 3]);
-		command->everything = texts[i * 3 + 1] ? pstrdup(texts[i * 3 + 1]) : NULL;
+		command->command = pstrdup(texts[i * 4]);
+		command->everything = texts[i * 4 + 1] ? pstrdup(texts[i * 4 + 1]) : NULL;
+		command->bulk_from = pg_strtoint32(texts[i * 4 + 3]);
 		commands = lappend(commands, command);
 		MemoryContextSwitchTo(old);
 	}
@@ -508,9 +511,9 @@ read_commands(const char *entity, MemoryContext context)
 	return commands;
 }
 
-/* Recompute for the keys, or for all, as the caller, with a pinned search_path. */
+/* Recompute for a batch of keys, as the caller; put off what is better done for all at once. */
 static void
-run_commands(List *commands, Datum keys, bool all)
+run_for_keys(List *commands, Datum keys, int64 count, bool all)
 {
 	SpiScope	scope;
 	ListCell   *cell;
@@ -519,15 +522,26 @@ run_commands(List *commands, Datum keys, bool all)
 	foreach(cell, commands)
 	{
 		RefreshCommand *command = lfirst(cell);
-		bool		whole = all && command->everything != NULL;
 
-		if (!whole && keys == (Datum) 0)
-			continue;
-		if (whole)
-			spi_execute(SPI_OK_SELECT, command->everything, 0, NULL);
-		else
+		if (command->everything != NULL && (all || count >= command->bulk_from))
+			command->whole = true;
+		if (!command->whole && keys != (Datum) 0)
 			spi_execute(SPI_OK_SELECT, command->command, 1, (SpiArg[]) {spi_datum(TEXTARRAYOID, keys, false)});
 	}
+	spi_close(&scope);
+}
+
+/* Recompute what was put off. */
+static void
+run_for_all(List *commands)
+{
+	SpiScope	scope;
+	ListCell   *cell;
+
+	spi_open(&scope, SPI_AS_CALLER);
+	foreach(cell, commands)
+		if (((RefreshCommand *) lfirst(cell))->whole)
+			spi_execute(SPI_OK_SELECT, ((RefreshCommand *) lfirst(cell))->everything, 0, NULL);
 	spi_close(&scope);
 }
 
@@ -548,6 +562,7 @@ salesops_refresh_changed(PG_FUNCTION_ARGS)
 	List	   *commands = NIL;
 	Datum		keys;
 	bool		all;
+	int64		taken;
 	int64		count = 0;
 
 	if (batch < 1)
@@ -558,12 +573,14 @@ salesops_refresh_changed(PG_FUNCTION_ARGS)
 	lock_entity(entity);
 	commands = read_commands(entity, commands_context);
 	scratch = AllocSetContextCreate(CurrentMemoryContext, "salesops refresh", ALLOCSET_DEFAULT_SIZES);
-	while (take_keys(entity, batch, scratch, &keys, &all, &count))
+	while ((taken = take_keys(entity, batch, scratch, &keys, &all)) >= 0)
 	{
 		CHECK_FOR_INTERRUPTS();
-		run_commands(commands, keys, all);
+		count += taken;
+		run_for_keys(commands, keys, taken, all);
 		MemoryContextReset(scratch);
 	}
+	run_for_all(commands);
 	MemoryContextDelete(scratch);
 	PG_RETURN_INT64(count);
 }

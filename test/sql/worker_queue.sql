@@ -92,8 +92,8 @@ CREATE FUNCTION one(k text[]) RETURNS void LANGUAGE sql AS $$
 CREATE FUNCTION entire() RETURNS void LANGUAGE sql AS $$
   SELECT worker_queue.one(ARRAY(SELECT lead_number::text FROM worker_queue.leads) || ARRAY(SELECT key FROM worker_queue.mirror)) $$;
 DELETE FROM salesops.refresh_command;
-INSERT INTO salesops.refresh_command VALUES ('lead', 'mirror', 1, 'SELECT worker_queue.one($1)', 'SELECT worker_queue.entire()');
-INSERT INTO salesops.refresh_command VALUES ('lead', 'never', 0, 'SELECT 1 / 0', NULL, 'EXISTS (SELECT FROM pg_catalog.pg_class WHERE relname = ''no such table'')');
+INSERT INTO salesops.refresh_command VALUES ('lead', 'mirror', 1, 'SELECT worker_queue.one($1)', 'SELECT worker_queue.entire()', 30);
+INSERT INTO salesops.refresh_command VALUES ('lead', 'never', 0, 'SELECT 1 / 0', NULL, NULL, 'EXISTS (SELECT FROM pg_catalog.pg_class WHERE relname = ''no such table'')');
 SELECT salesops.watch('leads', 'lead');
 SELECT entire();
 SELECT setseed(0.42);
@@ -112,7 +112,7 @@ BEGIN
       ELSE IF i % 50 = 0 THEN TRUNCATE visits; ELSE DELETE FROM visits WHERE lead_id = n::text; END IF;
     END CASE;
     IF i % 7 = 0 THEN
-      PERFORM salesops.refresh_changed('lead', 1 + i % 3);
+      PERFORM salesops.refresh_changed('lead', CASE i % 3 WHEN 0 THEN 2 ELSE 100 END);
       SELECT count(*) INTO differ FROM (SELECT lead_number::text AS key, l.points + coalesce((SELECT sum(v.score) FROM visits v WHERE v.lead_id = l.lead_number::text), 0) AS points FROM leads l) w
         FULL JOIN mirror m USING (key) WHERE m.points IS DISTINCT FROM w.points;
       IF differ > 0 THEN RAISE EXCEPTION 'after step %: % rows differ', i, differ; END IF;

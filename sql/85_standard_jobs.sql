@@ -1,0 +1,201 @@
+-- Standard jobs: what a sales team wants done by itself. The one place where jobs name the domains' functions, as plain SQL;
+-- a job whose functions or data are not there is skipped with a word.
+
+-- ---- what refresh_changed() recomputes ------------------------------------------------------------------------------
+INSERT INTO salesops.refresh_command (entity, name, ordinal, command, everything, bulk_from, needs) VALUES
+  ('lead', 'score', 1,
+   'SELECT count(salesops.score_lead(l.lead_id)) FROM salesops.lead l WHERE l.lead_id = ANY ($1)',
+   'SELECT salesops.score_leads()', 2000,
+   'to_regprocedure(''salesops.score_lead(text,text,timestamptz)'') IS NOT NULL AND EXISTS (SELECT FROM salesops.model_version WHERE name = ''lead'' AND active)'),
+  ('commission_credit', 'commission', 1,
+   'SELECT count(*) FROM (SELECT DISTINCT c.rep_id FROM salesops.commission_credit c WHERE c.credit_id = ANY ($1)) r, LATERAL salesops.calculate_commission(r.rep_id, salesops.current_quarter())',
+   'SELECT count(*) FROM salesops.calculate_commissions(salesops.current_quarter())', 1000,
+   'EXISTS (SELECT FROM salesops.commission_assignment)'),
+  ('opportunity', 'commission', 1,
+   'SELECT count(*) FROM (SELECT DISTINCT c.rep_id FROM salesops.commission_credit c WHERE c.opportunity_id = ANY ($1) OR c.credit_id = ANY ($1)) r, LATERAL salesops.calculate_commission(r.rep_id, salesops.current_quarter())',
+   'SELECT count(*) FROM salesops.calculate_commissions(salesops.current_quarter())', 1000,
+   'EXISTS (SELECT FROM salesops.commission_assignment)');
+
+CREATE FUNCTION salesops.current_quarter(as_of timestamptz DEFAULT pg_catalog.now()) RETURNS daterange
+  LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT daterange((date_trunc('quarter', as_of - interval '15 days'))::date, (date_trunc('quarter', as_of) + interval '3 months')::date)
+$$;
+COMMENT ON FUNCTION salesops.current_quarter(timestamptz) IS
+  'the quarter that commissions accrue in; in its first fifteen days the one before as well, for what is entered late';
+
+-- ---- duplicates, found by night --------------------------------------------------------------------------------------
+CREATE TABLE salesops.duplicate_cluster (
+  matcher text NOT NULL REFERENCES salesops.matcher ON UPDATE CASCADE ON DELETE CASCADE,
+  cluster_id text NOT NULL,
+  key text NOT NULL,
+  found_at timestamptz NOT NULL,
+  PRIMARY KEY (matcher, key)
+);
+COMMENT ON TABLE salesops.duplicate_cluster IS 'records that are probably the same, as of the last refresh_duplicates(); shown where the record is visible';
+SELECT pg_catalog.pg_extension_config_dump('salesops.duplicate_cluster', '');
+ALTER TABLE salesops.duplicate_cluster ENABLE ROW LEVEL SECURITY;
+CREATE POLICY visible_rows ON salesops.duplicate_cluster FOR SELECT
+  USING (salesops.row_is_visible((SELECT m.relation FROM salesops.matcher m WHERE m.matcher = duplicate_cluster.matcher), key));
+COMMENT ON POLICY visible_rows ON salesops.duplicate_cluster IS 'what is stored about a row is shown where the row is';
+
+CREATE FUNCTION salesops.store_duplicates(matcher text, cluster_ids text[], keys text[]) RETURNS bigint
+  LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  DELETE FROM salesops.duplicate_cluster d WHERE d.matcher = $1;
+  WITH stored AS (
+    INSERT INTO salesops.duplicate_cluster (matcher, cluster_id, key, found_at)
+    SELECT $1, n.cluster_id, n.key, now() FROM unnest($2, $3) n(cluster_id, key)
+    ON CONFLICT DO NOTHING RETURNING 1)
+  SELECT count(*) FROM stored;
+$$;
+COMMENT ON FUNCTION salesops.store_duplicates(text, text[], text[]) IS 'what refresh_duplicates() writes with';
+
+CREATE FUNCTION salesops.refresh_duplicates() RETURNS bigint
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  item record;
+  total bigint := 0;
+BEGIN
+  FOR item IN SELECT m.matcher FROM salesops.matcher m WHERE m.trained_at IS NOT NULL AND m.right_relation IS NULL ORDER BY 1 LOOP
+    total := total + (
+      SELECT salesops.store_duplicates(item.matcher, coalesce(array_agg(c.cluster_id), '{}'), coalesce(array_agg(c.key), '{}'))
+        FROM (SELECT f.cluster_id, f.key, count(*) OVER (PARTITION BY f.cluster_id) AS members FROM salesops.find_clusters(item.matcher) f) c
+       WHERE c.members > 1);
+  END LOOP;
+  RETURN total;
+END
+$$;
+COMMENT ON FUNCTION salesops.refresh_duplicates() IS
+  'find the clusters of every trained matcher anew and keep them in salesops.duplicate_cluster; answers how many records are in one';
+
+-- ---- learning anew ----------------------------------------------------------------------------------------------------
+CREATE FUNCTION salesops.model_recipe(model text, OUT version integer, OUT query text, OUT label text, OUT method text, OUT key text,
+                                      OUT options jsonb, OUT fingerprint text, OUT log_loss double precision)
+  LANGUAGE sql STABLE STRICT PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT v.version, v.query, v.label, v.method, v.key, v.options, v.fingerprint, v.log_loss
+    FROM salesops.model_version v WHERE v.name = model AND v.active
+$$;
+COMMENT ON FUNCTION salesops.model_recipe(text) IS 'how the active version of a model was trained, and its log loss on held-out rows';
+
+CREATE FUNCTION salesops.retrain_model(model text) RETURNS text
+  LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  before record;
+  after record;
+BEGIN
+  SELECT * INTO before FROM salesops.model_recipe(model);
+  IF before.version IS NULL THEN
+    RAISE EXCEPTION 'model "%" does not exist', model USING ERRCODE = 'undefined_object', HINT = 'salesops.train_model() makes it.';
+  END IF;
+  PERFORM salesops.train_model(model, before.query, before.label::name, before.method, before.key::name, before.options);
+  SELECT * INTO after FROM salesops.model_recipe(model);
+  IF after.fingerprint = before.fingerprint THEN
+    PERFORM salesops.activate_model(model, before.version);
+    PERFORM salesops.drop_model(model, after.version);
+    RETURN format('version %s stays: the data are the same', before.version);
+  ELSIF after.log_loss > before.log_loss THEN
+    PERFORM salesops.activate_model(model, before.version);
+    RETURN format('version %s stays: version %s has a log loss of %s against %s', before.version, after.version,
+                  round(after.log_loss::numeric, 4), round(before.log_loss::numeric, 4));
+  END IF;
+  RETURN format('version %s is active', after.version);
+END
+$$;
+COMMENT ON FUNCTION salesops.retrain_model(text) IS
+  'train a model again as it was trained; the new version is active only if its held-out log loss is no worse; says what it did';
+
+-- ---- the jobs ---------------------------------------------------------------------------------------------------------
+CREATE VIEW salesops.standard_job (job, ordinal, schedule, command, options, objects, needs, hint)
+  WITH (security_invoker = true) AS VALUES
+  ('find duplicates', 1, '0 1 * * *', 'SELECT salesops.refresh_duplicates()', '{"timeout": "4 hours"}'::jsonb,
+   '{"salesops.find_clusters(text,double precision)"}'::text[], 'EXISTS (SELECT FROM salesops.matcher WHERE trained_at IS NOT NULL)',
+   'no matcher is trained: salesops.create_matcher(), salesops.train_matcher()'),
+  ('retrain lead model', 2, '0 3 * * sun', 'SELECT salesops.retrain_model(''lead'')', '{"timeout": "4 hours", "after": ["find duplicates"]}',
+   '{"salesops.train_model(text,text,name,text,name,jsonb)"}', '(SELECT version FROM salesops.model_recipe(''lead'')) IS NOT NULL',
+   'there is no model "lead": salesops.train_model()'),
+  ('score leads', 3, '30 4 * * *', 'SELECT salesops.score_leads()', '{"timeout": "4 hours", "after": ["find duplicates", "retrain lead model"]}',
+   '{"salesops.score_leads(text,timestamptz)"}', '(SELECT version FROM salesops.model_recipe(''lead'')) IS NOT NULL',
+   'there is no model "lead": salesops.train_model()'),
+  ('refresh leads', 4, 'every 1 minute', 'SELECT salesops.refresh_changed(''lead'')', '{"on_change": "lead", "retention": "1 hour"}',
+   '{"salesops.score_lead(text,text,timestamptz)"}', '(SELECT version FROM salesops.model_recipe(''lead'')) IS NOT NULL AND EXISTS (SELECT FROM salesops.watched WHERE entity = ''lead'')',
+   'no table of leads is watched (salesops.watch()) or there is no model "lead" (salesops.train_model())'),
+  ('hygiene snapshot', 5, '0 5 * * *', 'SELECT salesops.take_hygiene_snapshot()', '{"timeout": "1 hour"}',
+   '{"salesops.take_hygiene_snapshot(timestamptz)"}', 'EXISTS (SELECT FROM salesops.source WHERE entity = ''opportunity'') AND EXISTS (SELECT FROM salesops.stage)',
+   'no opportunities are attached, or no stages defined: salesops.attach(), salesops.define_stages()'),
+  ('forecast snapshot', 6, '15 5 * * *', 'SELECT salesops.take_forecast_snapshot()', '{"timeout": "1 hour"}',
+   '{"salesops.take_forecast_snapshot(timestamptz)"}', 'EXISTS (SELECT FROM salesops.source WHERE entity = ''opportunity'') AND EXISTS (SELECT FROM salesops.stage)',
+   'no opportunities are attached, or no stages defined: salesops.attach(), salesops.define_stages()'),
+  ('commission accrual', 7, 'every 1 hour', 'SELECT count(*) FROM salesops.calculate_commissions(salesops.current_quarter())', '{"timeout": "1 hour"}',
+   '{"salesops.calculate_commissions(daterange)"}', 'EXISTS (SELECT FROM salesops.commission_assignment)',
+   'no rep has a plan: salesops.create_commission_plan(), salesops.assign_commission_plan()');
+COMMENT ON VIEW salesops.standard_job IS
+  'what create_standard_jobs() makes: objects are functions that must be there, needs a condition, hint what to do where it is not met';
+
+-- the attached leads and their activities, where they are tables of the caller's, are watched for the refresh
+CREATE FUNCTION salesops.watch_leads() RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  item record;
+BEGIN
+  FOR item IN
+    SELECT s.relation, CASE s.entity WHEN 'activity' THEN (s.columns ->> 'lead_id')::name END AS key
+      FROM salesops.source s
+      JOIN pg_class c ON c.oid = s.relation AND c.relkind IN ('r', 'p') AND pg_has_role(c.relowner, 'USAGE')
+     WHERE (s.entity = 'lead' OR s.entity = 'activity' AND s.columns ->> 'lead_id' IS NOT NULL)
+       AND NOT EXISTS (SELECT FROM salesops.watched w WHERE w.relation = s.relation AND w.entity = 'lead')
+  LOOP
+    PERFORM salesops.watch(item.relation, 'lead', item.key);
+    RAISE NOTICE 'watching % for changes of leads', item.relation USING HINT = format('salesops.unwatch(%L) ends it.', item.relation);
+  END LOOP;
+END
+$$;
+COMMENT ON FUNCTION salesops.watch_leads() IS 'watch the attached leads and their activities, where the caller owns the tables';
+
+CREATE FUNCTION salesops.create_standard_jobs(OUT job text, OUT schedule text, OUT action text, OUT reason text) RETURNS SETOF record
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  item record;
+  met boolean;
+  extra jsonb;
+BEGIN
+  IF (SELECT m.version FROM salesops.model_recipe('lead') m) IS NOT NULL THEN
+    PERFORM salesops.watch_leads();
+  END IF;
+  FOR item IN SELECT s.* FROM salesops.standard_job s ORDER BY s.ordinal LOOP
+    job := item.job;
+    schedule := item.schedule;
+    reason := NULL;
+    IF EXISTS (SELECT FROM salesops.job j WHERE j.name = item.job) THEN
+      action := 'kept';
+      schedule := (SELECT j.schedule FROM salesops.job j WHERE j.name = item.job);
+      RETURN NEXT;
+      CONTINUE;
+    END IF;
+    met := NOT EXISTS (SELECT FROM unnest(item.objects) o WHERE to_regprocedure(o) IS NULL);
+    IF met THEN
+      EXECUTE 'SELECT ' || item.needs INTO met;
+    END IF;
+    IF met IS NOT TRUE THEN
+      action := 'skipped';
+      reason := item.hint;
+      RAISE NOTICE 'job "%" skipped: %', item.job, item.hint;
+      RETURN NEXT;
+      CONTINUE;
+    END IF;
+    -- it comes after those that are there
+    extra := jsonb_build_object('after', coalesce((SELECT jsonb_agg(a) FROM jsonb_array_elements_text(item.options -> 'after') a
+                                                    WHERE EXISTS (SELECT FROM salesops.job j WHERE j.name = a)), '[]'));
+    PERFORM salesops.create_job(item.job, item.schedule, item.command, item.options || extra);
+    action := 'created';
+    RETURN NEXT;
+  END LOOP;
+END
+$$;
+COMMENT ON FUNCTION salesops.create_standard_jobs() IS
+  'make the jobs that keep scores, duplicates, hygiene, forecasts, commissions and the lead model up to date, as far as there is what they need; those that exist are kept';
+
+INSERT INTO salesops.access_right (level, kind, object) VALUES
+  ('reader', 'table', 'salesops.duplicate_cluster'), ('reader', 'function', 'salesops.current_quarter(timestamptz)'),
+  ('operator', 'function', 'salesops.store_duplicates(text,text[],text[])'), ('operator', 'function', 'salesops.refresh_duplicates()'),
+  ('admin', 'function', 'salesops.model_recipe(text)'), ('admin', 'function', 'salesops.retrain_model(text)'),
+  ('reader', 'table', 'salesops.standard_job'), ('admin', 'function', 'salesops.watch_leads()'),
+  ('admin', 'function', 'salesops.create_standard_jobs()');

@@ -1,0 +1,47 @@
+-- create_standard_jobs(): what has no data yet is skipped with a word, twice is as once, and what is made runs.
+BEGIN;
+SET client_min_messages = warning;
+SELECT no_plan();
+CREATE SCHEMA crm;
+CREATE TABLE crm.leads (id int PRIMARY KEY, inserted_at timestamptz, source text, employees int, converted_at timestamptz);
+INSERT INTO crm.leads SELECT i, timestamptz '2026-01-01' + i * interval '1 hour', (ARRAY['web', 'fair', 'cold'])[1 + i % 3], 5 + (i * 37) % 400,
+       CASE WHEN (i * 48271::bigint) % 100 < CASE i % 3 WHEN 0 THEN 60 WHEN 1 THEN 20 ELSE 5 END THEN timestamptz '2026-02-01' + i * interval '3 hours' END
+  FROM generate_series(1, 900) i;
+CREATE TABLE crm.deals (id int PRIMARY KEY, stage text, amount numeric, created_at timestamptz, closed_at timestamptz, close_date date, rep text);
+INSERT INTO crm.deals SELECT i, (ARRAY['won', 'lost', 'new'])[1 + i % 3], 100 * i, timestamptz '2026-01-01' + i * interval '1 day',
+       CASE WHEN i % 3 < 2 THEN timestamptz '2026-02-01' + i * interval '1 day' END, date '2026-02-10' + i, 'r' || i % 4 FROM generate_series(1, 200) i;
+
+SELECT results_eq('SELECT DISTINCT action FROM salesops.create_standard_jobs()', ARRAY['skipped'], 'nothing to do yet: all skipped');
+SELECT is((SELECT count(*) FROM salesops.create_standard_jobs() WHERE reason IS NULL), 0::bigint, 'each says why');
+SELECT is((SELECT count(*) FROM salesops.job), 0::bigint, 'and no job is made');
+
+SELECT count(*) FROM salesops.attach('lead', 'crm.leads', '{"lead_id": "id", "created_at": "inserted_at"}');
+SELECT count(*) FROM salesops.attach('opportunity', 'crm.deals', '{"opportunity_id": "id", "owner_id": "rep"}');
+SELECT salesops.define_stages('default', '[{"stage": "new", "ordinal": 1, "kind": "open"}, {"stage": "won", "ordinal": 2, "kind": "won"}, {"stage": "lost", "ordinal": 3, "kind": "lost"}]');
+SELECT lives_ok($$SELECT salesops.train_model('lead', 'SELECT *, converted_at IS NOT NULL AS converted FROM salesops.lead', 'converted', 'logistic')$$, 'a model is trained');
+CREATE TEMPORARY TABLE first AS SELECT * FROM salesops.create_standard_jobs();
+SELECT ok(bool_or(job = 'hygiene snapshot' AND action = 'created'), 'hygiene snapshot') FROM first;
+SELECT ok(bool_or(job = 'retrain lead model' AND action = 'created'), 'retrain lead model') FROM first;
+SELECT ok(bool_or(job = 'find duplicates' AND action = 'skipped'), 'no matcher: skipped') FROM first;
+SELECT results_eq('SELECT entity FROM salesops.watched', ARRAY['lead'], 'the table of leads is watched');
+CREATE TEMPORARY TABLE before AS SELECT name, schedule, command FROM salesops.job;
+SELECT salesops.alter_job('hygiene snapshot', 'every 3 hours');
+SELECT is((SELECT string_agg(DISTINCT action, ',' ORDER BY action) FROM salesops.create_standard_jobs()), 'kept,skipped', 'twice is as once');
+SELECT is((SELECT schedule FROM salesops.job WHERE name = 'hygiene snapshot'), 'every 3 hours', 'what was changed stays');
+SELECT is((SELECT string_agg(name || ' ' || salesops.run_job(name), ', ') FROM salesops.job j
+            WHERE salesops.run_job(name) <> 'succeeded'), NULL, 'each of them succeeds, and again at once');
+SELECT is((SELECT string_agg(error, ', ') FROM salesops.job_run WHERE outcome <> 'succeeded'), NULL, 'no error');
+
+-- retraining: the same data change nothing; a worse model does not take over
+SELECT is((SELECT count(*) FROM salesops.model WHERE name = 'lead'), 1::bigint, 'retraining on the same data leaves one version');
+UPDATE crm.leads SET converted_at = CASE WHEN get_byte(decode(md5('c' || id), 'hex'), 0) % 2 = 0 THEN now() END WHERE id % 2 = 0;
+SELECT matches(salesops.retrain_model('lead'), '^version 1 stays: version . has a log loss of', 'a worse version stays in reserve');
+SELECT is((SELECT version FROM salesops.model WHERE name = 'lead' AND active), 1, 'the better one predicts');
+UPDATE crm.leads SET source = CASE WHEN (converted_at IS NULL) = (get_byte(decode(md5('s' || id), 'hex'), 0) > 25) THEN 'cold' ELSE 'warm' END;
+SELECT matches(salesops.retrain_model('lead'), '^version \d is active', 'a better one takes over');
+SELECT throws_ok($$SELECT salesops.retrain_model('nobody')$$, '42704', NULL, 'no such model');
+
+-- duplicates by night
+SELECT is(salesops.refresh_duplicates(), 0::bigint, 'no matcher, no duplicates');
+SELECT * FROM finish();
+ROLLBACK;

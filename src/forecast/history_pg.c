@@ -492,6 +492,51 @@ closes_are_dates(const ForecastBook *book)
 	return midnights >= 0.95 * closes;
 }
 
+/* Order of two groups' texts. */
+static int
+compare_keys(const void *a, const void *b, void *keys)
+{
+	return strcmp(((char **) keys)[*(const int *) a], ((char **) keys)[*(const int *) b]);
+}
+
+/* By id: sums must not depend on where rows lie in the table. */
+static int
+compare_opportunities(const void *a, const void *b)
+{
+	const ForecastOpportunity *x = a;
+	const ForecastOpportunity *y = b;
+	int			order = strcmp(x->id, y->id);
+
+	if (order == 0)
+		order = x->created_at < y->created_at ? -1 : x->created_at > y->created_at;
+	return order;
+}
+
+/* Groups by their texts, and the deals' numbers of them with them. */
+static void
+sort_groups(ForecastBook *book)
+{
+	int		   *place = palloc(sizeof(int) * Max(book->groups, 1));
+	char	  **key = palloc(sizeof(char *) * Max(book->groups, 1));
+	Datum	   *sorted = palloc(sizeof(Datum) * Max(book->groups, 1));
+	int		   *order = palloc(sizeof(int) * Max(book->groups, 1));
+
+	for (int g = 0; g < book->groups; g++)
+	{
+		key[g] = OidOutputFunctionCall(F_ARRAY_OUT, book->group[g]);
+		order[g] = g;
+	}
+	qsort_arg(order, book->groups, sizeof(int), compare_keys, key);
+	for (int k = 0; k < book->groups; k++)
+	{
+		sorted[k] = book->group[order[k]];
+		place[order[k]] = k;
+	}
+	for (int i = 0; i < book->count; i++)
+		book->deal[i].group = place[book->deal[i].group];
+	book->group = sorted;
+}
+
 /* The kernel's arrays. */
 static void
 fill_history(ForecastBook *book, Loader *loader)
@@ -561,6 +606,9 @@ forecast_book_load(TimestampTz limit, ArrayType *by, const HazardOptions *option
 				 errmsg("amount of opportunity \"%s\" is not a usable number", loader.bad_amount)));
 	require_stages(&loader);
 	require_currency(&loader);
+	if (book->count > 1)
+		qsort(book->deal, book->count, sizeof(ForecastOpportunity), compare_opportunities);
+	sort_groups(book);
 	load_amounts(book);
 	spi_close(&scope);
 	MemoryContextSwitchTo(context);

@@ -279,6 +279,7 @@ check_fit(ForecastBook *book, int32 known, double *auc, double *log_loss, double
 {
 	const HazardHistory *h = &book->history;
 	int32		first = hazard_first_close(book->past);
+	int32		last = first;
 	int			size = 1024;
 	int			count = 0;
 	int			winners = 0;
@@ -286,7 +287,9 @@ check_fit(ForecastBook *book, int32 known, double *auc, double *log_loss, double
 	Checked    *checked = palloc(sizeof(Checked) * size);
 
 	*log_loss = *brier = 0.0;
-	for (int32 day = known - CHECK_DAYS; day >= first && count < 2000000; day -= CHECK_EVERY)
+	for (int i = 0; i < h->count; i++)
+		last = Max(last, h->closed[i] != HAZARD_NEVER ? h->closed[i] : h->created[i]);
+	for (int32 day = Min(known, last) - CHECK_DAYS; day >= first && count < 2000000; day -= CHECK_EVERY)
 	{
 		ForecastPlan plan;
 

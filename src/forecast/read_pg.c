@@ -27,6 +27,9 @@ PG_FUNCTION_INFO_V1(salesops_unknown_count);
 PG_FUNCTION_INFO_V1(salesops_quantile);
 PG_FUNCTION_INFO_V1(salesops_probability_at_least);
 PG_FUNCTION_INFO_V1(salesops_prediction_interval);
+PG_FUNCTION_INFO_V1(salesops_forecast_scale);
+PG_FUNCTION_INFO_V1(salesops_forecast_with_deviation);
+PG_FUNCTION_INFO_V1(salesops_relative_deviation);
 
 /* The last value read: its bytes, the correlation, and the distribution, all in one memory context */
 static struct
@@ -148,4 +151,63 @@ salesops_prediction_interval(PG_FUNCTION_ARGS)
 	values[0] = Float8GetDatum(forecast_quantile(distribution, 0.5 - 0.5 * coverage));
 	values[1] = Float8GetDatum(forecast_quantile(distribution, 0.5 + 0.5 * coverage));
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+/*
+ * forecast_scale(forecast, factor): every probability times the factor, at most 1 each. Of the deals that were only summed up, the
+ * cumulants are scaled, which is right for improbable ones.
+ */
+Datum
+salesops_forecast_scale(PG_FUNCTION_ARGS)
+{
+	ForecastState *state = forecast_state_from_datum(PG_GETARG_DATUM(0));
+	double		factor = PG_GETARG_FLOAT8(1);
+	const ForecastRest *rest = forecast_rest_const(state);
+	ForecastState *scaled = forecast_state_full();
+
+	require_finite(factor, "factor");
+	if (factor < 0.0)
+		ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE), errmsg("factor must not be negative")));
+	for (int i = 0; i < state->kept; i++)
+		forecast_add(scaled, state->deal[i].amount, Min(state->deal[i].probability * factor, 1.0), state->deal[i].count);
+	if (rest != NULL && rest->deals > 0 && factor > 0.0)
+	{
+		ForecastRest *target = forecast_rest(scaled);
+
+		target->deals += rest->deals;
+		target->step = rest->step;
+		for (int j = 0; j < 4; j++)
+			target->cumulant[j] += rest->cumulant[j] * factor;
+		for (int k = 0; k < FORECAST_KNOTS * FORECAST_POWERS; k++)
+			target->knot[k / FORECAST_POWERS][k % FORECAST_POWERS] += rest->knot[k / FORECAST_POWERS][k % FORECAST_POWERS] * factor;
+	}
+	scaled->deals = state->deals;
+	scaled->unknown = state->unknown;
+	scaled->certain += state->certain;
+	scaled->common = state->common * factor;
+	PG_RETURN_POINTER(forecast_state_small(scaled));
+}
+
+/* forecast_with_deviation(forecast, relative): the common deviation as a share of the uncertain mean. */
+Datum
+salesops_forecast_with_deviation(PG_FUNCTION_ARGS)
+{
+	ForecastState *state = forecast_state_small(forecast_state_from_datum(PG_GETARG_DATUM(0)));
+	double		relative = PG_GETARG_FLOAT8(1);
+
+	require_finite(relative, "relative");
+	if (relative < 0.0)
+		ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE), errmsg("relative must not be negative")));
+	state->common = relative * fabs(forecast_uncertain_mean(state));
+	PG_RETURN_POINTER(state);
+}
+
+/* relative_deviation(forecast): the common deviation as a share of the uncertain mean, 0 where there is none. */
+Datum
+salesops_relative_deviation(PG_FUNCTION_ARGS)
+{
+	ForecastState *state = forecast_state_from_datum(PG_GETARG_DATUM(0));
+	double		mean = fabs(forecast_uncertain_mean(state));
+
+	PG_RETURN_FLOAT8(mean > 0.0 ? state->common / mean : 0.0);
 }

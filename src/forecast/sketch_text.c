@@ -362,8 +362,6 @@ forecast_problem(const ForecastState *state)
 	if (problem == NULL && rest != NULL)
 	{
 		problem = rest_problem(rest);
-		if (problem == NULL && rest->deals > 0 && state->kept < FORECAST_KEPT)
-			problem = "deals are summed up though there was room to keep them";
 		count += rest->deals;
 	}
 	if (problem == NULL && count > state->deals)

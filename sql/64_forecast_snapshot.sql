@@ -1,0 +1,443 @@
+-- Forecast snapshots: what was open, closed and forecast at a time, and what became of it.
+
+CREATE TABLE salesops.forecast_snapshot_deal (
+  as_of timestamptz NOT NULL,
+  opportunity_id text NOT NULL,
+  stage text,
+  kind text NOT NULL CHECK (kind IN ('open', 'won', 'lost')),
+  amount numeric,
+  close_date date,
+  created_at timestamptz,
+  closed_at timestamptz,
+  owner_id text,
+  forecast_category text,
+  probability double precision,
+  PRIMARY KEY (as_of, opportunity_id)
+);
+COMMENT ON TABLE salesops.forecast_snapshot_deal IS
+  'deals as take_forecast_snapshot() saw them: open ones, and those closed in the 400 days before; shown only where the deal itself is';
+COMMENT ON COLUMN salesops.forecast_snapshot_deal.probability IS 'of an open deal: chance to be won by the end of the quarter of as_of';
+
+CREATE TABLE salesops.forecast_snapshot_total (
+  as_of timestamptz NOT NULL,
+  period daterange NOT NULL,
+  by text[] NOT NULL,
+  grp text[] NOT NULL,
+  booked numeric NOT NULL,
+  open_pipeline salesops.forecast NOT NULL,
+  new_business salesops.forecast NOT NULL,
+  total salesops.forecast NOT NULL,
+  taken_by name NOT NULL,
+  taken_at timestamptz NOT NULL,
+  PRIMARY KEY (as_of, period, by, grp)
+);
+COMMENT ON TABLE salesops.forecast_snapshot_total IS
+  'forecasts as take_forecast_snapshot() made them, of all and by owner_id; shown to the role that took them and to its members';
+SELECT pg_catalog.pg_extension_config_dump('salesops.forecast_snapshot_deal', '');
+SELECT pg_catalog.pg_extension_config_dump('salesops.forecast_snapshot_total', '');
+
+ALTER TABLE salesops.forecast_snapshot_deal ENABLE ROW LEVEL SECURITY;
+CREATE POLICY visible ON salesops.forecast_snapshot_deal FOR SELECT
+  USING (opportunity_id IN (SELECT o.opportunity_id FROM salesops.opportunity o));
+ALTER TABLE salesops.forecast_snapshot_total ENABLE ROW LEVEL SECURITY;
+CREATE POLICY visible ON salesops.forecast_snapshot_total FOR SELECT
+  USING (EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = taken_by AND pg_catalog.pg_has_role(r.oid, 'MEMBER')));
+
+CREATE FUNCTION salesops.store_forecast_snapshot(deals salesops.forecast_snapshot_deal[], totals salesops.forecast_snapshot_total[])
+  RETURNS integer
+  LANGUAGE sql VOLATILE STRICT SECURITY DEFINER PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+  DELETE FROM salesops.forecast_snapshot_deal d WHERE d.as_of IN (SELECT t.as_of FROM unnest($2) t);
+  DELETE FROM salesops.forecast_snapshot_total d WHERE d.as_of IN (SELECT t.as_of FROM unnest($2) t);
+  INSERT INTO salesops.forecast_snapshot_total SELECT t.* FROM unnest($2) t;
+  INSERT INTO salesops.forecast_snapshot_deal SELECT d.* FROM unnest($1) d;
+  SELECT cardinality($1);
+$$;
+COMMENT ON FUNCTION salesops.store_forecast_snapshot(salesops.forecast_snapshot_deal[], salesops.forecast_snapshot_total[]) IS
+  'keeps a snapshot, in place of an earlier one of the same as_of';
+
+CREATE FUNCTION salesops.take_forecast_snapshot(as_of timestamptz DEFAULT now()) RETURNS integer
+  LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  this_quarter constant date := date_trunc('quarter', take_forecast_snapshot.as_of)::date;
+  deals salesops.forecast_snapshot_deal[];
+  totals salesops.forecast_snapshot_total[];
+BEGIN
+  IF NOT isfinite(take_forecast_snapshot.as_of) THEN
+    RAISE EXCEPTION 'as_of must be a finite time' USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+  WITH kinds AS MATERIALIZED (
+    SELECT DISTINCT ON (s.stage) s.stage, s.kind FROM salesops.stage s ORDER BY s.stage, s.pipeline <> 'default', s.pipeline
+  ), seen AS (
+    SELECT o.*, coalesce(o.closed_at, CASE WHEN k.kind <> 'open' THEN o.close_date::timestamptz END) AS ended_at, k.kind
+      FROM salesops.opportunity o LEFT JOIN kinds k ON k.stage = o.stage
+     WHERE o.created_at <= take_forecast_snapshot.as_of OR o.created_at IS NULL
+  )
+  SELECT array_agg(ROW(take_forecast_snapshot.as_of, s.opportunity_id, s.stage,
+                       CASE WHEN s.kind <> 'open' AND s.ended_at <= take_forecast_snapshot.as_of THEN s.kind ELSE 'open' END,
+                       CASE WHEN s.kind = 'open' OR s.ended_at <= take_forecast_snapshot.as_of THEN s.amount ELSE d.amount END,
+                       s.close_date, s.created_at, CASE WHEN s.kind <> 'open' AND s.ended_at <= take_forecast_snapshot.as_of THEN s.ended_at END,
+                       s.owner_id, s.forecast_category, d.probability)::salesops.forecast_snapshot_deal)
+    INTO deals
+    FROM seen s LEFT JOIN salesops.forecast_deals(NULL, take_forecast_snapshot.as_of) d ON d.opportunity_id = s.opportunity_id
+   WHERE s.kind IS NULL OR s.kind = 'open' OR s.ended_at > take_forecast_snapshot.as_of - interval '400 days';
+  SELECT array_agg(ROW(take_forecast_snapshot.as_of, p.period, g.by, f.grp, f.booked, f.open_pipeline, f.new_business, f.total,
+                       current_user, now())::salesops.forecast_snapshot_total)
+    INTO totals
+    FROM (VALUES (daterange(this_quarter, (this_quarter + interval '3 months')::date)),
+                 (daterange((this_quarter + interval '3 months')::date, (this_quarter + interval '6 months')::date))) p(period),
+         (VALUES ('{}'::text[]), ('{owner_id}')) g(by),
+         salesops.forecast_bookings(p.period, g.by, take_forecast_snapshot.as_of) f;
+  RETURN salesops.store_forecast_snapshot(coalesce(deals, '{}'), totals);
+END
+$$;
+COMMENT ON FUNCTION salesops.take_forecast_snapshot(timestamptz) IS
+  'remember the deals and the forecasts of this and the next quarter as known at as_of; answers how many deals; for a job';
+
+CREATE VIEW salesops.forecast_snapshot WITH (security_invoker = true) AS
+  SELECT t.as_of, t.period, t.by, t.grp, t.booked, pg_catalog.round(salesops.mean(t.open_pipeline)::numeric, 2) AS open_pipeline,
+         pg_catalog.round(salesops.mean(t.new_business)::numeric, 2) AS new_business,
+         pg_catalog.round(salesops.mean(t.total)::numeric, 2) AS expected,
+         pg_catalog.round(salesops.quantile(t.total, 0.1)::numeric, 2) AS lower,
+         pg_catalog.round(salesops.quantile(t.total, 0.9)::numeric, 2) AS upper, t.total, t.taken_by, t.taken_at
+    FROM salesops.forecast_snapshot_total t;
+COMMENT ON VIEW salesops.forecast_snapshot IS
+  'forecasts as they were made, of all deals (by = {}) and by owner, with the 80 % interval from lower to upper; total is the whole distribution';
+
+-- ---- what changed between two snapshots ---------------------------------------------------------------------------------
+CREATE FUNCTION salesops.forecast_change(from_at timestamptz, to_at timestamptz, period daterange DEFAULT NULL, OUT ordinal integer,
+                                         OUT change text, OUT deals bigint, OUT amount numeric) RETURNS SETOF record
+  LANGUAGE plpgsql STABLE PARALLEL RESTRICTED ROWS 12 SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  first_at timestamptz;
+  last_at timestamptz;
+BEGIN
+  SELECT max(d.as_of) INTO first_at FROM salesops.forecast_snapshot_deal d WHERE d.as_of <= from_at;
+  SELECT max(d.as_of) INTO last_at FROM salesops.forecast_snapshot_deal d WHERE d.as_of <= to_at;
+  IF first_at IS NULL OR last_at IS NULL OR from_at > to_at THEN
+    RAISE EXCEPTION 'there is no forecast snapshot for a change from % to %', coalesce(from_at::text, 'NULL'), coalesce(to_at::text, 'NULL')
+      USING ERRCODE = 'invalid_parameter_value',
+            DETAIL = coalesce('Snapshots were taken at: ' || (SELECT string_agg(s.as_of::text, ', ' ORDER BY s.as_of DESC)
+                       FROM (SELECT DISTINCT d.as_of FROM salesops.forecast_snapshot_deal d ORDER BY 1 DESC LIMIT 5) s), 'None was taken that you may see.'),
+            HINT = 'SELECT salesops.take_forecast_snapshot() takes one.';
+  END IF;
+  IF period IS NULL THEN
+    period := daterange(date_trunc('quarter', from_at)::date, (date_trunc('quarter', from_at) + interval '3 months')::date);
+  END IF;
+  RETURN QUERY
+  WITH pair AS (
+    SELECT a.opportunity_id IS NOT NULL AS was, b.opportunity_id IS NOT NULL AS is_there, a.kind AS kind_0, b.kind AS kind_1,
+           coalesce(a.amount, 0) AS amount_0, coalesce(b.amount, 0) AS amount_1, a.close_date AS date_0, b.close_date AS date_1,
+           coalesce(a.kind = 'open' AND a.close_date <@ period, false) AS in_0,
+           coalesce(b.kind = 'open' AND b.close_date <@ period, false) AS in_1,
+           coalesce(b.created_at > first_at, false) AS is_new, b.closed_at > first_at AS closed_between,
+           coalesce((b.closed_at AT TIME ZONE current_setting('TimeZone'))::date <@ period, false) AS closed_in
+      FROM (SELECT * FROM salesops.forecast_snapshot_deal d WHERE d.as_of = first_at) a
+      FULL JOIN (SELECT * FROM salesops.forecast_snapshot_deal d WHERE d.as_of = last_at) b USING (opportunity_id)
+  ), step AS (
+    SELECT 1 AS ordinal, 'open at the start' AS change, p.amount_0 AS amount FROM pair p WHERE p.in_0
+    UNION ALL   -- came in
+    SELECT CASE WHEN p.is_new OR NOT p.was THEN 2 WHEN p.kind_0 <> 'open' THEN 3 WHEN p.date_0 < lower(period) THEN 5 ELSE 4 END,
+           CASE WHEN p.is_new OR NOT p.was THEN 'created' WHEN p.kind_0 <> 'open' THEN 'reopened' WHEN p.date_0 < lower(period) THEN 'pushed in' ELSE 'pulled in' END,
+           CASE WHEN p.is_new OR NOT p.was THEN p.amount_1 ELSE p.amount_0 END
+      FROM pair p WHERE NOT p.in_0 AND (p.in_1 OR (p.closed_in AND p.closed_between AND p.kind_1 <> 'open' AND coalesce(p.kind_0, 'open') = 'open'))
+    UNION ALL   -- worth more or less, while in the period or on closing in it
+    SELECT CASE WHEN p.amount_1 > p.amount_0 THEN 6 ELSE 7 END, CASE WHEN p.amount_1 > p.amount_0 THEN 'up' ELSE 'down' END, p.amount_1 - p.amount_0
+      FROM pair p
+     WHERE p.was AND p.is_there AND NOT p.is_new AND p.amount_1 <> p.amount_0 AND
+           (p.in_1 OR (p.kind_1 <> 'open' AND p.kind_0 = 'open' AND (p.in_0 OR (p.closed_in AND p.closed_between))))
+    UNION ALL   -- went out
+    SELECT CASE p.kind_1 WHEN 'won' THEN 8 WHEN 'lost' THEN 9 END, p.kind_1, -p.amount_1
+      FROM pair p WHERE p.kind_1 <> 'open' AND coalesce(p.kind_0, 'open') = 'open' AND (p.in_0 OR (p.closed_in AND p.closed_between))
+    UNION ALL
+    SELECT CASE WHEN p.date_1 < lower(period) THEN 11 ELSE 10 END, CASE WHEN p.date_1 < lower(period) THEN 'pulled out' ELSE 'pushed' END, -p.amount_0
+      FROM pair p WHERE p.in_0 AND p.kind_1 = 'open' AND NOT p.in_1
+    UNION ALL
+    SELECT 12, 'removed', -p.amount_0 FROM pair p WHERE p.in_0 AND NOT p.is_there
+    UNION ALL
+    SELECT 13, 'open at the end', p.amount_1 FROM pair p WHERE p.in_1
+  )
+  SELECT s.ordinal, s.change, count(*), sum(s.amount) FROM step s GROUP BY 1, 2 ORDER BY 1;
+END
+$$;
+COMMENT ON FUNCTION salesops.forecast_change(timestamptz, timestamptz, daterange) IS
+  'bridge of the open pipeline due in a period (default: the quarter of from_at) from one snapshot to a later one; the steps add up to the end, to the cent';
+
+-- ---- judgement: kept apart from the base, tied to person and period ---------------------------------------------------------
+CREATE TABLE salesops.forecast_adjustment (
+  adjustment_id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
+  person text NOT NULL CHECK (person <> ''),
+  period daterange NOT NULL CHECK (NOT isempty(period) AND NOT lower_inf(period) AND NOT upper_inf(period)),
+  category text NOT NULL CHECK (category IN ('commit', 'best case', 'pipeline')),
+  amount numeric NOT NULL CHECK (amount > '-Infinity' AND amount < 'Infinity'),
+  note text,
+  author name NOT NULL,
+  made_at timestamptz NOT NULL
+);
+COMMENT ON TABLE salesops.forecast_adjustment IS
+  'what people say a person will book in a period, beside what the deals say; never changed or deleted, the latest counts';
+COMMENT ON COLUMN salesops.forecast_adjustment.person IS 'rep_id or manager_id the number is for, or * for everyone; no reorganisation touches it';
+SELECT pg_catalog.pg_extension_config_dump('salesops.forecast_adjustment', '');
+SELECT pg_catalog.pg_extension_config_dump('salesops.forecast_adjustment_adjustment_id_seq', '');
+
+CREATE FUNCTION salesops.person_period_problem(person text, period daterange) RETURNS text
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT nullif(concat_ws(E'\n', CASE WHEN coalesce($1, '') = '' THEN 'person is missing: a rep_id, a manager_id, or * for all' END,
+    CASE WHEN $2 IS NULL OR isempty($2) OR lower_inf($2) OR upper_inf($2) THEN 'period must have a first and a last day' END), '')
+$$;
+COMMENT ON FUNCTION salesops.person_period_problem(text, daterange) IS 'what is wrong with a person and a period that a number is to be tied to, or NULL';
+
+CREATE FUNCTION salesops.adjust_forecast(person text, period daterange, amount numeric, category text DEFAULT 'commit',
+                                         note text DEFAULT NULL) RETURNS bigint
+  LANGUAGE plpgsql VOLATILE SECURITY DEFINER PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  problem text := nullif(concat_ws(E'\n', salesops.person_period_problem(person, period),
+    CASE WHEN amount IS NULL OR amount IN ('NaN', 'Infinity', '-Infinity') THEN 'amount must be a number' END,
+    CASE WHEN lower(category) IS NULL OR lower(category) NOT IN ('commit', 'best case', 'pipeline')
+         THEN 'category must be commit, best case or pipeline' END), '');
+  answer bigint;
+BEGIN
+  IF problem IS NOT NULL THEN
+    RAISE EXCEPTION 'invalid forecast adjustment' USING ERRCODE = 'invalid_parameter_value', DETAIL = problem;
+  END IF;
+  INSERT INTO salesops.forecast_adjustment AS a (person, period, category, amount, note, author, made_at)
+    VALUES (adjust_forecast.person, adjust_forecast.period, lower(adjust_forecast.category), adjust_forecast.amount, adjust_forecast.note,
+            CASE current_setting('role') WHEN 'none' THEN session_user ELSE current_setting('role')::name END, now())
+    RETURNING a.adjustment_id INTO answer;
+  RETURN answer;
+END
+$$;
+COMMENT ON FUNCTION salesops.adjust_forecast(text, daterange, numeric, text, text) IS
+  'say what a person (or * for all) will book in a period: category commit, best case or pipeline; kept beside the base forecast, with author and time';
+
+CREATE TABLE salesops.forecast_quota (
+  person text NOT NULL CHECK (person <> ''),
+  period daterange NOT NULL CHECK (NOT isempty(period) AND NOT lower_inf(period) AND NOT upper_inf(period)),
+  quota numeric NOT NULL CHECK (quota > 0 AND quota < 'Infinity'),
+  PRIMARY KEY (person, period)
+);
+COMMENT ON TABLE salesops.forecast_quota IS 'what a person (rep, manager, or * for all) is to book in a period; set with set_quota()';
+SELECT pg_catalog.pg_extension_config_dump('salesops.forecast_quota', '');
+CREATE FUNCTION salesops.set_quota(person text, period daterange, quota numeric) RETURNS void
+  LANGUAGE plpgsql VOLATILE SECURITY DEFINER PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  problem text := nullif(concat_ws(E'\n', salesops.person_period_problem(person, period),
+    CASE WHEN quota <= 0 OR quota IN ('NaN', 'Infinity') THEN 'quota must be a number above 0, or NULL for none' END), '');
+BEGIN
+  IF problem IS NOT NULL THEN
+    RAISE EXCEPTION 'invalid quota' USING ERRCODE = 'invalid_parameter_value', DETAIL = problem;
+  END IF;
+  IF quota IS NULL THEN
+    DELETE FROM salesops.forecast_quota q WHERE q.person = set_quota.person AND q.period = set_quota.period;
+  ELSE
+    INSERT INTO salesops.forecast_quota VALUES (set_quota.person, set_quota.period, set_quota.quota)
+      ON CONFLICT ON CONSTRAINT forecast_quota_pkey DO UPDATE SET quota = excluded.quota;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION salesops.set_quota(text, daterange, numeric) IS 'set the quota of a person (or * for all) for a period; NULL takes it away';
+
+CREATE FUNCTION salesops.forecast_team(period daterange, as_of timestamptz DEFAULT now(), OUT person text, OUT manager_id text,
+                                       OUT people bigint, OUT booked numeric, OUT "commit" numeric, OUT best_case numeric,
+                                       OUT pipeline numeric, OUT expected numeric, OUT lower numeric, OUT upper numeric,
+                                       OUT adjusted numeric, OUT adjusted_by name, OUT quota numeric, OUT gap numeric,
+                                       OUT attainment double precision, OUT total salesops.forecast) RETURNS SETOF record
+  LANGUAGE sql STABLE STRICT PARALLEL RESTRICTED COST 1000000 ROWS 50 SET search_path = pg_catalog, pg_temp AS $$
+  WITH RECURSIVE rep AS MATERIALIZED (
+    SELECT DISTINCT ON (r.rep_id) r.rep_id, r.manager_id FROM salesops.sales_rep r ORDER BY r.rep_id, r.manager_id
+  ), base AS MATERIALIZED (
+    SELECT f.grp[1] AS owner_id, f.booked, f.total FROM salesops.forecast_bookings($1, '{owner_id}', $2) f
+  ), owner AS (
+    SELECT b.owner_id FROM base b WHERE b.owner_id IS NOT NULL UNION SELECT r.rep_id FROM rep r
+  ), team(person, member) AS (
+    SELECT o.owner_id, o.owner_id FROM owner o
+    UNION
+    SELECT r.manager_id, t.member FROM team t JOIN rep r ON r.rep_id = t.person WHERE r.manager_id IS NOT NULL
+  ), everyone AS (
+    SELECT t.person, t.member FROM team t
+    UNION ALL SELECT '*', b.owner_id FROM base b
+  ), category AS (
+    SELECT o.owner_id, sum(d.amount) FILTER (WHERE pg_catalog.lower(o.forecast_category) = 'commit') AS commit,
+           sum(d.amount) FILTER (WHERE replace(pg_catalog.lower(o.forecast_category), '_', ' ') IN ('best case', 'bestcase', 'upside')) AS best_case,
+           sum(d.amount) FILTER (WHERE coalesce(replace(pg_catalog.lower(o.forecast_category), '_', ' '), 'pipeline')
+                                       NOT IN ('commit', 'best case', 'bestcase', 'upside', 'omitted', 'closed')) AS pipeline
+      FROM salesops.forecast_deals($1, $2) d JOIN salesops.opportunity o ON o.opportunity_id = d.opportunity_id
+     WHERE o.close_date IS NULL OR o.close_date <@ $1
+     GROUP BY 1
+  ), rolled AS (
+    SELECT e.person, count(DISTINCT e.member) AS people, coalesce(sum(b.booked), 0) AS booked, coalesce(sum(c.commit), 0) AS commit,
+           coalesce(sum(c.best_case), 0) AS best_case, coalesce(sum(c.pipeline), 0) AS pipeline, salesops.merge(b.total) AS total
+      FROM everyone e LEFT JOIN base b ON b.owner_id IS NOT DISTINCT FROM e.member LEFT JOIN category c ON c.owner_id IS NOT DISTINCT FROM e.member
+     GROUP BY 1
+  ), judged AS (
+    SELECT DISTINCT ON (a.person) a.person, a.amount, a.author FROM salesops.forecast_adjustment a
+     WHERE a.period = $1 AND a.category = 'commit' AND a.made_at <= $2 ORDER BY a.person, a.made_at DESC, a.adjustment_id DESC
+  )
+  SELECT r.person, m.manager_id, r.people, r.booked, r.commit, r.best_case, r.pipeline, round(salesops.mean(r.total)::numeric, 2),
+         round(salesops.quantile(r.total, 0.1)::numeric, 2), round(salesops.quantile(r.total, 0.9)::numeric, 2), j.amount, j.author,
+         q.quota, q.quota - r.booked, salesops.probability_at_least(r.total, q.quota::double precision), r.total
+    FROM rolled r
+    LEFT JOIN rep m ON m.rep_id = r.person
+    LEFT JOIN judged j ON j.person = r.person
+    LEFT JOIN salesops.forecast_quota q ON q.person = r.person AND q.period = $1
+   ORDER BY r.person <> '*', r.person
+$$;
+COMMENT ON FUNCTION salesops.forecast_team(daterange, timestamptz) IS
+  'forecast of each person with all who report to them, and of all (*): booked, categories (single, add them up for cumulative), expected and 80 % interval, latest commit said by people, quota, gap to it, chance to attain it';
+
+CREATE VIEW salesops.forecast_accuracy WITH (security_invoker = true) AS
+  WITH said AS (
+    SELECT 'salesops'::text AS forecaster, t.as_of, t.period, t.by, t.grp[1] AS person, salesops.mean(t.total)::numeric AS predicted,
+           salesops.quantile(t.total, 0.1)::numeric AS lower, salesops.quantile(t.total, 0.9)::numeric AS upper
+      FROM salesops.forecast_snapshot_total t WHERE pg_catalog.upper(t.period) <= pg_catalog.now()::date
+    UNION ALL
+    SELECT a.author::text, a.made_at, a.period, CASE a.person WHEN '*' THEN '{}'::text[] ELSE '{owner_id}' END,
+           CASE WHEN a.person <> '*' THEN a.person END, a.amount, NULL, NULL
+      FROM salesops.forecast_adjustment a
+     WHERE a.category = 'commit' AND pg_catalog.upper(a.period) <= pg_catalog.now()::date
+       AND (a.person = '*' OR NOT EXISTS (SELECT FROM salesops.sales_rep r WHERE r.manager_id = a.person))
+  ), outcome AS (
+    SELECT s.*, COALESCE((SELECT pg_catalog.sum(o.amount) FROM salesops.opportunity o
+                           WHERE EXISTS (SELECT FROM salesops.stage g WHERE g.stage = o.stage AND g.kind = 'won')
+                             AND COALESCE(o.closed_at::date, o.close_date) <@ s.period
+                             AND (s.by = '{}' OR o.owner_id IS NOT DISTINCT FROM s.person)), 0) AS actual,
+           (pg_catalog.upper(s.period) - s.as_of::date) / 30 * 30 AS days_ahead
+      FROM said s
+  )
+  SELECT o.forecaster, CASE WHEN o.by = '{}' THEN 'all' ELSE 'person' END AS level, o.days_ahead, pg_catalog.count(*) AS forecasts,
+         salesops.wape(o.actual, o.predicted) AS wape,
+         (pg_catalog.sum(o.predicted - o.actual) / NULLIF(pg_catalog.sum(pg_catalog.abs(o.actual)), 0))::double precision AS bias,
+         pg_catalog.avg((o.actual BETWEEN o.lower AND o.upper)::integer)::double precision AS coverage_80
+    FROM outcome o GROUP BY 1, 2, 3;
+COMMENT ON VIEW salesops.forecast_accuracy IS
+  'how right past forecasts of periods that are over were, by forecaster (salesops, or who adjusted), level and days ahead: WAPE, bias (forecast over actual, less 1), share held by the 80 % interval';
+
+-- ---- why, and what if ------------------------------------------------------------------------------------------------------
+CREATE FUNCTION salesops.opportunity_risk(period daterange DEFAULT NULL, as_of timestamptz DEFAULT now(), OUT opportunity_id text,
+                                          OUT risk text, OUT contribution numeric) RETURNS SETOF record
+  LANGUAGE sql STABLE PARALLEL RESTRICTED COST 100000 ROWS 1000 SET search_path = pg_catalog, pg_temp AS $$
+  SELECT d.opportunity_id, w.risk, round(w.contribution, 2)
+    FROM salesops.forecast_deals($1, $2) d,
+         LATERAL (VALUES
+           (format('open for %s days: %s of such deals are won in the end, %s of new ones', d.age,
+                   to_char(100 * d.probability_ever, 'FM990') || ' %', to_char(100 * d.probability_new, 'FM990') || ' %'),
+            d.amount * (d.probability_ever - d.probability_new)::numeric),
+           (format('%s of its chance lies outside the period; half of it is used up by %s',
+                   to_char(100 * (1 - d.probability / nullif(d.probability_ever, 0)), 'FM990') || ' %', d.expected_on),
+            d.amount * (d.probability - d.probability_ever)::numeric)) w(risk, contribution)
+   WHERE w.contribution < -0.005
+   ORDER BY 3, 1
+$$;
+COMMENT ON FUNCTION salesops.opportunity_risk(daterange, timestamptz) IS
+  'why a deal is at risk, in words, with what it takes from the deal''s expected booking of the period (default: the quarter of as_of); from what a new deal of its amount would bring in the end';
+
+CREATE FUNCTION salesops.forecast_scale(forecast salesops.forecast, factor double precision) RETURNS salesops.forecast
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'salesops_forecast_scale';
+COMMENT ON FUNCTION salesops.forecast_scale(salesops.forecast, double precision) IS
+  'the forecast with every probability times a factor (at most 1 each): more or fewer arrivals; its common deviation grows alike';
+CREATE FUNCTION salesops.forecast_with_deviation(forecast salesops.forecast, relative double precision) RETURNS salesops.forecast
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'salesops_forecast_with_deviation';
+COMMENT ON FUNCTION salesops.forecast_with_deviation(salesops.forecast, double precision) IS
+  'the forecast with a common deviation of so much of its uncertain mean: deals that rise and fall together';
+CREATE FUNCTION salesops.relative_deviation(forecast salesops.forecast) RETURNS double precision
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'salesops_relative_deviation';
+COMMENT ON FUNCTION salesops.relative_deviation(salesops.forecast) IS
+  'common deviation of a forecast as a share of its uncertain mean; 0 where deals are independent';
+
+CREATE FUNCTION salesops.simulation_problem(changes jsonb) RETURNS text
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE WHEN $1 IS NULL OR jsonb_typeof($1) <> 'object' THEN 'it is not a JSON object' ELSE (
+    SELECT string_agg(p.problem, E'\n' ORDER BY p.problem) FROM (
+      SELECT format('"%s" is not known', k) AS problem FROM jsonb_object_keys($1) k
+       WHERE k NOT IN ('drop', 'amount', 'probability', 'move', 'win_rate', 'new_business', 'add_reps')
+      UNION ALL
+      SELECT format('"%s" must be %s', w.key, w.wanted)
+        FROM (VALUES ('drop', 'array', 'a list of opportunity ids'), ('amount', 'object', 'an object of id: amount'),
+                     ('probability', 'object', 'an object of id: probability'), ('move', 'object', 'an object of id: date'),
+                     ('win_rate', 'number', 'a number'), ('new_business', 'number', 'a number'), ('add_reps', 'number', 'a number')) w(key, type, wanted)
+       WHERE $1 ? w.key AND jsonb_typeof($1 -> w.key) <> w.type
+      UNION ALL
+      SELECT format('"%s" must be between 0 and 100', k) FROM unnest('{win_rate,new_business}'::text[]) k
+       WHERE CASE WHEN jsonb_typeof($1 -> k) = 'number' THEN NOT ($1 ->> k)::numeric BETWEEN 0 AND 100 END
+      UNION ALL
+      SELECT format('"probability" of "%s" must be a number between 0 and 1', e.key)
+        FROM jsonb_each(CASE WHEN jsonb_typeof($1 -> 'probability') = 'object' THEN $1 -> 'probability' ELSE '{}' END) e
+       WHERE CASE WHEN jsonb_typeof(e.value) = 'number' THEN NOT (e.value #>> '{}')::numeric BETWEEN 0 AND 1 ELSE true END
+      UNION ALL
+      SELECT format('"amount" of "%s" must be a number', e.key)
+        FROM jsonb_each(CASE WHEN jsonb_typeof($1 -> 'amount') = 'object' THEN $1 -> 'amount' ELSE '{}' END) e
+       WHERE jsonb_typeof(e.value) <> 'number'
+      UNION ALL
+      SELECT format('"move" of "%s" must be a date as YYYY-MM-DD', e.key)
+        FROM jsonb_each(CASE WHEN jsonb_typeof($1 -> 'move') = 'object' THEN $1 -> 'move' ELSE '{}' END) e
+       WHERE jsonb_typeof(e.value) <> 'string' OR e.value #>> '{}' !~ '^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$') p) END
+$$;
+COMMENT ON FUNCTION salesops.simulation_problem(jsonb) IS 'all that is wrong with the changes of simulate_forecast(), a line each, or NULL';
+
+CREATE FUNCTION salesops.simulate_forecast(changes jsonb, period daterange DEFAULT NULL, as_of timestamptz DEFAULT now(), OUT scenario text,
+                                           OUT expected numeric, OUT lower numeric, OUT median numeric, OUT upper numeric,
+                                           OUT total salesops.forecast) RETURNS SETOF record
+  LANGUAGE plpgsql STABLE PARALLEL RESTRICTED COST 1000000 ROWS 2 SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  base record;
+  deals salesops.forecast;
+  fresh salesops.forecast;
+  growth float8 := 1;
+  reps bigint;
+  problem text;
+BEGIN
+  IF period IS NULL THEN
+    period := daterange(date_trunc('quarter', as_of)::date, (date_trunc('quarter', as_of) + interval '3 months')::date);
+  END IF;
+  problem := salesops.simulation_problem(changes);
+  IF problem IS NULL THEN
+    SELECT string_agg(format('opportunity "%s" is not open at as_of', u.id), E'\n' ORDER BY u.id) INTO problem
+      FROM (SELECT jsonb_array_elements_text(coalesce(changes -> 'drop', '[]')) AS id UNION SELECT jsonb_object_keys(coalesce(changes -> 'amount', '{}'))
+            UNION SELECT jsonb_object_keys(coalesce(changes -> 'probability', '{}')) UNION SELECT jsonb_object_keys(coalesce(changes -> 'move', '{}'))) u
+     WHERE NOT EXISTS (SELECT FROM salesops.forecast_deals(period, as_of) d WHERE d.opportunity_id = u.id);
+  END IF;
+  IF problem IS NOT NULL THEN
+    RAISE EXCEPTION 'invalid changes for a simulation' USING ERRCODE = 'invalid_parameter_value', DETAIL = problem,
+      HINT = '{"drop": ["id"], "amount": {"id": 1000}, "probability": {"id": 0.5}, "move": {"id": "2027-05-01"}, "win_rate": 1.1, "new_business": 1.2, "add_reps": 2}';
+  END IF;
+  SELECT f.* INTO base FROM salesops.forecast_bookings(period, '{}', as_of) f;
+  IF changes ? 'add_reps' THEN
+    SELECT coalesce(nullif(count(*), 0), (SELECT count(DISTINCT o.owner_id) FROM salesops.opportunity o)) INTO reps
+      FROM salesops.sales_rep r WHERE r.is_active IS NOT false;
+    growth := greatest(0, 1 + (changes ->> 'add_reps')::float8 / greatest(reps, 1));
+  END IF;
+  growth := growth * coalesce((changes ->> 'new_business')::float8, 1) * coalesce((changes ->> 'win_rate')::float8, 1);
+  SELECT salesops.forecast(coalesce((changes -> 'amount' ->> d.opportunity_id)::numeric, d.amount),
+           least(1, coalesce((changes ->> 'win_rate')::float8, 1) *
+             coalesce((changes -> 'probability' ->> d.opportunity_id)::float8,
+                      CASE WHEN changes -> 'move' ? d.opportunity_id THEN
+                        CASE WHEN (changes -> 'move' ->> d.opportunity_id)::date <@ period THEN d.probability_ever ELSE 0 END END, d.probability)))
+    INTO deals FROM salesops.forecast_deals(period, as_of) d
+   WHERE NOT coalesce(changes -> 'drop' ? d.opportunity_id, false);
+  fresh := salesops.forecast_scale(base.new_business, growth);
+  SELECT v.scenario, round(salesops.mean(v.total)::numeric, 2), round(salesops.quantile(v.total, 0.1)::numeric, 2),
+         round(salesops.quantile(v.total, 0.5)::numeric, 2), round(salesops.quantile(v.total, 0.9)::numeric, 2), v.total
+    INTO scenario, expected, lower, median, upper, total FROM (VALUES ('as it is', base.total)) v(scenario, total);
+  RETURN NEXT;
+  SELECT v.scenario, round(salesops.mean(v.total)::numeric, 2), round(salesops.quantile(v.total, 0.1)::numeric, 2),
+         round(salesops.quantile(v.total, 0.5)::numeric, 2), round(salesops.quantile(v.total, 0.9)::numeric, 2), v.total
+    INTO scenario, expected, lower, median, upper, total
+    FROM (SELECT 'changed' AS scenario, salesops.forecast_with_deviation(salesops.merge(f.part), salesops.relative_deviation(base.total)) AS total
+            FROM (VALUES (deals), (fresh), ((SELECT salesops.forecast(base.booked, 1.0)))) f(part)) v;
+  RETURN NEXT;
+END
+$$;
+COMMENT ON FUNCTION salesops.simulate_forecast(jsonb, daterange, timestamptz) IS
+  'the forecast of a period (default: the quarter of as_of) as it is and with changes: drop deals, amount, probability, move (a date in the period: the deal''s chance ever; outside: none), win_rate and new_business (factors), add_reps';
+
+INSERT INTO salesops.access_right (level, kind, object) VALUES
+  ('reader', 'table', 'salesops.forecast_snapshot_deal'), ('reader', 'table', 'salesops.forecast_snapshot_total'),
+  ('reader', 'table', 'salesops.forecast_snapshot'), ('reader', 'table', 'salesops.forecast_accuracy'),
+  ('reader', 'table', 'salesops.forecast_adjustment'), ('reader', 'table', 'salesops.forecast_quota'),
+  ('operator', 'function', 'salesops.store_forecast_snapshot(salesops.forecast_snapshot_deal[],salesops.forecast_snapshot_total[])'),
+  ('operator', 'function', 'salesops.take_forecast_snapshot(timestamptz)'),
+  ('reader', 'function', 'salesops.forecast_change(timestamptz,timestamptz,daterange)'),
+  ('operator', 'function', 'salesops.adjust_forecast(text,daterange,numeric,text,text)'),
+  ('operator', 'function', 'salesops.set_quota(text,daterange,numeric)'),
+  ('reader', 'function', 'salesops.forecast_team(daterange,timestamptz)'),
+  ('reader', 'function', 'salesops.opportunity_risk(daterange,timestamptz)'),
+  ('reader', 'function', 'salesops.simulate_forecast(jsonb,daterange,timestamptz)');

@@ -261,10 +261,27 @@ level_of_edits(const MatchComparison *comparison, TextWorkspace *workspace, Text
 	if (comparison->method == MATCH_LEVENSHTEIN)
 		distance = text_levenshtein(workspace, a, b, max);
 	else
-		distance = text_damerau_levenshtein(workspace, a, b);
+	{
+		/* a transposition is two plain edits, so this bit-parallel bound spares most pairs the long way */
+		distance = text_levenshtein(workspace, a, b, 2 * max);
+		if (distance > 2 * max)
+			return 0;
+		if (distance > 1)
+			distance = text_damerau_levenshtein(workspace, a, b);
+	}
 	if (edits)
 		return level_of_distance(comparison, distance);
 	return level_of_similarity(comparison, text_levenshtein_ratio(distance, a.length, b.length));
+}
+
+/* No two strings of these lengths are more alike: all of the shorter one in the longer, with the full prefix. */
+static double
+jaro_winkler_bound(uint32_t a, uint32_t b)
+{
+	uint32_t	longer = a > b ? a : b;
+	double		jaro = longer == 0 ? 1 : (2 + (double) (a < b ? a : b) / longer) / 3;
+
+	return jaro + TEXT_WINKLER_PREFIX * TEXT_WINKLER_WEIGHT * (1 - jaro) + 1e-9;
 }
 
 int
@@ -279,6 +296,8 @@ match_value_level(const MatchComparison *comparison, TextWorkspace *workspace, i
 		case MATCH_EXACT:
 			return 0;
 		case MATCH_JARO_WINKLER:
+			if (jaro_winkler_bound(comparison->view[a].length, comparison->view[b].length) < comparison->threshold[comparison->nthresholds - 1])
+				return 0;
 			return level_of_similarity(comparison, text_jaro_winkler(workspace, comparison->view[a], comparison->view[b],
 																	 TEXT_WINKLER_WEIGHT));
 		case MATCH_LEVENSHTEIN:

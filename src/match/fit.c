@@ -220,36 +220,65 @@ collect_random(Fit *fit)
 
 /* ---- one round ---- */
 
-/* Log factor with the term frequency of equal values in place of u. */
-static double
-full_log_factor(const Fit *fit, const FitPair *pair)
+/* Natural logarithms of the tables, looked up a pair: by level, and of frequencies by value. */
+typedef struct LogTables
 {
-	const MatchModel *model = fit->model;
-	double		sum = match_log_factor(&model->tables, pair->levels, UINT32_MAX);
+	double		level[MATCH_MAX_COMPARISONS][MATCH_LEVEL_MASK + 1];	/* by level + 1: 0 is unknown */
+	double	   *value[MATCH_MAX_COMPARISONS];
+	int			top[MATCH_MAX_COMPARISONS];
+	const int32_t *code[MATCH_MAX_COMPARISONS];
+} LogTables;
 
+/* Fill them from the model. */
+static void
+make_log_tables(const Fit *fit, LogTables *logs)
+{
+	const MatchTables *tables = &fit->model->tables;
+
+	memset(logs, 0, sizeof(*logs));
 	for (int c = 0; c < fit->n; c++)
 	{
-		if (model->frequency[c] != NULL &&
-			match_pattern_level(pair->levels, c) == match_top_level(&fit->comparison[c]))
-		{
-			int32_t		code = fit->records->column[fit->comparison[c].column].code[pair->a];
+		const MatchColumn *column = &fit->records->column[fit->comparison[c].column];
 
-			sum += log(model->tables.u[c][match_top_level(&fit->comparison[c])] / model->frequency[c][code]);
-		}
+		logs->top[c] = match_top_level(&fit->comparison[c]) + 1;
+		logs->code[c] = column->code;
+		for (int l = 0; l < tables->nlevels[c]; l++)
+			logs->level[c][l + 1] = log(tables->m[c][l] / tables->u[c][l]);
+		if (fit->model->frequency[c] == NULL)
+			continue;
+		logs->value[c] = kernel_alloc_array(fit->env, double, column->nvalues);
+		for (int32_t v = 0; v < column->nvalues; v++)
+			logs->value[c][v] = log(tables->m[c][logs->top[c] - 1] / fit->model->frequency[c][v]);
 	}
-	return sum;
 }
 
-/* Score the pairs of an array. */
+/* Score the pairs of an array: equal values by their frequency instead of u. */
 static void
 score_pairs(const Fit *fit, FitPair *pair, size_t count)
 {
+	LogTables	logs;
+
+	make_log_tables(fit, &logs);
 	for (size_t i = 0; i < count; i++)
 	{
-		pair[i].log_factor = (float) full_log_factor(fit, &pair[i]);
+		uint64_t	levels = pair[i].levels;
+		double		sum = 0;
+
+		for (int c = 0; c < fit->n; c++, levels >>= MATCH_LEVEL_BITS)
+		{
+			int			level = (int) (levels & MATCH_LEVEL_MASK);
+
+			if (level == logs.top[c] && logs.value[c] != NULL)
+				sum += logs.value[c][logs.code[c][pair[i].a]];
+			else
+				sum += logs.level[c][level];
+		}
+		pair[i].log_factor = (float) sum;
 		if (i % 65536 == 0)
 			kernel_tick(fit->env, i, count);
 	}
+	for (int c = 0; c < fit->n; c++)
+		kernel_release(fit->env, logs.value[c]);
 }
 
 /* Probability from log factor and prior. */

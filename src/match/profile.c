@@ -76,16 +76,16 @@ has_digit(const char *text, size_t length)
 	return false;
 }
 
-/* A date between 1800 and 2200. */
+/* A date between 1500 and 2200. */
 static bool
 looks_like_date(const char *text, size_t length)
 {
 	double		days = match_parse_date(text, length);
 
-	return days > -62091.0 && days < 84006.0;
+	return days > -171661.0 && days < 84006.0;
 }
 
-/* A day between 1800 and 2200; a time of day other than midnight makes it a moment, which names events, not people. */
+/* A day between 1500 and 2200; a time of day other than midnight makes it a moment, which names events, not people. */
 static bool
 looks_like_day(const char *text, size_t length)
 {

@@ -457,7 +457,7 @@ salesops_train_matcher(PG_FUNCTION_ARGS)
 	match_containment(&loaded.records, contains);
 	match_relate_rules(matcher->rule, matcher->nrules, matcher->comparison, matcher->ncomparisons, contains);
 	options.seed = matcher->options.seed;
-	options.pair_budget = Max(maintenance_work_mem * 1024.0 / 2 / 40, 1e6);
+	options.pair_budget = Max(maintenance_work_mem * 1024.0 / 2 / 24, 1e6);
 	progress_phase("fitting", 0);
 	match_fit(&loaded.records, matcher->comparison, matcher->ncomparisons, &rules, &options, &model);
 	store_model(matcher, &model, &loaded.records);

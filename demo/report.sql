@@ -24,13 +24,19 @@ SELECT EXISTS (SELECT FROM salesops.lead) AS have_leads, EXISTS (SELECT FROM sal
 SELECT demo.head('LEADS', to_char(count(*), 'FM999,999') || ' leads, ' || to_char(count(*) FILTER (WHERE l.status = 'Open'), 'FM999,999') || ' open', 'salesops.lead_score')
   FROM salesops.lead l;
 SELECT '  grade     leads   became opportunities';
-SELECT '    ' || s.grade || lpad(to_char(count(*), 'FM999,999'), 11) || lpad(round(100 * avg((l.converted_at IS NOT NULL)::int), 1) || ' %', 9) || '  '
-       || demo.bar(avg((l.converted_at IS NOT NULL)::int)::float8, 40)
+SELECT '    ' || rpad(s.grade, 1) || lpad(to_char(count(*), 'FM999,999'), 11) || lpad(round(100 * avg((l.converted_at IS NOT NULL)::int), 1) || ' %', 9) || '  '
+       || rtrim(demo.bar(avg((l.converted_at IS NOT NULL)::int)::float8, 40))
   FROM salesops.lead_score s JOIN salesops.lead l USING (lead_id) GROUP BY s.grade ORDER BY s.grade;
 SELECT '  who to call first (open leads):';
-SELECT '    ' || s.lead_id || '  ' || lpad(round(s.score)::text, 3) || '  ' || left(concat_ws(', ', l.title, l.company, l.employees || ' people', l.source), 48) || '  ' || left(COALESCE((
-         SELECT string_agg(r.value->>'text', '; ') FROM (SELECT value FROM jsonb_array_elements(s.reasons) WITH ORDINALITY e(value, o) WHERE (value->>'contribution')::float8 > 0 ORDER BY o LIMIT 1) r), ''), 30)
-  FROM salesops.lead_score s JOIN salesops.lead l USING (lead_id) WHERE l.status = 'Open' ORDER BY s.score DESC, s.lead_id LIMIT 3;
+SELECT '    ' || s.lead_id || '  ' || lpad(round(s.score)::text, 3) || '  ' || COALESCE(s.matrix || '  ', '') || rpad(left(concat_ws(', ', l.title, l.company, l.employees || ' people'), 50), 51)
+       || left(COALESCE((SELECT string_agg(r.value->>'text', '; ' ORDER BY r.o) FROM jsonb_array_elements(s.reasons) WITH ORDINALITY r(value, o) WHERE r.o <= 1), ''), 32)
+  FROM salesops.lead_score s JOIN salesops.lead l USING (lead_id) WHERE l.status = 'Open' ORDER BY s.score DESC, s.lead_id LIMIT 4;
+SELECT '  Working the best tenth reaches ' || round(100 * f.share_reached::numeric) || ' % of all conversions (held-out leads; AUC ' || round(m.roc_auc::numeric, 2) || ', calibrated within '
+       || round(100 * m.ece::numeric, 1) || ' points).'
+  FROM salesops.model m JOIN salesops.model_lift f ON f.name = m.name AND f.version = m.version AND f.tenth = 1 WHERE m.name = 'lead' AND m.active;
+SELECT '  Left out of the model: ' || string_agg(e.key || CASE WHEN e.value LIKE 'a key%' THEN ' (a key)' WHEN e.value LIKE 'known%' THEN ' (known only afterwards)'
+                                                          WHEN e.value LIKE 'the label%' THEN ' (the label itself)' ELSE ' (' || e.value || ')' END, ', ' ORDER BY e.value DESC, e.key)
+  FROM salesops.model m, jsonb_each_text(m.left_out) e WHERE m.name = 'lead' AND m.active AND e.value <> 'no values';
 \endif
 
 -- ---- duplicates -------------------------------------------------------------------------------------------------------
@@ -72,7 +78,7 @@ SELECT '  ' || string_agg(h.n || ' ' || h.what, ', ' ORDER BY h.n DESC) || '.   
 SELECT '  A deal was refused:  ERROR ' || r.state || ': ' || r.message || E'\n                       DETAIL: ' || replace(r.detail, E'\n', E'\n                               ') FROM demo.refused r;
 
 -- ---- forecast ---------------------------------------------------------------------------------------------------------
-SELECT demo.head('FORECAST', 'this quarter, ' || ((date_trunc('quarter', :'as_of'::timestamp) + interval '3 months')::date - :'as_of'::date - 1) || ' days left', 'salesops.forecast_bookings');
+SELECT demo.head('FORECAST', 'the quarter, ' || ((date_trunc('quarter', :'as_of'::timestamp + interval '1 day') + interval '3 months')::date - :'as_of'::date - 1) || ' days left', 'salesops.forecast_bookings');
 SELECT '  booked ' || demo.money(f.booked) || ' + open ' || demo.money(salesops.mean(f.open_pipeline)::numeric) || ' + not yet created ' || demo.money(salesops.mean(f.new_business)::numeric)
        || ' = ' || demo.money(salesops.mean(f.total)::numeric) || E';\n  80 %: ' || demo.money(salesops.quantile(f.total, 0.1)::numeric) || ' to ' || demo.money(salesops.quantile(f.total, 0.9)::numeric)
        || ';  chance of ' || demo.money(t.target) || ': ' || round(100 * salesops.probability_at_least(f.total, t.target)::numeric) || ' %'

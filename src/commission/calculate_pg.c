@@ -212,7 +212,7 @@ prepare(Calculation *calculation)
 	if (calculation->has_override && calculation->only == NULL)
 		add_overrides(calculation);
 	list_sort(calculation->accounts, compare_accounts);
-	credits_sort(calculation);
+	credits_gather(calculation);
 	preset_bonuses(calculation);
 }
 

@@ -97,6 +97,21 @@ credits_hash(const char *id)
 	return hash_bytes_extended((const unsigned char *) id, strlen(id), 0x5a1e50b5);
 }
 
+/* The first eight bytes of an id as a number of the same order: spares most comparisons a look at the id */
+static uint64
+id_prefix(const char *id)
+{
+	uint64		prefix = 0;
+
+	for (int i = 0; i < 8; i++)
+	{
+		prefix = prefix << 8 | (unsigned char) *id;
+		if (*id)
+			id++;
+	}
+	return prefix;
+}
+
 /* ---- problems ----------------------------------------------------------------------------------------------------- */
 
 /* One more problem; after the first so many they are only counted. */
@@ -150,14 +165,23 @@ get_text(Calculation *calculation, uint64 row, int column)
 	return value ? MemoryContextStrdup(calculation->context, value) : NULL;
 }
 
-/* All versions of all plans, with the date until which each holds */
+/* The reps asked for as an argument, NULL for all */
+static SpiArg
+only_argument(const Calculation *calculation)
+{
+	return spi_datum(TEXTARRAYOID, PointerGetDatum(calculation->only), calculation->only == NULL);
+}
+
+/* All versions of the plans in question, with the date until which each holds */
 static void
 load_plans(Calculation *calculation)
 {
 	uint64		rows = spi_execute(SPI_OK_SELECT,
 								   "SELECT plan, version, effective_from, coalesce(pg_catalog.lead(effective_from) OVER "
-								   "(PARTITION BY plan ORDER BY version), 'infinity'), definition "
-								   "FROM salesops.commission_plan ORDER BY plan, version", 0, NULL);
+								   "(PARTITION BY plan ORDER BY version), 'infinity'), definition FROM salesops.commission_plan "
+								   "WHERE $1 IS NULL OR plan IN (SELECT a.plan FROM salesops.commission_assignment a WHERE a.rep_id = ANY ($1) "
+								   "UNION SELECT p.plan FROM salesops.commission_posting p WHERE p.rep_id = ANY ($1)) ORDER BY plan, version",
+								   1, (SpiArg[]) {only_argument(calculation)});
 
 	for (uint64 i = 0; i < rows; i++)
 	{
@@ -209,13 +233,6 @@ credits_closed_until(const Calculation *calculation, DateADT date)
 		if (calculation->closed_from[i] <= date && date < calculation->closed_to[i])
 			return calculation->closed_to[i];
 	return date;
-}
-
-/* The reps asked for as an argument, NULL for all */
-static SpiArg
-only_argument(const Calculation *calculation)
-{
-	return spi_datum(TEXTARRAYOID, PointerGetDatum(calculation->only), calculation->only == NULL);
 }
 
 /* Who has which plan when */
@@ -580,12 +597,23 @@ account_currency(const PlanDefinition *plan, const char *currency)
 	return currency ? currency : "USD";
 }
 
+/* Whether an account that is there already is the one of a credit: found without looking at the plan's versions */
+static bool
+holds_credit(const CreditAccount *account, const Assignment *assignment, DateADT date, TupleTableSlot *slot)
+{
+	return account->from <= date && date < account->to && account->purpose == PURPOSE_CREDIT &&
+		account->version && account->version->from <= date && date < account->version->to && account->is_segment &&
+		strcmp(account->plan, assignment->plan) == 0 &&
+		(slot->tts_isnull[CREDIT_CURRENCY] || strcmp(account->version->definition->currency, "credit") != 0);
+}
+
 /* The account of a credit, or NULL where no plan holds */
 static CreditAccount *
 account_of(Calculation *calculation, Rep *rep, DateADT date, TupleTableSlot *slot)
 {
 	CreditAccount *last = rep->last;
 	Assignment *assignment = assignment_on(rep, date);
+	ListCell   *cell;
 	PlanVersion *version;
 	DateADT		from;
 	DateADT		to;
@@ -593,9 +621,14 @@ account_of(Calculation *calculation, Rep *rep, DateADT date, TupleTableSlot *slo
 
 	if (assignment == NULL)
 		return NULL;
-	if (last && last->from <= date && date < last->to && strcmp(last->plan, assignment->plan) == 0 &&
-		(slot->tts_isnull[CREDIT_CURRENCY] || strcmp(last->version->definition->currency, "credit") != 0))
+	if (last && holds_credit(last, assignment, date, slot))
 		return last;
+	foreach(cell, rep->accounts)
+	{
+		last = lfirst(cell);
+		if (holds_credit(last, assignment, date, slot))
+			return rep->last = last;
+	}
 	version = credits_version(calculation, assignment->plan, date);
 	if (version == NULL)
 		return NULL;
@@ -604,6 +637,7 @@ account_of(Calculation *calculation, Rep *rep, DateADT date, TupleTableSlot *slo
 	rep->last = credits_account(calculation, rep, assignment->plan, from, to,
 								account_currency(version->definition, own_currency ? column_text(slot, CREDIT_CURRENCY) : NULL),
 								PURPOSE_CREDIT);
+	rep->last->is_segment = true;
 	return rep->last;
 }
 
@@ -649,6 +683,10 @@ credited_amount(Calculation *calculation, Credit *credit, TupleTableSlot *slot, 
 {
 	Numeric		amount = DatumGetNumeric(slot->tts_values[CREDIT_AMOUNT]);
 	char	   *currency = column_text(slot, CREDIT_CURRENCY);
+
+	if (credit->account->version->definition->negative == NEGATIVE_ZERO && !credit->refund &&
+		decimal_compare(amount, decimal_zero()) < 0)
+		amount = decimal_zero();
 
 	if (slot->tts_isnull[CREDIT_SPLIT] && factor == NULL && (currency == NULL || strcmp(currency, credit->account->currency) == 0) &&
 		decimal_from_numeric(amount, COMMISSION_AMOUNT_DIGITS, &credit->amount))
@@ -698,7 +736,7 @@ check_credit(Calculation *calculation, TupleTableSlot *slot, Rep *rep, CreditAcc
 		problem = "its amount is not finite";
 	else if (split && (numeric_is_nan(split) || numeric_is_inf(split) || decimal_compare(split, decimal_zero()) < 0))
 		problem = "its split is not a share of 0 or more";
-	else if (!account->version->definition->allow_negative && !is_refund(slot) && decimal_compare(amount, decimal_zero()) < 0)
+	else if (account->version->definition->negative == NEGATIVE_REJECT && !is_refund(slot) && decimal_compare(amount, decimal_zero()) < 0)
 		problem = "its amount is negative, and its deal_type is not refund, cancellation, credit_note, chargeback or non_payment";
 	if (problem == NULL)
 		return true;
@@ -795,6 +833,7 @@ receive_credit(TupleTableSlot *slot, void *arg)
 	credit = credits_add(calculation, account);
 	credit->id = MemoryContextStrdup(calculation->context, TextDatumGetCString(slot->tts_values[CREDIT_ID]));
 	credit->hash = credits_hash(credit->id);
+	credit->prefix = id_prefix(credit->id);
 	credit->date = date;
 	credit->component = component;
 	credit->refund = is_refund(slot);
@@ -907,12 +946,21 @@ compare_credits(const void *a, const void *b)
 
 	if (x->date != y->date)
 		return x->date < y->date ? -1 : 1;
+	if (x->prefix != y->prefix)
+		return x->prefix < y->prefix ? -1 : 1;
 	return strcmp(x->id, y->id);
 }
 
-/* Credits of an account side by side (a counting sort), each account's in order */
+/* One account's credits in order; only accounts in which something changed need it */
 void
-credits_sort(Calculation *calculation)
+credits_order(Credit *credits, int64 count)
+{
+	qsort(credits, count, sizeof(Credit), compare_credits);
+}
+
+/* Credits of an account side by side: a counting sort */
+void
+credits_gather(Calculation *calculation)
 {
 	Credit	   *sorted = MemoryContextAllocHuge(calculation->context, sizeof(Credit) * Max(calculation->ncredits, 1));
 	int64		start = 0;
@@ -931,13 +979,6 @@ credits_sort(Calculation *calculation)
 		CreditAccount *account = calculation->credits[i].account;
 
 		sorted[account->start + account->count++] = calculation->credits[i];
-	}
-	foreach(cell, calculation->accounts)
-	{
-		CreditAccount *account = lfirst(cell);
-
-		qsort(&sorted[account->start], account->count, sizeof(Credit), compare_credits);
-		CHECK_FOR_INTERRUPTS();
 	}
 	if (calculation->credits)
 		pfree(calculation->credits);

@@ -66,8 +66,9 @@ struct CreditAccount
 	DateADT		covered_to;		/* credits before this date are in the ledger */
 	bool		process;		/* false: read only because a later period's gate needs it */
 	bool		closed;			/* all of it */
+	bool		is_segment;		/* a period of the plan as it is now (the ledger may hold others) */
 	int64		count;			/* credits */
-	int64		start;			/* of them in Calculation.credits, once sorted */
+	int64		start;			/* of them in Calculation.credits, once gathered */
 };
 
 typedef struct Credit
@@ -78,6 +79,7 @@ typedef struct Credit
 	int64		preset;			/* bonuses: minor units to pay */
 	CreditAccount *account;
 	uint64		hash;
+	uint64		prefix;			/* of the id, for sorting */
 	DateADT		date;
 	int16		component;
 	bool		refund;
@@ -135,8 +137,10 @@ extern void credits_segment(const PlanVersion *version, DateADT date, DateADT *f
 extern DateADT credits_closed_until(const Calculation *calculation, DateADT date);
 /* All reps, in the order of their ids */
 extern List *credits_all_reps(Calculation *calculation);
-/* Order by account, date and id; sets each account's start and count */
-extern void credits_sort(Calculation *calculation);
+/* Bring each account's credits together; sets its start and count */
+extern void credits_gather(Calculation *calculation);
+/* Order the credits of one account by (credited_on, credit_id) */
+extern void credits_order(Credit *credits, int64 count);
 /* 64 bits of an id */
 extern uint64 credits_hash(const char *id);
 

@@ -105,8 +105,11 @@ read_line(Explained *line)
 	spi_open(&scope, SPI_AS_CALLER);
 	if (spi_execute(SPI_OK_SELECT,
 					"SELECT e.credit_id, e.kind, e.component, e.amount, e.cumulated_before, e.cumulated_after, e.total_before, "
-					"coalesce(e.corrects, 0), e.credited_on::pg_catalog.text, p.rep_id, p.plan, p.plan_version, "
-					"p.period::pg_catalog.text, p.for_period::pg_catalog.text, p.currency, p.purpose, p.quota, p.share, p.gate, d.definition "
+					"coalesce(e.corrects, 0), pg_catalog.to_char(e.credited_on::pg_catalog.timestamp, 'YYYY-MM-DD'), p.rep_id, p.plan, p.plan_version, "
+					"pg_catalog.to_char(pg_catalog.lower(p.period)::pg_catalog.timestamp, '[YYYY-MM-DD,') OPERATOR(pg_catalog.||) "
+					"pg_catalog.to_char(pg_catalog.upper(p.period)::pg_catalog.timestamp, 'YYYY-MM-DD)'), "
+					"pg_catalog.to_char(pg_catalog.lower(p.for_period)::pg_catalog.timestamp, '[YYYY-MM-DD,') OPERATOR(pg_catalog.||) "
+					"pg_catalog.to_char(pg_catalog.upper(p.for_period)::pg_catalog.timestamp, 'YYYY-MM-DD)'), p.currency, p.purpose, p.quota, p.share, p.gate, d.definition "
 					"FROM salesops.commission_entry e JOIN salesops.commission_posting p ON p.posting_id OPERATOR(pg_catalog.=) e.posting_id "
 					"JOIN salesops.commission_plan d ON d.plan OPERATOR(pg_catalog.=) p.plan AND d.version OPERATOR(pg_catalog.=) p.plan_version "
 					"WHERE e.line_id OPERATOR(pg_catalog.=) $1", 1, (SpiArg[]) {spi_int8(line->line_id)}) == 0)

@@ -19,12 +19,12 @@
 #include "core/options.h"
 #include "core/relation.h"
 
-const char *const plan_periods[] = {"month", "quarter", "year", NULL};
+const char *const plan_periods[] = {"month", "quarter", "year", "half_year", "half_month", "week", NULL};
 const char *const plan_bases[] = {"booking", "invoice", "payment", "milestone", NULL};
 const char *const plan_measures[] = {"amount", "attainment", NULL};
 const char *const plan_methods[] = {"marginal", "retroactive", NULL};
 static const char *const rate_dates[] = {"credited_on", "period_start", "period_end", NULL};
-static const char *const negatives[] = {"reject", "allow", NULL};
+static const char *const negatives[] = {"reject", "allow", "zero", NULL};
 
 /* ---- the definition's shape --------------------------------------------------------------------------------------- */
 
@@ -32,7 +32,6 @@ static const char *const negatives[] = {"reject", "allow", NULL};
 typedef struct RawPlan
 {
 	PlanDefinition plan;
-	int			negative;
 	Jsonb	   *tiers;
 	Jsonb	   *rates;
 	Jsonb	   *bonuses;
@@ -68,7 +67,7 @@ static const OptionSpec plan_specs[] = {
 	{"bonuses", OPTION_ARRAY, offsetof(RawPlan, bonuses)},
 	{"manager_override", OPTION_OBJECT, offsetof(RawPlan, override)},
 	{"prorate", OPTION_BOOLEAN, PLAN_FIELD(prorate)},
-	{"negative", OPTION_CHOICE, offsetof(RawPlan, negative), .choices = negatives}
+	{"negative", OPTION_CHOICE, PLAN_FIELD(negative), .choices = negatives}
 };
 
 static const OptionSpec tier_specs[] = {
@@ -302,7 +301,6 @@ plan_parse(Jsonb *definition, Problems *problems)
 	options_parse(definition, plan_specs, lengthof(plan_specs), raw, problems, "definition");
 	if (!JB_ROOT_IS_OBJECT(definition))
 		return plan;
-	plan->allow_negative = raw->negative == 1;
 	if (raw->tiers)
 		plan_parse_tiers(raw->tiers, "tiers", &plan->tiers, problems);
 	parse_components(raw, problems);
@@ -354,14 +352,24 @@ month_start(int months)
 	return date2j(months / 12, months % 12 + 1, 1) - POSTGRES_EPOCH_JDATE;
 }
 
-/* Months of a plan's period */
+/* Months of a plan's period, where it is made of months */
 static int
 period_months(PlanPeriod period)
 {
-	return period == PLAN_MONTH ? 1 : period == PLAN_QUARTER ? 3 : 12;
+	switch (period)
+	{
+		case PLAN_QUARTER:
+			return 3;
+		case PLAN_HALF_YEAR:
+			return 6;
+		case PLAN_YEAR:
+			return 12;
+		default:
+			return 1;
+	}
 }
 
-/* Start of the plan's period that holds a date (calendar months, quarters, years) */
+/* Start of the plan's period that holds a date (of the calendar; weeks from Monday) */
 DateADT
 plan_period_start(PlanPeriod period, DateADT date)
 {
@@ -369,9 +377,13 @@ plan_period_start(PlanPeriod period, DateADT date)
 	int			month;
 	int			day;
 	int			step = period_months(period);
+	DateADT		start;
 
+	if (period == PLAN_WEEK)
+		return date - (j2day(date + POSTGRES_EPOCH_JDATE) + 6) % 7;
 	j2date(date + POSTGRES_EPOCH_JDATE, &year, &month, &day);
-	return month_start(year * 12 + (month - 1) / step * step);
+	start = month_start(year * 12 + (month - 1) / step * step);
+	return period == PLAN_HALF_MONTH && day > 15 ? start + 15 : start;
 }
 
 /* Start of the period after the one that starts here */
@@ -382,7 +394,11 @@ plan_period_next(PlanPeriod period, DateADT start)
 	int			month;
 	int			day;
 
+	if (period == PLAN_WEEK)
+		return start + 7;
 	j2date(start + POSTGRES_EPOCH_JDATE, &year, &month, &day);
+	if (period == PLAN_HALF_MONTH && day == 1)
+		return start + 15;
 	return month_start(year * 12 + month - 1 + period_months(period));
 }
 

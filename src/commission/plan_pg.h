@@ -20,7 +20,10 @@ typedef enum PlanPeriod
 {
 	PLAN_MONTH,
 	PLAN_QUARTER,
-	PLAN_YEAR
+	PLAN_YEAR,
+	PLAN_HALF_YEAR,
+	PLAN_HALF_MONTH,			/* 1st to 15th, 16th to the end: what some products call biweekly */
+	PLAN_WEEK					/* from Monday, ISO 8601 */
 } PlanPeriod;
 
 typedef enum PlanMeasure
@@ -41,6 +44,14 @@ typedef enum PlanRateDate
 	RATE_PERIOD_START,
 	RATE_PERIOD_END
 } PlanRateDate;
+
+/* Credits below 0 that are no refund */
+typedef enum PlanNegative
+{
+	NEGATIVE_REJECT,
+	NEGATIVE_ALLOW,
+	NEGATIVE_ZERO
+} PlanNegative;
 
 typedef struct PlanTier
 {
@@ -112,7 +123,7 @@ typedef struct PlanDefinition
 	Numeric		override_rate;
 	int			override_levels;
 	bool		prorate;
-	bool		allow_negative;
+	int			negative;		/* PlanNegative */
 	CompiledExpression *filter;
 } PlanDefinition;
 

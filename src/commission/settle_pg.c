@@ -641,7 +641,7 @@ mix_numeric(uint64 hash, Numeric value)
 static int64
 fingerprint(const Work *work)
 {
-	uint64		terms = mix(work->account->version->version, work->account->closed);
+	uint64		terms = mix(work->account->version->version, work->account->purpose);
 	uint64		sum = 0;
 
 	terms = mix_numeric(terms, work->terms.quota);
@@ -700,6 +700,7 @@ work_account(Work *work)
 {
 	HeldAccount *held = NULL;
 
+	credits_order(work->credits, work->account->count);
 	check_duplicates(work);
 	work->running = account_make(&work->terms);
 	if (work->account->prior == NIL)

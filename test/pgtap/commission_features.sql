@@ -50,8 +50,15 @@ SELECT is(earned('{"period":"month","basis":"payment","tiers":[{"from":0,"rate":
 -- commission.refund (OCA): +100 and -100
 SELECT is(earned('{"period":"year","tiers":[{"from":0,"rate":0.1}]}', '[{"amount":1000,"on":"2027-01-05"},{"amount":-1000,"on":"2027-03-05","type":"refund"}]', NULL, '[2027-01-01,2028-01-01)'),
           0.00, 'a refund gives back what was earned');
--- commission.net_amount (OCA): a margin below 0 is the credit's own business: a plan with deal_floor 0 never takes
-SELECT is(earned('{"period":"quarter","negative":"allow","deal_floor":0,"cap":100000,"tiers":[{"from":0,"rate":0.2}]}', '[{"amount":100},{"amount":50}]'), 30.00, 'margins add up');
+-- commission.net_amount (OCA): 20 % of a margin of 100 - 120 is 0
+SELECT is(earned('{"period":"quarter","negative":"zero","tiers":[{"from":0,"rate":0.2}]}', '[{"amount":-20},{"amount":50}]'), 10.00, 'a margin below 0 counts as 0');
+SELECT is(earned('{"period":"quarter","negative":"allow","tiers":[{"from":0,"rate":0.2}]}', '[{"amount":-20},{"amount":50}]'), 6.00, 'or as it is');
+-- commission.period (OCA test_biweekly): 01-01 | 01-16 and 01-31, the second from the 16th to the end of the month
+SELECT is(earned('{"period":"half_month","tiers":[{"from":0,"rate":0.1},{"from":150,"rate":0.2}]}', '[{"amount":100,"on":"2022-01-01"},{"amount":100,"on":"2022-01-16"},{"amount":100,"on":"2022-01-31"}]', NULL, period, '[2022-01-01,)'),
+          want, 'half months: ' || period) FROM (VALUES (daterange('[2022-01-01,2022-01-16)'), 10.00), ('[2022-01-16,2022-02-01)', 25.00), ('[2022-01-01,2022-02-01)', 35.00)) v(period, want);
+SELECT is(earned('{"period":"week","tiers":[{"from":0,"rate":0.1},{"from":150,"rate":0.2}]}', '[{"amount":100,"on":"2027-01-03"},{"amount":100,"on":"2027-01-04"},{"amount":100,"on":"2027-01-10"}]', NULL, '[2027-01-04,2027-01-11)'),
+          25.00, 'weeks from Monday');
+SELECT is(earned('{"period":"half_year","tiers":[{"from":0,"rate":0.1}]}', '[{"amount":100,"on":"2027-01-03"},{"amount":100,"on":"2027-06-30"},{"amount":100,"on":"2027-07-01"}]', NULL, '[2027-01-01,2027-07-01)'), 20.00, 'half years');
 
 SELECT is(earned('{"period":"quarter","cap":6000,"tiers":[{"from":0,"rate":0.1}]}', '[{"amount":50000},{"amount":50000}]'), 6000.00, 'cap of the period');
 SELECT is(earned('{"period":"quarter","deal_cap":1000,"tiers":[{"from":0,"rate":0.1}]}', '[{"amount":50000},{"amount":5000}]'), 1500.00, 'cap of a deal');
@@ -170,5 +177,16 @@ SELECT ok(NOT valid, 'an unknown head is told') FROM salesops.verify_commission_
 -- what if
 SELECT results_eq($$SELECT rep_id, current, simulated FROM salesops.simulate_commissions('[2027-02-01,2027-03-01)', 'team', '{"tiers":[{"from":0,"rate":0.2}]}') WHERE rep_id <> 'b'$$,
   $$VALUES ('a', 2000.00, 4000.00), ('mid', 200.00, 0), ('top', 200.00, 0)$$, 'simulated');
+-- by default the won opportunities are the credits, of their owners, on the day they closed
+SELECT ok(salesops.detach('commission_credit'), 'detached');
+SELECT lives_ok('SELECT * FROM salesops.create_crm()', 'starter tables');
+SELECT salesops.define_stages('default', '[{"stage": "new", "ordinal": 1, "kind": "open"}, {"stage": "won", "ordinal": 2, "kind": "won"}, {"stage": "lost", "ordinal": 3, "kind": "lost"}]');
+INSERT INTO crm.sales_rep (rep_id, name) VALUES ('x', 'X');
+INSERT INTO crm.opportunity (opportunity_id, stage, amount, closed_at, owner_id) VALUES
+  ('o1', 'won', 1000, '2029-01-05 12:00', 'x'), ('o2', 'lost', 1000, '2029-01-05 12:00', 'x'), ('o3', 'new', 1000, NULL, 'x'), ('o4', 'won', 500, '2029-01-31 12:00', 'x');
+SELECT salesops.create_commission_plan('default credits', '{"tiers":[{"from":0,"rate":0.1}]}');
+SELECT salesops.assign_commission_plan(rep_id, 'default credits', '[2029-01-01,)') FROM salesops.sales_rep;
+SELECT results_eq($$SELECT rep_id, credited, earned, lines FROM salesops.calculate_commissions('[2029-01-01,2029-02-01)') WHERE rep_id = 'x'$$,
+  $$VALUES ('x', 1500::numeric, 150.00, 2)$$, 'won opportunities are credits');
 SELECT * FROM finish();
 ROLLBACK;

@@ -83,20 +83,60 @@ decode(const uint8_t *at, const uint8_t *end, int *used)
 	return INVALID_BASE + at[0];
 }
 
+/* Decode into bytes as long as all code points are below 256; says where it stopped. */
+static const uint8_t *
+decode_narrow(const uint8_t *at, const uint8_t *end, uint8_t *out, uint32_t *length)
+{
+	uint32_t	count = 0;
+
+	while (at < end)
+	{
+		if (at[0] < 0x80)
+			out[count++] = *at++;
+		else if ((at[0] & 0xFE) == 0xC2 && end - at > 1 && (at[1] & 0xC0) == 0x80)
+		{
+			out[count++] = (uint8_t) (at[0] << 6 | (at[1] & 0x3F));
+			at += 2;
+		}
+		else
+			break;
+	}
+	*length = count;
+	return at;
+}
+
 /* A view of UTF-8, decoded into the buffer unless it is ASCII. */
 TextView
 text_view_utf8(const void *bytes, size_t size, uint32_t *buffer)
 {
-	const uint8_t *at = bytes;
-	const uint8_t *end = at + size;
-	uint32_t	length = 0;
-	int			used;
+	const uint8_t *end = (const uint8_t *) bytes + size;
+	const uint8_t *narrow = (const uint8_t *) buffer;
+	const uint8_t *at;
+	TextView	view = {buffer, 0, false};
+	uint32_t	length;
 
 	if (text_is_ascii(bytes, size))
 		return text_view_bytes(bytes, size);
-	for (; at < end; at += used)
-		buffer[length++] = decode(at, end, &used);
-	return text_view_units(buffer, length);
+	at = decode_narrow(bytes, end, (uint8_t *) buffer, &view.length);
+	if (at == end)
+		return view;
+	/* widen what there is, from the back: unit i never overwrites a byte before i */
+	length = view.length;
+	for (uint32_t i = length; i > 0; i--)
+		buffer[i - 1] = narrow[i - 1];
+	while (at < end)
+	{
+		int			used = 1;
+
+		if (at[0] < 0x80)
+			buffer[length++] = at[0];
+		else
+			buffer[length++] = decode(at, end, &used);
+		at += used;
+	}
+	view.length = length;
+	view.wide = true;
+	return view;
 }
 
 /* A view of decoded code points; those all below 256 become bytes, written over the buffer's start. */
@@ -123,6 +163,50 @@ text_view_units(uint32_t *buffer, uint32_t length)
 		view.wide = false;
 	}
 	return view;
+}
+
+/* Widen a range by the units of a view that are not ASCII. */
+static inline void
+extend_range(TextView view, uint32_t *least, uint32_t *greatest)
+{
+	for (uint32_t i = 0; i < view.length; i++)
+	{
+		uint32_t	unit = text_unit(view, i);
+
+		if (unit >= 0x80 && unit < *least)
+			*least = unit;
+		if (unit >= 0x80 && unit > *greatest)
+			*greatest = unit;
+	}
+}
+
+/* The units as bytes: ASCII as it is, the others counted from 128. */
+static inline TextView
+narrowed(TextView view, uint32_t least, uint8_t *bytes)
+{
+	for (uint32_t i = 0; i < view.length; i++)
+	{
+		uint32_t	unit = text_unit(view, i);
+
+		bytes[i] = (uint8_t) (unit < 0x80 ? unit : unit - least + 0x80);
+	}
+	return text_view_bytes(bytes, view.length);
+}
+
+/* Rewrite both views to bytes where their alphabets have at most 128 code points beside ASCII, next to each other. */
+bool
+text_narrow_pair(TextView *a, TextView *b, uint8_t *bytes_a, uint8_t *bytes_b)
+{
+	uint32_t	least = UINT32_MAX;
+	uint32_t	greatest = 0;
+
+	extend_range(*a, &least, &greatest);
+	extend_range(*b, &least, &greatest);
+	if (greatest >= least && greatest - least >= 0x80)
+		return false;
+	*a = narrowed(*a, least, bytes_a);
+	*b = narrowed(*b, least, bytes_b);
+	return true;
 }
 
 /* The difference of eight bytes at two places. */

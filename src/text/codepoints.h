@@ -53,6 +53,12 @@ extern TextView text_view_units(uint32_t *buffer, uint32_t length);
 extern uint32_t text_common_prefix(TextView a, TextView b);
 extern uint32_t text_common_suffix(TextView a, TextView b, uint32_t prefix);
 
+/*
+ * Rewrite both views to bytes, for comparison with each other only, where all their code points beyond ASCII lie within 128 of
+ * each other, as those of one alphabet do; false, and nothing done, otherwise. The buffers hold one byte a unit.
+ */
+extern bool text_narrow_pair(TextView *a, TextView *b, uint8_t *bytes_a, uint8_t *bytes_b);
+
 /* Order by code points: negative, zero, positive. */
 extern int	text_compare(TextView a, TextView b);
 

@@ -189,13 +189,17 @@ text_jaro(TextWorkspace *workspace, TextView a, TextView b)
 {
 	TextView	longer = a.length >= b.length ? a : b;
 	TextView	shorter = a.length >= b.length ? b : a;
+#ifdef TEXT_HAVE_SIMD
+	uint8_t		bytes[2][TEXT_WORD];
+#endif
 
 	if (shorter.length == 0)
 		return longer.length == 0 ? 1.0 : 0.0;
 	if (longer.length > TEXT_WORD)
 		return long_jaro(workspace, longer, shorter);
 #ifdef TEXT_HAVE_SIMD
-	if (!a.wide && !b.wide && text_simd() >= TEXT_SIMD_AVX2)
+	if (text_simd() >= TEXT_SIMD_AVX2 &&
+		((!a.wide && !b.wide) || text_narrow_pair(&longer, &shorter, bytes[0], bytes[1])))
 	{
 		uint32_t	out_of_order;
 		uint32_t	matches = text_jaro_pair(longer, shorter, &out_of_order);

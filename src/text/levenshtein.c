@@ -228,6 +228,10 @@ text_levenshtein(TextWorkspace *workspace, TextView a, TextView b, uint32_t max)
 	if (a.length <= TEXT_WORD)
 	{
 #ifdef TEXT_HAVE_SIMD
+		uint8_t		bytes[2][TEXT_WORD];
+
+		if ((a.wide || b.wide) && text_simd() >= TEXT_SIMD_AVX2)
+			text_narrow_pair(&a, &b, bytes[0], bytes[1]);
 		if (max >= a.length && !a.wide && !b.wide && text_simd() >= TEXT_SIMD_AVX2)
 			return text_levenshtein_pair(a, b);
 #endif

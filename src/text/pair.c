@@ -100,51 +100,84 @@ text_levenshtein_pair(TextView rows, TextView columns)
 	return rows.length > 32 ? levenshtein_steps(rows, columns, true) : levenshtein_steps(rows, columns, false);
 }
 
+/* The state of word_jaro of jaro.c, which finds for each unit of the columns the first free place in reach among the rows. */
+typedef struct Matching
+{
+	uint64_t	window;
+	uint64_t	unmatched;		/* rows */
+	uint64_t	missed;			/* columns without a match, the last one in bit 0 */
+} Matching;
+
+/* One step: the places where the column's unit stands. */
+static TEXT_AVX2 inline __attribute__((always_inline)) void
+jaro_step(Matching *m, uint64_t places)
+{
+	uint64_t	candidates;
+
+	/* keeps the compiler from masking the comparison by what is unmatched, which would put it into the chain of waiting */
+	__asm__("" : "+r" (places));
+	candidates = places & m->window & m->unmatched;
+	m->unmatched ^= candidates & -candidates;
+	m->missed += m->missed + (candidates < 1);
+}
+
+/* The bits in the opposite order. */
+static inline uint64_t
+reverse_bits(uint64_t bits)
+{
+	bits = (bits >> 1 & UINT64_C(0x5555555555555555)) | (bits & UINT64_C(0x5555555555555555)) << 1;
+	bits = (bits >> 2 & UINT64_C(0x3333333333333333)) | (bits & UINT64_C(0x3333333333333333)) << 2;
+	bits = (bits >> 4 & UINT64_C(0x0F0F0F0F0F0F0F0F)) | (bits & UINT64_C(0x0F0F0F0F0F0F0F0F)) << 4;
+	return __builtin_bswap64(bits);
+}
+
 /* Which units of both sides matched. */
 typedef struct Matches
 {
-	uint64_t	in_rows;
-	uint64_t	in_columns;
-	bool		crossed;		/* some match lies before an earlier one */
+	uint64_t	rows;
+	uint64_t	columns;
 } Matches;
 
-/*
- * One step of word_jaro of jaro.c: the places where the column's unit stands, the window, and what is left of the rows.
- * Returns the place taken as one bit, or 0.
- */
-static TEXT_AVX2 inline __attribute__((always_inline)) uint64_t
-jaro_take(uint64_t places, uint64_t window, uint64_t *unmatched)
+/* Before the first step. */
+static inline Matching
+jaro_begin(TextView rows, uint32_t reach)
 {
-	uint64_t	candidates = places & window & *unmatched;
-	uint64_t	taken = candidates & -candidates;
+	Matching	m = {text_low_bits(reach), text_low_bits(rows.length), 0};
 
-	*unmatched ^= taken;
-	return taken;
+	return m;
 }
 
-/* word_jaro of jaro.c. */
+/* After the last step. */
+static inline Matches
+jaro_end(Matching m, TextView rows, TextView columns)
+{
+	Matches		matches = {text_low_bits(rows.length) ^ m.unmatched, 0};
+
+	matches.columns = ~(reverse_bits(m.missed) >> (TEXT_WORD - columns.length)) & text_low_bits(columns.length);
+	return matches;
+}
+
+/* All steps. The window grows until its lower end leaves the first row, then it moves. */
 static TEXT_AVX2 inline __attribute__((always_inline)) Matches
 jaro_steps(Bytes bytes, TextView rows, TextView columns, bool two)
 {
 	const uint8_t *unit = columns.units;
 	uint32_t	reach = text_jaro_reach(rows.length, columns.length);
-	uint64_t	window = text_low_bits(reach);
-	uint64_t	unmatched = text_low_bits(rows.length);
-	Matches		matches = {0, 0, false};
-	uint64_t	last = 0;
+	uint32_t	growing = reach - 1 < columns.length ? reach - 1 : columns.length;
+	Matching	m = jaro_begin(rows, reach);
+	uint32_t	j = 0;
 
-	for (uint32_t j = 0; j < columns.length; j++)
+	for (; j < growing; j++)
 	{
-		uint64_t	taken = jaro_take(find_byte(bytes, unit[j], two), window, &unmatched);
-
-		matches.in_columns |= (uint64_t) (taken != 0) << j;
-		/* taken - 1 is the greatest number where there is no match */
-		matches.crossed |= taken - 1 < last;
-		last = taken != 0 ? taken - 1 : last;
-		window = window << 1 | (j + 1 < reach);
+		jaro_step(&m, find_byte(bytes, unit[j], two));
+		m.window += m.window + 1;
 	}
-	matches.in_rows = text_low_bits(rows.length) ^ unmatched;
-	return matches;
+	for (; j < columns.length; j++)
+	{
+		jaro_step(&m, find_byte(bytes, unit[j], two));
+		m.window += m.window;
+	}
+	return jaro_end(m, rows, columns);
 }
 
 /* How many matches stand out of order, one by one. */
@@ -153,11 +186,11 @@ order_by_bits(const uint8_t *rows, const uint8_t *columns, Matches matches)
 {
 	uint32_t	count = 0;
 
-	while (matches.in_rows != 0)
+	while (matches.rows != 0)
 	{
-		count += rows[__builtin_ctzll(matches.in_rows)] != columns[__builtin_ctzll(matches.in_columns)];
-		matches.in_rows &= matches.in_rows - 1;
-		matches.in_columns &= matches.in_columns - 1;
+		count += rows[__builtin_ctzll(matches.rows)] != columns[__builtin_ctzll(matches.columns)];
+		matches.rows &= matches.rows - 1;
+		matches.columns &= matches.columns - 1;
 	}
 	return count;
 }
@@ -170,8 +203,8 @@ jaro_pair_avx2(TextView rows, TextView columns, uint32_t *out_of_order)
 	Matches		matches = two ? jaro_steps(load_bytes(rows, true), rows, columns, true)
 		: jaro_steps(load_bytes(rows, false), rows, columns, false);
 
-	*out_of_order = matches.crossed ? order_by_bits(rows.units, columns.units, matches) : 0;
-	return (uint32_t) _mm_popcnt_u64(matches.in_rows);
+	*out_of_order = order_by_bits(rows.units, columns.units, matches);
+	return (uint32_t) _mm_popcnt_u64(matches.rows);
 }
 
 /* Jaro's counts of strings within 32 bytes: the matched bytes of each side are moved together and compared at once. */
@@ -181,38 +214,41 @@ jaro_pair_short(TextView rows, TextView columns, uint32_t *out_of_order)
 	Bytes		bytes = load_bytes(rows, false);
 	__m256i		others = text_load_padded(columns.units, columns.length);
 	Matches		matches = jaro_steps(bytes, rows, columns, false);
-	__m256i		in_rows = _mm256_maskz_compress_epi8((__mmask32) matches.in_rows, bytes.low);
-	__m256i		in_columns = _mm256_maskz_compress_epi8((__mmask32) matches.in_columns, others);
+	__m256i		in_rows = _mm256_maskz_compress_epi8((__mmask32) matches.rows, bytes.low);
+	__m256i		in_columns = _mm256_maskz_compress_epi8((__mmask32) matches.columns, others);
 
 	*out_of_order = (uint32_t) _mm_popcnt_u32(_mm256_cmpneq_epi8_mask(in_rows, in_columns));
-	return (uint32_t) _mm_popcnt_u64(matches.in_rows);
+	return (uint32_t) _mm_popcnt_u64(matches.rows);
 }
 
 /* The same within 64 bytes: all bytes in one register, and masks come without putting halves together. */
 static TEXT_AVX512 uint32_t
 jaro_pair_long(TextView rows, TextView columns, uint32_t *out_of_order)
 {
-	uint64_t	valid = text_low_bits(rows.length);
-	__m512i		bytes = _mm512_maskz_loadu_epi8(valid, rows.units);
+	__m512i		bytes = _mm512_maskz_loadu_epi8(text_low_bits(rows.length), rows.units);
 	__m512i		others = _mm512_maskz_loadu_epi8(text_low_bits(columns.length), columns.units);
 	const uint8_t *unit = columns.units;
 	uint32_t	reach = text_jaro_reach(rows.length, columns.length);
-	uint64_t	window = text_low_bits(reach);
-	uint64_t	unmatched = valid;
-	uint64_t	in_columns = 0;
+	uint32_t	growing = reach - 1 < columns.length ? reach - 1 : columns.length;
+	Matching	m = jaro_begin(rows, reach);
+	Matches		matches;
+	uint32_t	j = 0;
 
-	for (uint32_t j = 0; j < columns.length; j++)
+	for (; j < growing; j++)
 	{
-		uint64_t	places = _cvtmask64_u64(_mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8((char) unit[j])));
-		uint64_t	taken = jaro_take(places, window, &unmatched);
-
-		in_columns |= (uint64_t) (taken != 0) << j;
-		window = window << 1 | (j + 1 < reach);
+		jaro_step(&m, _cvtmask64_u64(_mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8((char) unit[j]))));
+		m.window += m.window + 1;
 	}
-	bytes = _mm512_maskz_compress_epi8(valid ^ unmatched, bytes);
-	others = _mm512_maskz_compress_epi8(in_columns, others);
+	for (; j < columns.length; j++)
+	{
+		jaro_step(&m, _cvtmask64_u64(_mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8((char) unit[j]))));
+		m.window += m.window;
+	}
+	matches = jaro_end(m, rows, columns);
+	bytes = _mm512_maskz_compress_epi8(matches.rows, bytes);
+	others = _mm512_maskz_compress_epi8(matches.columns, others);
 	*out_of_order = (uint32_t) _mm_popcnt_u64(_cvtmask64_u64(_mm512_cmpneq_epi8_mask(bytes, others)));
-	return (uint32_t) _mm_popcnt_u64(in_columns);
+	return (uint32_t) _mm_popcnt_u64(matches.rows);
 }
 
 /* Matches and out-of-order matches of two short byte strings. */

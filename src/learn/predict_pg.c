@@ -441,6 +441,8 @@ salesops_compare_versions(PG_FUNCTION_ARGS)
 	MemoryContextSwitchTo(context);
 	comparison->scratch = AllocSetContextCreate(context, "salesops comparison", ALLOCSET_DEFAULT_SIZES);
 	open_comparison(comparison, model, versions, query, NameStr(*PG_GETARG_NAME(4)));
+	/* what the rows leave behind outlives SPI's own context */
+	MemoryContextSwitchTo(context);
 	spi_stream(query, 0, NULL, true, compare_row, comparison);
 	spi_close(&scope);
 	MemoryContextSwitchTo(context);

@@ -25,6 +25,7 @@ struct FeatureMap
 	const LearnModel *model;
 	int		   *column;			/* by feature; -1: absent */
 	ValueReader *reader;
+	bool	   *is_double;		/* by feature: a plain double precision column of a plain number */
 	LearnValue *value;
 	int32_t   **set_room;		/* by feature: as many as it has levels */
 };
@@ -69,6 +70,7 @@ learn_map_features(const LearnModel *model, const char *model_name, TupleDesc de
 	map->model = model;
 	map->column = palloc(sizeof(int) * (count + 1));
 	map->reader = palloc0(sizeof(ValueReader) * (count + 1));
+	map->is_double = palloc0(sizeof(bool) * (count + 1));
 	map->value = palloc0(sizeof(LearnValue) * (count + 1));
 	map->set_room = palloc0(sizeof(int32_t *) * (count + 1));
 	for (int f = 0; f < count; f++)
@@ -83,6 +85,8 @@ learn_map_features(const LearnModel *model, const char *model_name, TupleDesc de
 			continue;
 		found++;
 		map->reader[f] = value_reader(TupleDescAttr(desc, column)->atttypid, feature->name);
+		map->is_double[f] = feature->kind == LEARN_NUMBER && feature->reading == READ_PLAIN &&
+			map->reader[f].value_class == VALUE_FLOAT && map->reader[f].width == 8 && feature->origin == 0;
 		if (!class_fits(feature, map->reader[f].value_class))
 			problems_add(&problems, "column \"%s\" is of type %s, but the model was trained on %s", feature->name,
 						 format_type_be(TupleDescAttr(desc, column)->atttypid), feature_wants(feature));
@@ -194,16 +198,25 @@ read_value(FeatureMap *map, int f, Datum value)
 		into->level = learn_find_level(feature, text, length);
 }
 
-/* See features_pg.h. */
+/* See features_pg.h. The most common kind of column does not go through the general way. */
 LearnValue *
 learn_read_features(FeatureMap *map, const Datum *values, const bool *nulls)
 {
-	for (int f = 0; f < map->model->features.count; f++)
+	int			count = map->model->features.count;
+
+	for (int f = 0; f < count; f++)
 	{
 		int			column = map->column[f];
 
 		if (column >= 0 && !nulls[column])
-			read_value(map, f, values[column]);
+		{
+			double		number;
+
+			if (map->is_double[f] && isfinite(number = DatumGetFloat8(values[column])))
+				map->value[f].number = number;
+			else
+				read_value(map, f, values[column]);
+		}
 		else
 		{
 			map->value[f].number = NAN;

@@ -8,19 +8,41 @@
 #include <math.h>
 #include <string.h>
 
-#define MAX_ITERATIONS 50
+#define MAX_ITERATIONS 200
 #define MAX_HALVINGS 20
+#define FINE 1e-9				/* decrement, in units of log likelihood, at which a fit is done */
+#define ROUGH 1e-4				/* one among many that are only compared */
 
-/* working memory of a fit; size = columns + 1, the intercept last; the Hessian's lower triangle is in full rows */
-typedef struct Newton
+/*
+ * Working memory of a fit; size = columns + 1, the intercept last; the Hessian's lower triangle is in full rows. The Hessian
+ * costs a row's entries squared, the gradient only its entries: so a Hessian serves many steps, and may come from a part of
+ * the rows; the gradient, and so the optimum, is always exact.
+ */
+struct LogisticWork
 {
 	int			size;
-	double		lambda;
-	double	   *hessian;
+	double	   *hessian;		/* without the penalty */
+	bool		valid;
+	size_t		sample;			/* rows it may be made of */
+	double	   *factor;
 	double	   *gradient;
 	double	   *step;
 	double	   *trial;
-} Newton;
+	double	   *trial_gradient;
+};
+
+/* what a fit is about */
+typedef struct Problem
+{
+	const KernelEnv *env;
+	const LogisticData *data;
+	double		lambda;
+	const int  *fold;
+	int			without;
+} Problem;
+
+/* entries squared that a Hessian may cost before it is made of a part of the rows */
+#define HESSIAN_BUDGET 4e7
 
 /* The log odds of one row. */
 double
@@ -40,85 +62,81 @@ row_used(const int *fold, int without, size_t row)
 	return fold == NULL || fold[row] != without;
 }
 
-/* Log likelihood over the used rows. */
+/* Objective (penalised log likelihood) and gradient in one pass; the likelihood alone into *likelihood. */
 static double
-log_likelihood(const LogisticData *data, const int *fold, int without, const double *coefficient)
+objective_of(const Problem *problem, const double *coefficient, double *gradient, double *likelihood)
 {
+	const LogisticData *data = problem->data;
+	int			last = data->columns;
 	double		sum = 0;
+	double		squares = 0;
 
+	memset(gradient, 0, sizeof(double) * (last + 1));
 	for (size_t row = 0; row < data->rows; row++)
 	{
 		double		margin;
+		double		weight;
+		double		small;
+		double		residual;
 
-		if (!row_used(fold, without, row))
+		if (!row_used(problem->fold, problem->without, row))
 			continue;
 		margin = learn_logistic_margin(data, row, coefficient);
-		if (!data->label[row])
-			margin = -margin;
-		sum -= (data->weight ? data->weight[row] : 1) *
-			(margin > 0 ? log1p(exp(-margin)) : -margin + log1p(exp(margin)));
+		weight = data->weight ? data->weight[row] : 1;
+		small = exp(-fabs(margin));	/* one exponential gives both loss and probability */
+		sum -= weight * (log1p(small) + (data->label[row] ? (margin < 0 ? -margin : 0) : (margin > 0 ? margin : 0)));
+		residual = weight * (data->label[row] - (margin >= 0 ? 1 / (1 + small) : small / (1 + small)));
+		for (size_t at = data->start[row]; at < data->start[row + 1]; at++)
+			gradient[data->column[at]] += residual * data->value[at];
+		gradient[last] += residual;
+		if (row % 4096 == 0)
+			kernel_tick(problem->env, row, data->rows);
 	}
-	return sum;
+	for (int i = 0; i < last; i++)
+	{
+		squares += coefficient[i] * coefficient[i];
+		gradient[i] -= problem->lambda * coefficient[i];
+	}
+	*likelihood = sum;
+	return sum - problem->lambda * squares / 2;
 }
 
-/* The penalty's part of the objective. */
-static double
-penalty(const Newton *newton, const double *coefficient)
-{
-	double		sum = 0;
-
-	for (int i = 0; i < newton->size - 1; i++)
-		sum += coefficient[i] * coefficient[i];
-	return newton->lambda * sum / 2;
-}
-
-/* Add one row to gradient and Hessian. Entries of a row come in the order of their columns. */
+/* Add one row to the Hessian. Entries of a row come in the order of their columns. */
 static void
-add_row(const LogisticData *data, size_t row, const double *coefficient, Newton *newton)
+add_row(const LogisticData *data, size_t row, const double *coefficient, double scale, LogisticWork *work)
 {
-	int			last = newton->size - 1;
 	double		probability = 1 / (1 + exp(-learn_logistic_margin(data, row, coefficient)));
-	double		weight = data->weight ? data->weight[row] : 1;
-	double		residual = weight * (data->label[row] - probability);
-	double		curvature = weight * probability * (1 - probability);
-	double	   *intercept_row = newton->hessian + (size_t) last * newton->size;
+	double		curvature = scale * (data->weight ? data->weight[row] : 1) * probability * (1 - probability);
+	double	   *intercept_row = work->hessian + (size_t) data->columns * work->size;
 
 	for (size_t at = data->start[row]; at < data->start[row + 1]; at++)
 	{
-		int			column = data->column[at];
 		double		scaled = curvature * data->value[at];
-		double	   *line = newton->hessian + (size_t) column * newton->size;
+		double	   *line = work->hessian + (size_t) data->column[at] * work->size;
 
-		newton->gradient[column] += residual * data->value[at];
 		for (size_t other = data->start[row]; other <= at; other++)
 			line[data->column[other]] += scaled * data->value[other];
-		intercept_row[column] += scaled;
+		intercept_row[data->column[at]] += scaled;
 	}
-	newton->gradient[last] += residual;
-	intercept_row[last] += curvature;
+	intercept_row[data->columns] += curvature;
 }
 
-/* Gradient and Hessian at the coefficients, penalty included. */
+/* The Hessian at the coefficients, without the penalty, from `sample` rows at equal distances (all: data->rows). */
 static void
-assemble(const KernelEnv *env, const LogisticData *data, const int *fold, int without, const double *coefficient,
-		 Newton *newton, bool with_penalty)
+make_hessian(const Problem *problem, const double *coefficient, size_t sample, LogisticWork *work)
 {
-	memset(newton->hessian, 0, sizeof(double) * newton->size * newton->size);
-	memset(newton->gradient, 0, sizeof(double) * newton->size);
-	for (size_t row = 0; row < data->rows; row++)
+	const LogisticData *data = problem->data;
+	size_t		every = sample >= data->rows ? 1 : data->rows / sample;
+
+	memset(work->hessian, 0, sizeof(double) * work->size * work->size);
+	for (size_t row = 0; row < data->rows; row += every)
 	{
-		if (row_used(fold, without, row))
-			add_row(data, row, coefficient, newton);
-		if (row % 4096 == 0)
-			kernel_tick(env, row, data->rows);
+		if (row_used(problem->fold, problem->without, row))
+			add_row(data, row, coefficient, (double) every, work);
+		if (row % (4096 * every) == 0)
+			kernel_tick(problem->env, row, data->rows);
 	}
-	if (!with_penalty)
-		return;
-	for (int i = 0; i < newton->size - 1; i++)
-	{
-		newton->gradient[i] -= newton->lambda * coefficient[i];
-		newton->hessian[(size_t) i * newton->size + i] += newton->lambda;
-	}
+	work->valid = true;
 }
 
 /* Cholesky in place, lower triangle; false where the matrix is not positive definite. */
@@ -168,117 +186,185 @@ solve(const double *factor, int size, double *x)
 	}
 }
 
-/* Move along the step, halving it until the objective does not fall. Returns the new objective, NaN where none is better. */
-static double
-line_search(const LogisticData *data, const int *fold, int without, const Newton *newton, double *coefficient,
-			double before)
+/* Factorise Hessian and penalty. */
+static bool
+factorise_penalised(const Problem *problem, LogisticWork *work)
+{
+	memcpy(work->factor, work->hessian, sizeof(double) * work->size * work->size);
+	for (int i = 0; i < work->size - 1; i++)
+		work->factor[(size_t) i * work->size + i] += problem->lambda;
+	return factorise(problem->env, work->factor, work->size);
+}
+
+/* Move along the step, halving it until the objective does not fall; gradient and objective follow. False: no way up. */
+static bool
+line_search(const Problem *problem, LogisticWork *work, LogisticFit *fit, double *objective)
 {
 	double		length = 1;
 
 	for (int halving = 0; halving < MAX_HALVINGS; halving++, length /= 2)
 	{
+		double		likelihood;
 		double		after;
 
-		for (int i = 0; i < newton->size; i++)
-			newton->trial[i] = coefficient[i] + length * newton->step[i];
-		after = log_likelihood(data, fold, without, newton->trial) - penalty(newton, newton->trial);
-		if (after >= before - 1e-9 * (1 + fabs(before)))
+		for (int i = 0; i < work->size; i++)
+			work->trial[i] = fit->coefficient[i] + length * work->step[i];
+		after = objective_of(problem, work->trial, work->trial_gradient, &likelihood);
+		if (after >= *objective - 1e-9 * (1 + fabs(*objective)))
 		{
-			memcpy(coefficient, newton->trial, sizeof(double) * newton->size);
-			return after;
+			memcpy(fit->coefficient, work->trial, sizeof(double) * work->size);
+			memcpy(work->gradient, work->trial_gradient, sizeof(double) * work->size);
+			fit->log_likelihood = likelihood;
+			*objective = after;
+			return true;
 		}
 	}
-	return NAN;
+	return false;
 }
 
-/* The sandwich's diagonal, a unit vector at a time; the Hessian is assembled anew without the penalty. */
-static void
-standard_errors_of(const KernelEnv *env, const LogisticData *data, const int *fold, int without, Newton *newton,
-				   LogisticFit *fit)
+/* Twice what a Newton step would win. */
+static double
+take_step(LogisticWork *work)
 {
-	int			size = newton->size;
-	double	   *factor = kernel_alloc_array(env, double, (size_t) size * size);
+	double		decrement = 0;
 
-	assemble(env, data, fold, without, fit->coefficient, newton, true);
-	memcpy(factor, newton->hessian, sizeof(double) * size * size);
-	assemble(env, data, fold, without, fit->coefficient, newton, false);
-	for (int i = 0; i < size; i++)
-		fit->standard_error[i] = NAN;
-	if (factorise(env, factor, size))
-		for (int i = 0; i < size; i++)
-		{
-			double		sum = 0;
-
-			memset(newton->step, 0, sizeof(double) * size);
-			newton->step[i] = 1;
-			solve(factor, size, newton->step);
-			for (int j = 0; j < size; j++)
-				for (int k = 0; k <= j; k++)
-					sum += (j == k ? 1 : 2) * newton->step[j] * newton->step[k] * newton->hessian[(size_t) j * size + k];
-			fit->standard_error[i] = sqrt(sum);
-			kernel_tick(env, i, size);
-		}
-	kernel_release(env, factor);
+	memcpy(work->step, work->gradient, sizeof(double) * work->size);
+	solve(work->factor, work->size, work->step);
+	for (int i = 0; i < work->size; i++)
+		decrement += work->step[i] * work->gradient[i];
+	return decrement;
 }
 
-/* Newton's iterations until the decrement is negligible. */
+/*
+ * Steps until what is left to win is negligible. A Hessian that no longer brings the decrement down to a quarter is made
+ * anew where the coefficients now are, of more rows if it was new.
+ */
 static void
-iterate(const KernelEnv *env, const LogisticData *data, const int *fold, int without, Newton *newton, LogisticFit *fit)
+iterate(const Problem *problem, LogisticWork *work, LogisticFit *fit, double tolerance)
 {
-	double		objective = log_likelihood(data, fold, without, fit->coefficient) - penalty(newton, fit->coefficient);
+	double		objective = objective_of(problem, fit->coefficient, work->gradient, &fit->log_likelihood);
+	double		last = INFINITY;
+	int			steps = 0;		/* with this Hessian */
 
+	if (work->valid && !factorise_penalised(problem, work))
+		work->valid = false;
 	for (fit->iterations = 0; fit->iterations < MAX_ITERATIONS; fit->iterations++)
 	{
-		double		decrement = 0;
+		double		decrement;
 
-		assemble(env, data, fold, without, fit->coefficient, newton, true);
-		if (!factorise(env, newton->hessian, newton->size))
-			return;
-		memcpy(newton->step, newton->gradient, sizeof(double) * newton->size);
-		solve(newton->hessian, newton->size, newton->step);
-		for (int i = 0; i < newton->size; i++)
-			decrement += newton->step[i] * newton->gradient[i];
-		if (decrement < 1e-9)
+		if (!work->valid)
+		{
+			make_hessian(problem, fit->coefficient, work->sample, work);
+			if (!factorise_penalised(problem, work))
+				return;
+			steps = 0;
+		}
+		decrement = take_step(work);
+		if (decrement < tolerance)
 		{
 			fit->converged = true;
 			return;
 		}
-		objective = line_search(data, fold, without, newton, fit->coefficient, objective);
-		if (isnan(objective))
+		if (decrement > last / 4)
+		{
+			if (steps <= 2 && work->sample < problem->data->rows)
+				work->sample *= 4;
+			work->valid = false;
+			last = INFINITY;
+			continue;
+		}
+		last = decrement;
+		steps++;
+		if (!line_search(problem, work, fit, &objective))
 			return;
 	}
+}
+
+/* The sandwich's diagonal, a unit vector at a time, from all rows. */
+static void
+standard_errors_of(const Problem *problem, LogisticWork *work, LogisticFit *fit)
+{
+	int			size = work->size;
+
+	for (int i = 0; i < size; i++)
+		fit->standard_error[i] = NAN;
+	make_hessian(problem, fit->coefficient, problem->data->rows, work);
+	if (!factorise_penalised(problem, work))
+		return;
+	for (int i = 0; i < size; i++)
+	{
+		double		sum = 0;
+
+		memset(work->step, 0, sizeof(double) * size);
+		work->step[i] = 1;
+		solve(work->factor, size, work->step);
+		for (int j = 0; j < size; j++)
+			for (int k = 0; k <= j; k++)
+				sum += (j == k ? 1 : 2) * work->step[j] * work->step[k] * work->hessian[(size_t) j * size + k];
+		fit->standard_error[i] = sqrt(sum);
+		kernel_tick(problem->env, i, size);
+	}
+}
+
+/* See logistic.h. */
+LogisticWork *
+learn_logistic_work(const KernelEnv *env, const LogisticData *data)
+{
+	LogisticWork *work = kernel_alloc_array(env, LogisticWork, 1);
+	double		entries = data->rows > 0 ? (double) data->start[data->rows] / (double) data->rows : 1;
+
+	work->size = data->columns + 1;
+	work->valid = false;
+	work->sample = (size_t) (HESSIAN_BUDGET / (entries * entries / 2 + 1));
+	if (work->sample < (size_t) 20 * work->size)
+		work->sample = (size_t) 20 * work->size;
+	work->hessian = kernel_alloc_array(env, double, (size_t) work->size * work->size);
+	work->factor = kernel_alloc_array(env, double, (size_t) work->size * work->size);
+	work->gradient = kernel_alloc_array(env, double, work->size);
+	work->step = kernel_alloc_array(env, double, work->size);
+	work->trial = kernel_alloc_array(env, double, work->size);
+	work->trial_gradient = kernel_alloc_array(env, double, work->size);
+	return work;
+}
+
+/* Give working memory back. */
+void
+learn_logistic_work_free(const KernelEnv *env, LogisticWork *work)
+{
+	kernel_release(env, work->hessian);
+	kernel_release(env, work->factor);
+	kernel_release(env, work->gradient);
+	kernel_release(env, work->step);
+	kernel_release(env, work->trial);
+	kernel_release(env, work->trial_gradient);
+	kernel_release(env, work);
 }
 
 /* Allocate, iterate, and add the standard errors where asked for. */
 LogisticFit *
 learn_logistic_fit(const KernelEnv *env, const LogisticData *data, double lambda, const int *fold, int without,
-				   const double *start_from, bool standard_errors)
+				   const double *start_from, bool standard_errors, LogisticWork *work)
 {
-	Newton		newton = {.size = data->columns + 1, .lambda = lambda};
+	Problem		problem = {env, data, lambda, fold, without};
+	LogisticWork *own = work ? NULL : learn_logistic_work(env, data);
 	LogisticFit *fit = kernel_alloc_array(env, LogisticFit, 1);
+	int			size = data->columns + 1;
 
 	memset(fit, 0, sizeof *fit);
 	fit->columns = data->columns;
-	fit->coefficient = kernel_alloc_array(env, double, newton.size);
+	fit->coefficient = kernel_alloc_array(env, double, size);
 	if (start_from)
-		memcpy(fit->coefficient, start_from, sizeof(double) * newton.size);
+		memcpy(fit->coefficient, start_from, sizeof(double) * size);
 	else
-		memset(fit->coefficient, 0, sizeof(double) * newton.size);
-	newton.hessian = kernel_alloc_array(env, double, (size_t) newton.size * newton.size);
-	newton.gradient = kernel_alloc_array(env, double, newton.size);
-	newton.step = kernel_alloc_array(env, double, newton.size);
-	newton.trial = kernel_alloc_array(env, double, newton.size);
-	iterate(env, data, fold, without, &newton, fit);
-	fit->log_likelihood = log_likelihood(data, fold, without, fit->coefficient);
+		memset(fit->coefficient, 0, sizeof(double) * size);
+	iterate(&problem, work ? work : own, fit, work ? ROUGH : FINE);
 	if (standard_errors)
 	{
-		fit->standard_error = kernel_alloc_array(env, double, newton.size);
-		standard_errors_of(env, data, fold, without, &newton, fit);
+		fit->standard_error = kernel_alloc_array(env, double, size);
+		standard_errors_of(&problem, work ? work : own, fit);
 	}
-	kernel_release(env, newton.hessian);
-	kernel_release(env, newton.gradient);
-	kernel_release(env, newton.step);
-	kernel_release(env, newton.trial);
+	if (own)
+		learn_logistic_work_free(env, own);
 	return fit;
 }
 

@@ -34,12 +34,19 @@ typedef struct LogisticFit
 	bool		converged;		/* false: separation with lambda 0, or a singular design */
 } LogisticFit;
 
+/* Memory and curvature that fits of one design share: those after the first then need only gradients. */
+typedef struct LogisticWork LogisticWork;
+
+extern LogisticWork *learn_logistic_work(const KernelEnv *env, const LogisticData *data);
+extern void learn_logistic_work_free(const KernelEnv *env, LogisticWork *work);
+
 /*
  * Fit over the rows whose fold is not `without` (fold NULL: all rows). start_from, if not NULL, holds columns + 1 numbers
- * to begin with. Standard errors are of the penalised estimate: the sandwich (H + lambda)^-1 H (H + lambda)^-1.
+ * to begin with. With shared work the fit stops a little earlier: good enough to compare penalties by. Standard errors are of the penalised estimate: the sandwich (H + lambda)^-1 H (H + lambda)^-1.
  */
 extern LogisticFit *learn_logistic_fit(const KernelEnv *env, const LogisticData *data, double lambda, const int *fold,
-									   int without, const double *start_from, bool standard_errors);
+									   int without, const double *start_from, bool standard_errors,
+									   LogisticWork *work);
 
 /* The log odds of one row. */
 extern double learn_logistic_margin(const LogisticData *data, size_t row, const double *coefficient);

@@ -87,14 +87,15 @@ mean_loss(const double *margin, const uint8_t *label, size_t rows)
 
 /* Out-of-fold margins of one fold for each lambda of a list, largest first, each from the last one's end. */
 static void
-logistic_fold(Bench *bench, LearnDesign *design, int fold, const double *lambdas, int count, double **margins)
+logistic_fold(Bench *bench, LearnDesign *design, LogisticWork *work, int fold, const double *lambdas, int count,
+			  double **margins)
 {
 	double	   *start = NULL;
 
 	learn_design_target(design, fold);
 	for (int i = 0; i < count; i++)
 	{
-		LogisticFit *fit = learn_logistic_fit(&bench->env, &design->data, lambdas[i], bench->fold, fold, start, false);
+		LogisticFit *fit = learn_logistic_fit(&bench->env, &design->data, lambdas[i], bench->fold, fold, start, false, work);
 
 		for (size_t row = 0; row < bench->sample.rows; row++)
 			if (bench->fold[row] == fold)
@@ -109,6 +110,7 @@ tune_logistic(Bench *bench)
 {
 	Recipe	   *recipe = bench->recipe;
 	LearnDesign *design = learn_design(&bench->env, &recipe->model->features, &bench->sample, bench->fold, bench->folds);
+	LogisticWork *work = learn_logistic_work(&bench->env, &design->data);
 	bool		given = recipe->options->lambda >= 0;
 	const double *lambdas = given ? &recipe->options->lambda : lambda_grid;
 	int			count = given ? 1 : lengthof(lambda_grid);
@@ -119,7 +121,7 @@ tune_logistic(Bench *bench)
 	for (int i = 0; i < count; i++)
 		margins[i] = palloc_extended(sizeof(double) * bench->sample.rows, MCXT_ALLOC_HUGE);
 	for (int fold = 0; fold < bench->folds; fold++)
-		logistic_fold(bench, design, fold, lambdas, count, margins);
+		logistic_fold(bench, design, work, fold, lambdas, count, margins);
 	for (int i = 0; i < count; i++)
 	{
 		double		loss = mean_loss(margins[i], bench->sample.label, bench->sample.rows);
@@ -131,6 +133,7 @@ tune_logistic(Bench *bench)
 			bench->logistic_margin = margins[i];
 		}
 	}
+	learn_logistic_work_free(&bench->env, work);
 	learn_design_free(&bench->env, design);
 }
 
@@ -148,7 +151,7 @@ fit_logistic(Bench *bench)
 	table.rows = Min(table.rows, LOGISTIC_ROWS);
 	design = learn_design(&bench->env, &recipe->model->features, &table, bench->fold, bench->folds);
 	learn_design_target(design, -1);
-	recipe->fit = learn_logistic_fit(&bench->env, &design->data, recipe->lambda, NULL, -1, NULL, errors);
+	recipe->fit = learn_logistic_fit(&bench->env, &design->data, recipe->lambda, NULL, -1, NULL, errors, NULL);
 	if (!recipe->fit->converged)
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
@@ -316,7 +319,7 @@ split_logistic(Bench *bench, size_t rows, const bool *test, double *margin)
 		fold[row] = test[row] ? bench->folds : bench->fold[row];
 	design = learn_design(&bench->env, &recipe->model->features, &table, fold, bench->folds + 1);
 	learn_design_target(design, bench->folds);
-	fit = learn_logistic_fit(&bench->env, &design->data, recipe->lambda, fold, bench->folds, NULL, false);
+	fit = learn_logistic_fit(&bench->env, &design->data, recipe->lambda, fold, bench->folds, NULL, false, NULL);
 	for (size_t row = 0; row < rows; row++)
 		if (test[row])
 			margin[row] = learn_logistic_margin(&design->data, row, fit->coefficient);

@@ -32,7 +32,7 @@
 #define LEAST_CLASS			10
 #define KEY_SHARE			0.95
 #define KEY_VALUES			50
-#define LEAKAGE_ROWS		100000
+#define LEAKAGE_ROWS		20000
 #define SUSPICIOUS_AUC		0.92
 #define NOT_DRIFTING		(-1)
 

@@ -74,7 +74,7 @@ test_logistic(void)
 		start[i] = i;
 	for (int i = 0; i < 20; i++)
 		separated[i] = i > 9;
-	fit = learn_logistic_fit(&env, &data, 0, NULL, -1, NULL, true);
+	fit = learn_logistic_fit(&env, &data, 0, NULL, -1, NULL, true, NULL);
 	ok(fit->converged, "converges");
 	is_double(fit->coefficient[0], 1.5046, 5e-5, "slope");
 	is_double(fit->coefficient[1], -4.0777, 5e-5, "intercept");
@@ -85,7 +85,7 @@ test_logistic(void)
 	is_double(fit->log_likelihood, -8.02988, 5e-5, "log likelihood");
 	learn_logistic_free(&env, fit);
 	data.label = separated;
-	fit = learn_logistic_fit(&env, &data, 1, NULL, -1, NULL, false);
+	fit = learn_logistic_fit(&env, &data, 1, NULL, -1, NULL, false, NULL);
 	ok(fit->converged && isfinite(fit->coefficient[0]), "separation with a penalty is finite");
 	learn_logistic_free(&env, fit);
 }
@@ -189,7 +189,7 @@ test_model(void)
 	ok(model.features.feature[1].target, "twelve levels are target-encoded");
 	design = learn_design(&env, &model.features, &example.table, example.fold, 5);
 	learn_design_target(design, -1);
-	fit = learn_logistic_fit(&env, &design->data, 2, NULL, -1, NULL, false);
+	fit = learn_logistic_fit(&env, &design->data, 2, NULL, -1, NULL, false, NULL);
 	ok(fit->converged, "fit converges");
 	learn_additive_from_fit(&env, &model, design, fit->coefficient);
 	learn_additive_means(&env, &model, &example.table);

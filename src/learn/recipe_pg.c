@@ -563,6 +563,36 @@ encode_table(Bench *bench)
 		bench->matrix = learn_tree_matrix(&bench->env, &recipe->model->features, &recipe->table);
 }
 
+/* ---- scorecard ---- */
+
+#define CARD_LAMBDA 1.0
+
+/* Out-of-fold margins of a card, then the card of all rows. */
+static void
+run_scorecard(Bench *bench)
+{
+	Recipe	   *recipe = bench->recipe;
+	Scorecard  *card;
+
+	progress_phase("fitting the scorecard", bench->folds);
+	card = learn_scorecard_count(&bench->env, &recipe->model->features, &bench->sample, bench->fold, bench->folds);
+	bench->logistic_margin = palloc_extended(sizeof(double) * bench->sample.rows, MCXT_ALLOC_HUGE);
+	for (int fold = 0; fold < bench->folds; fold++)
+		learn_scorecard_fit(&bench->env, card, &recipe->model->features, &bench->sample, bench->fold, fold, CARD_LAMBDA,
+							bench->logistic_margin);
+	blend(bench, NULL);
+	measure_gain(recipe);
+	recipe->metrics = learn_metrics(&bench->env, recipe->margin, recipe->margin_label, recipe->margin_rows);
+	recipe->lambda = CARD_LAMBDA;
+	recipe->card = learn_scorecard_count(&bench->env, &recipe->model->features, &recipe->table, bench->fold, bench->folds);
+	learn_scorecard_fit(&bench->env, recipe->card, &recipe->model->features, &recipe->table, bench->fold, -1, CARD_LAMBDA, NULL);
+	learn_scorecard_fold(&bench->env, recipe->card, recipe->model);
+	bench->sample.rows = Min(bench->sample.rows, MEAN_ROWS);
+	learn_additive_means(&bench->env, recipe->model, &bench->sample);
+}
+
+/* ---- in order ---- */
+
 /* See recipe_pg.h. */
 void
 learn_recipe_run(Recipe *recipe)
@@ -576,6 +606,11 @@ learn_recipe_run(Recipe *recipe)
 	choose_models(recipe);
 	encode_table(&bench);
 	take_given(recipe);
+	if (recipe->method == METHOD_SCORECARD)
+	{
+		run_scorecard(&bench);
+		return;
+	}
 	if (tuning_needed(recipe))
 	{
 		if (recipe->logistic)

@@ -13,6 +13,7 @@
 #include "learn/calibrate.h"
 #include "learn/metrics.h"
 #include "learn/model.h"
+#include "learn/scorecard.h"
 
 typedef enum TrainMethod
 {
@@ -89,6 +90,7 @@ typedef struct Recipe
 	size_t		margin_rows;
 	double		gain;			/* held-out log loss won over the base rate, a row, and its standard error */
 	double		gain_error;
+	Scorecard  *card;			/* for method scorecard */
 	LogisticFit *fit;			/* with standard errors, for method logistic */
 	List	   *notes;			/* of char * */
 } Recipe;

@@ -499,6 +499,48 @@ append_distribution(StringInfo json, const Recipe *recipe)
 	pfree(sorted);
 }
 
+/*
+ * "card": a row a value. Points are factor * log odds + shift, shared out over the features; base_points stand for odds of
+ * base_odds, and points_to_double double them.
+ */
+static void
+append_card(StringInfo json, const TrainOptions *options, const Recipe *recipe)
+{
+	const Scorecard *card = recipe->card;
+	double		factor = options->points_to_double / log(2.0);
+	double		shift = options->base_points - factor * log(options->base_odds);
+	double		share = (factor * (recipe->model->slope * card->coefficient[card->features] + recipe->model->offset) + shift) /
+		Max(card->features, 1);
+	const char *separator = "";
+
+	appendStringInfoString(json, ", \"card\": [");
+	for (int f = 0; f < card->features; f++)
+		for (int value = 0; value < card->values[f]; value++)
+		{
+			double		rows = 0;
+			double		positives = 0;
+			double		woe = learn_scorecard_woe(card, f, value, -1);
+			char		term[256];
+
+			for (int k = 0; k < card->folds; k++)
+			{
+				rows += card->rows[f][(size_t) value * card->folds + k];
+				positives += card->positives[f][(size_t) value * card->folds + k];
+			}
+			learn_scorecard_term(&recipe->model->features.feature[f], value, term, sizeof term);
+			appendStringInfo(json, "%s{\"feature\": ", separator);
+			append_json_text(json, recipe->model->features.feature[f].name);
+			appendStringInfoString(json, ", \"term\": ");
+			append_json_text(json, pnstrdup(term, pg_mbcliplen(term, strlen(term), 200)));
+			appendStringInfo(json, ", \"rows\": %.0f, \"rate\": ", rows);
+			append_json_number(json, positives / rows);
+			appendStringInfo(json, ", \"woe\": %.10g, \"points\": %.10g}", woe,
+							 share + factor * recipe->model->slope * card->coefficient[f] * woe);
+			separator = ", ";
+		}
+	appendStringInfoChar(json, ']');
+}
+
 /* Tuning found, figures' errors, coefficients, score distribution. */
 static Jsonb *
 details_json(const Recipe *recipe)
@@ -521,6 +563,8 @@ details_json(const Recipe *recipe)
 	}
 	if (recipe->fit && recipe->fit->standard_error)
 		append_coefficients(&json, recipe);
+	if (recipe->card)
+		append_card(&json, recipe->options, recipe);
 	appendStringInfoChar(&json, '}');
 	return jsonb_from_cstring(json.data);
 }

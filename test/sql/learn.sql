@@ -90,6 +90,20 @@ SELECT count(salesops.predict('m', l)) FROM leads l;
 ALTER TABLE leads ALTER COLUMN kind TYPE text[] USING ARRAY[kind];
 SELECT count(salesops.predict('m', l)) FROM leads l;
 
+-- a scorecard: points are log odds on another scale, and add up
+ALTER TABLE leads ALTER COLUMN kind TYPE text USING kind[1];
+SELECT method, roc_auc > 0.75 AS good FROM salesops.train_model('card', 'SELECT u, kind, won FROM leads', 'won', 'scorecard');
+SELECT feature, value, rows, round(points) > 0 AS points FROM salesops.scorecard WHERE name = 'card' AND feature = 'kind' ORDER BY 1, 2;
+SELECT max(abs((SELECT sum(c.points) FROM salesops.scorecard c WHERE c.name = 'card' AND (c.feature, c.value) IN
+                 (('kind', l.kind), ('u', (SELECT d.value FROM salesops.scorecard d WHERE d.feature = 'u' AND d.name = 'card' AND d.value <> 'missing'
+                    AND l.u >= coalesce(substring(d.value FROM 'from ([0-9.e-]+)')::float8, '-infinity')
+                    AND l.u < coalesce(substring(d.value FROM 'below ([0-9.e-]+)')::float8, 'infinity')))))
+               - (600 + 20 / ln(2) * (ln(p / (1 - p)) - ln(50))))) < 1e-5 AS points_add_up
+  FROM (SELECT l.*, salesops.predict('card', l) AS p FROM leads l LIMIT 50) l;
+-- coefficients with their errors
+SELECT feature, term, coefficient IS NOT NULL AS coefficient, standard_error > 0 AS error, p BETWEEN 0 AND 1 AS p
+  FROM salesops.model_coefficient WHERE name = 'separated' OR (name = 'copy' AND term IN ('linear', '')) ORDER BY name, 1, 2 LIMIT 3;
+
 -- rights
 CREATE ROLE learn_reader;
 SELECT salesops.grant_access('learn_reader', 'reader');

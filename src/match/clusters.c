@@ -150,7 +150,7 @@ link_component(const KernelEnv *env, const int32_t *member, int32_t n, double cu
 		link.sum[(size_t) i * n + i] = 0;
 		for (int32_t j = i + 1; j < n; j++)
 		{
-			float		value = (float) fmax(odds(context, member[i], member[j]), MATCH_LEAST_ODDS);
+			float		value = (float) odds(context, member[i], member[j]);
 
 			link.sum[(size_t) i * n + j] = value;
 			link.sum[(size_t) j * n + i] = value;

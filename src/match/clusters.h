@@ -16,8 +16,10 @@ typedef struct MatchEdge
 
 /* Mean log2 odds below which two groups stay apart */
 #define MATCH_CUT (-2.0)
-/* Evidence against a pair counts no more than this when it is averaged */
+/* Evidence against a pair counts no more than this when it is averaged: for the caller's odds function */
 #define MATCH_LEAST_ODDS (-40.0)
+/* Odds that decide by themselves whatever they are averaged with: pairs confirmed or rejected by people */
+#define MATCH_DECIDED_ODDS 1e6
 /* Records of a component that are clustered together; a larger one is first cut at its weakest edges */
 #define MATCH_LARGEST_COMPONENT 1500
 

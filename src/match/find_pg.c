@@ -6,9 +6,11 @@
 
 #include <math.h>
 
+#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
@@ -20,6 +22,7 @@
 
 PG_FUNCTION_INFO_V1(salesops_find_duplicates);
 PG_FUNCTION_INFO_V1(salesops_find_clusters);
+PG_FUNCTION_INFO_V1(salesops_update_clusters);
 PG_FUNCTION_INFO_V1(salesops_explain_match);
 
 #define BATCH 1024
@@ -45,6 +48,7 @@ matcher_run_start(const char *name, const char *command, bool with_rules)
 	match_records_finish(&run->loaded.records);
 	match_scorer_init(&run->scorer, &run->loaded.records, run->matcher->comparison, &run->model,
 					  matcher_workspace(&run->loaded.records.env));
+	run->decision = matcher_decisions(run->matcher, &run->loaded, &run->ndecisions);
 	return run;
 }
 
@@ -64,12 +68,13 @@ least_weight(const MatcherRun *run, double threshold)
 		return PG_INT64_MIN / 4;
 	if (threshold >= 1)
 		threshold = 1 - 1e-15;
-	return (int64) ceil(log2(threshold / (1 - threshold)) * MATCH_FIXED) - run->scorer.prior;
+	return (int64) ceil((log2(threshold / (1 - threshold)) - run->matcher->offset) / run->matcher->slope * MATCH_FIXED) -
+		run->scorer.prior;
 }
 
 /* Keep a pair. */
 static void
-add_edge(const MatcherRun *run, MatcherPairs *pairs, int32 a, int32 b, int64 weight)
+add_edge(const MatcherRun *run, MatcherPairs *pairs, int32 a, int32 b, double log2_odds)
 {
 	if (pairs->count == pairs->room)
 	{
@@ -86,7 +91,7 @@ add_edge(const MatcherRun *run, MatcherPairs *pairs, int32 a, int32 b, int64 wei
 	}
 	pairs->edge[pairs->count].a = a;
 	pairs->edge[pairs->count].b = b;
-	pairs->edge[pairs->count++].log2_odds = (weight + run->scorer.prior) / MATCH_FIXED;
+	pairs->edge[pairs->count++].log2_odds = log2_odds;
 }
 
 /* Best first, then by keys: the same data give the same rows in the same order. */
@@ -102,6 +107,27 @@ compare_pairs(const void *a, const void *b, void *arg)
 		return x->log2_odds > y->log2_odds ? -1 : 1;
 	order = matcher_compare_keys(loaded, x->a, y->a);
 	return order != 0 ? order : matcher_compare_keys(loaded, x->b, y->b);
+}
+
+/* Decided pairs: the rejected go, the confirmed come first, whether a rule made them candidates or not. */
+static void
+apply_decisions(MatcherRun *run, MatcherPairs *pairs)
+{
+	size_t		kept = 0;
+
+	if (run->ndecisions == 0)
+		return;
+	for (size_t i = 0; i < pairs->count; i++)
+	{
+		if (matcher_decided(run, pairs->edge[i].a, pairs->edge[i].b) == NULL)
+			pairs->edge[kept++] = pairs->edge[i];
+	}
+	pairs->count = kept;
+	for (int i = 0; i < run->ndecisions; i++)
+	{
+		if (run->decision[i].confirmed)
+			add_edge(run, pairs, (int32) (run->decision[i].pair >> 32), (int32) (run->decision[i].pair & PG_UINT32_MAX), MATCH_DECIDED_ODDS);
+	}
 }
 
 void
@@ -129,11 +155,12 @@ matcher_find_pairs(MatcherRun *run, double threshold, MatcherPairs *pairs)
 			weight = match_score_least(&run->scorer, batch[i].a, batch[i].b, least);
 
 			if (weight >= least)
-				add_edge(run, pairs, batch[i].a, batch[i].b, weight);
+				add_edge(run, pairs, batch[i].a, batch[i].b, matcher_odds(run->matcher, &run->scorer, weight));
 		}
 		done += n;
 		kernel_tick(env, done, total);
 	}
+	apply_decisions(run, pairs);
 	progress_phase("sorting", 0);
 	qsort_arg(pairs->edge, pairs->count, sizeof(MatchEdge), compare_pairs, &run->loaded);
 	if (run->matcher->options.one_to_one)
@@ -167,7 +194,7 @@ salesops_find_duplicates(PG_FUNCTION_ARGS)
 		const MatchEdge *edge = &pairs.edge[i];
 		Datum		values[4] = {
 			CStringGetTextDatum(matcher_key(&run->loaded, edge->a)), CStringGetTextDatum(matcher_key(&run->loaded, edge->b)),
-			Float8GetDatum(edge->log2_odds - run->scorer.prior / MATCH_FIXED), Float8GetDatum(match_probability(edge->log2_odds)),
+			Float8GetDatum(match_score(&run->scorer, edge->a, edge->b) / MATCH_FIXED), Float8GetDatum(match_probability(edge->log2_odds)),
 		};
 		bool		nulls[4] = {0};
 
@@ -186,9 +213,16 @@ salesops_find_duplicates(PG_FUNCTION_ARGS)
 static double
 pair_odds(void *context, int32_t a, int32_t b)
 {
-	const MatchScorer *scorer = context;
+	const MatcherRun *run = context;
 
-	return (match_score(scorer, a, b) + scorer->prior) / MATCH_FIXED;
+	if (run->ndecisions > 0)
+	{
+		const MatcherDecision *decision = matcher_decided(run, a, b);
+
+		if (decision != NULL)
+			return decision->confirmed ? MATCH_DECIDED_ODDS : -MATCH_DECIDED_ODDS;
+	}
+	return fmax(matcher_odds(run->matcher, &run->scorer, match_score(&run->scorer, a, b)), MATCH_LEAST_ODDS);
 }
 
 int32 *
@@ -200,7 +234,7 @@ matcher_find_clusters(MatcherRun *run, double threshold, int32 *count)
 
 	matcher_find_pairs(run, threshold, &pairs);
 	progress_phase("clustering", 0);
-	*count = match_cluster(env, run->loaded.records.nrecords, pairs.edge, pairs.count, MATCH_CUT, pair_odds, &run->scorer, cluster);
+	*count = match_cluster(env, run->loaded.records.nrecords, pairs.edge, pairs.count, MATCH_CUT, pair_odds, run, cluster);
 	return cluster;
 }
 
@@ -227,6 +261,34 @@ compare_members(const void *a, const void *b, void *arg)
 	return matcher_compare_keys(order->loaded, x, y);
 }
 
+/* The records in groups of two and more, by group and key; least is the record with the least key of each group. */
+static int32 *
+grouped_members(MatcherRun *run, const int32 *cluster, int32 count, int32 **least, int32 *members)
+{
+	int32		n = run->loaded.records.nrecords;
+	const KernelEnv *env = &run->loaded.records.env;
+	int32	   *size = kernel_alloc_array(env, int32, count + 1);
+	int32	   *member = kernel_alloc_array(env, int32, n + 1);
+
+	*least = kernel_alloc_array(env, int32, count + 1);
+	*members = 0;
+	memset(size, 0, sizeof(int32) * count);
+	for (int32 i = 0; i < n; i++)
+	{
+		int32		c = cluster[i];
+
+		if (size[c]++ == 0 || matcher_compare_keys(&run->loaded, i, (*least)[c]) < 0)
+			(*least)[c] = i;
+	}
+	for (int32 i = 0; i < n; i++)
+	{
+		if (size[cluster[i]] > 1)
+			member[(*members)++] = i;
+	}
+	qsort_arg(member, *members, sizeof(int32), compare_members, &(ClusterOrder) {&run->loaded, cluster, *least});
+	return member;
+}
+
 /*
  * find_clusters(matcher text, threshold float8) -> setof (cluster_id text, key text)
  *
@@ -243,31 +305,15 @@ salesops_find_clusters(PG_FUNCTION_ARGS)
 	int32		count;
 	int32	   *cluster;
 	int32	   *least;
-	int32	   *size;
 	int32	   *member;
-	int32		members = 0;
+	int32		members;
 
 	require_probability(threshold, "threshold");
 	InitMaterializedSRF(fcinfo, 0);
 	run = matcher_run_start(text_to_cstring(PG_GETARG_TEXT_PP(0)), "find_clusters", true);
 	matcher_report_blocks(run->matcher, &run->loaded, &run->rules);
 	cluster = matcher_find_clusters(run, threshold, &count);
-	least = palloc_extended(sizeof(int32) * (count + 1), MCXT_ALLOC_HUGE);
-	size = palloc_extended(sizeof(int32) * (count + 1), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	member = palloc_extended(sizeof(int32) * (run->loaded.records.nrecords + 1), MCXT_ALLOC_HUGE);
-	for (int32 i = 0; i < run->loaded.records.nrecords; i++)
-	{
-		int32		c = cluster[i];
-
-		if (size[c]++ == 0 || matcher_compare_keys(&run->loaded, i, least[c]) < 0)
-			least[c] = i;
-	}
-	for (int32 i = 0; i < run->loaded.records.nrecords; i++)
-	{
-		if (size[cluster[i]] > 1)
-			member[members++] = i;
-	}
-	qsort_arg(member, members, sizeof(int32), compare_members, &(ClusterOrder) {&run->loaded, cluster, least});
+	member = grouped_members(run, cluster, count, &least, &members);
 	for (int32 i = 0; i < members; i++)
 	{
 		Datum		values[2] = {
@@ -278,6 +324,77 @@ salesops_find_clusters(PG_FUNCTION_ARGS)
 
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
+	MemoryContextSwitchTo(caller);
+	matcher_run_end(run);
+	PG_RETURN_VOID();
+}
+
+/* Store the groups under lasting ids, as the extension's owner; returns what changed as rows (event, records). */
+static void
+store_clusters(FunctionCallInfo fcinfo, MatcherRun *run, const int32 *cluster, const int32 *member, int32 members)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	int32		nleft = run->loaded.records.nleft;
+	Datum	   *keys = palloc_extended(sizeof(Datum) * (members + 1), MCXT_ALLOC_HUGE);
+	Datum	   *groups = palloc_extended(sizeof(Datum) * (members + 1), MCXT_ALLOC_HUGE);
+	Datum	   *rights = palloc_extended(sizeof(Datum) * (members + 1), MCXT_ALLOC_HUGE);
+	SpiArg		args[5];
+	SpiScope	scope;
+	uint64		count;
+	char	   *entity = contract_entity_of(run->matcher->relid);
+
+	for (int32 i = 0; i < members; i++)
+	{
+		keys[i] = CStringGetTextDatum(matcher_key(&run->loaded, member[i]));
+		groups[i] = Int32GetDatum(cluster[member[i]]);
+		rights[i] = BoolGetDatum(nleft > 0 && member[i] >= nleft);
+	}
+	args[0] = spi_text(run->matcher->name);
+	args[1] = spi_datum(TEXTARRAYOID, PointerGetDatum(construct_array(keys, members, TEXTOID, -1, false, TYPALIGN_INT)), false);
+	args[2] = spi_datum(INT4ARRAYOID, PointerGetDatum(construct_array(groups, members, INT4OID, 4, true, TYPALIGN_INT)), false);
+	args[3] = spi_datum(BOOLARRAYOID, PointerGetDatum(construct_array(rights, members, BOOLOID, 1, true, TYPALIGN_CHAR)), false);
+	args[4] = spi_text(entity);
+	spi_open(&scope, SPI_AS_OWNER);
+	count = spi_execute(SPI_OK_SELECT, "SELECT s.event, s.records FROM salesops.store_clusters($1, $2, $3, $4, $5) s", 5, args);
+	for (uint64 i = 0; i < count; i++)
+	{
+		Datum		values[2];
+		bool		nulls[2];
+
+		for (int c = 0; c < 2; c++)
+			values[c] = spi_get_datum(i, c + 1, &nulls[c]);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	spi_close(&scope);
+}
+
+/*
+ * update_clusters(matcher text, threshold float8) -> setof (event text, records bigint)
+ *
+ * Brings salesops.match_cluster up to the relation's present rows: groups keep their ids as rows join, bridge, split and leave,
+ * and every change is in salesops.match_cluster_history. The groups are those of find_clusters: nothing depends on the past
+ * but the ids.
+ */
+Datum
+salesops_update_clusters(PG_FUNCTION_ARGS)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	double		threshold = PG_GETARG_FLOAT8(1);
+	MatcherRun *run;
+	int32		count;
+	int32	   *cluster;
+	int32	   *least;
+	int32	   *member;
+	int32		members;
+
+	require_probability(threshold, "threshold");
+	InitMaterializedSRF(fcinfo, 0);
+	run = matcher_run_start(text_to_cstring(PG_GETARG_TEXT_PP(0)), "update_clusters", true);
+	matcher_report_blocks(run->matcher, &run->loaded, &run->rules);
+	cluster = matcher_find_clusters(run, threshold, &count);
+	member = grouped_members(run, cluster, count, &least, &members);
+	progress_phase("storing", 0);
+	store_clusters(fcinfo, run, cluster, member, members);
 	MemoryContextSwitchTo(caller);
 	matcher_run_end(run);
 	PG_RETURN_VOID();

@@ -228,7 +228,7 @@ score_hits(MatcherLookup *lookup, double threshold)
 	for (int32 i = 1; i < records->nrecords; i++)
 	{
 		int64		weight = match_score(&lookup->scorer, 0, i);
-		double		probability = match_probability((weight + lookup->scorer.prior) / MATCH_FIXED);
+		double		probability = match_probability(matcher_odds(lookup->matcher, &lookup->scorer, weight));
 		MatcherHit *hit = &lookup->hit[lookup->nhits];
 
 		if (probability < threshold)

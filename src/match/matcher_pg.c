@@ -462,13 +462,15 @@ matcher_load(const char *name)
 	Jsonb	   *blocking;
 	Jsonb	   *options;
 	Problems	problems;
+	bool		isnull;
 	int			number = 0;
 	ListCell   *cell;
 
 	spi_open(&scope, SPI_AS_OWNER);
 	if (spi_execute(SPI_OK_SELECT,
 					"SELECT m.relation::pg_catalog.oid, m.key_column::pg_catalog.text, m.right_relation::pg_catalog.oid, "
-					"m.right_key::pg_catalog.text, m.comparisons, m.blocking, m.options, m.auto_comparisons, m.auto_blocking, m.model "
+					"m.right_key::pg_catalog.text, m.comparisons, m.blocking, m.options, m.auto_comparisons, m.auto_blocking, m.model, "
+					"m.calibration_slope, m.calibration_offset "
 					"FROM salesops.matcher m WHERE m.matcher OPERATOR(pg_catalog.=) $1", 1, args) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -485,6 +487,8 @@ matcher_load(const char *name)
 	matcher->auto_comparisons = spi_get_bool(0, 8);
 	matcher->auto_blocking = spi_get_bool(0, 9);
 	matcher->model = copy_jsonb(caller, 10);
+	matcher->slope = spi_get_float8(0, 11, &isnull);
+	matcher->offset = spi_get_float8(0, 12, &isnull);
 	spi_close(&scope);
 
 	require_relation(matcher, matcher->relid);

@@ -52,6 +52,9 @@ typedef struct Matcher
 	int			nrules;
 	MatchRule	rule[MATCHER_MAX_RULES];
 	Jsonb	   *model;			/* NULL before training */
+	/* probability = logistic(slope * log2 odds + offset), from decisions; 1 and 0 without */
+	double		slope;
+	double		offset;
 } Matcher;
 
 /* Records with the text of their keys */
@@ -156,6 +159,13 @@ typedef struct MatcherPairs
 	size_t		room;
 } MatcherPairs;
 
+/* What people have decided of a pair of records */
+typedef struct MatcherDecision
+{
+	uint64		pair;			/* lower record << 32 | higher record */
+	bool		confirmed;
+} MatcherDecision;
+
 /* Everything that scoring needs, in memory */
 typedef struct MatcherRun
 {
@@ -165,6 +175,8 @@ typedef struct MatcherRun
 	MatchRules	rules;
 	MatchModel	model;
 	MatchScorer scorer;
+	int			ndecisions;
+	MatcherDecision *decision;	/* ascending */
 } MatcherRun;
 
 extern MatcherRun *matcher_run_start(const char *name, const char *command, bool with_rules);
@@ -173,5 +185,17 @@ extern void matcher_run_end(MatcherRun *run);
 extern void matcher_find_pairs(MatcherRun *run, double threshold, MatcherPairs *pairs);
 /* Cluster number of each record */
 extern int32 *matcher_find_clusters(MatcherRun *run, double threshold, int32 *count);
+
+/* Calibrated log2 odds of a weight in fixed point */
+static inline double
+matcher_odds(const Matcher *matcher, const MatchScorer *scorer, int64 weight)
+{
+	return matcher->slope * ((weight + scorer->prior) / MATCH_FIXED) + matcher->offset;
+}
+
+/* ---- decide_pg.c ---- */
+/* The decisions about loaded records, ascending */
+extern MatcherDecision *matcher_decisions(const Matcher *matcher, const MatcherRecords *loaded, int *count);
+extern const MatcherDecision *matcher_decided(const MatcherRun *run, int32 a, int32 b);
 
 #endif							/* SALESOPS_MATCH_MATCHER_PG_H */

@@ -87,11 +87,14 @@ take_columns(Explained *line)
 	share = numeric_column(18);
 	line->terms.share = decimal_compare(share, decimal_integer(1)) == 0 ? NULL : share;
 	line->terms.gate = numeric_column(19);
+	line->terms.orphaned = decimal_is_zero(share);
 	problems_init(&problems);
 	line->definition = plan_parse(DatumGetJsonbPCopy(spi_get_datum(0, 20, &isnull)), &problems);
 	line->terms.plan = line->definition;
 	line->terms.exponent = commission_currency_exponent(line->currency);
-	if (line->purpose != PURPOSE_CREDIT)
+	if (line->terms.orphaned)
+		line->terms.flat_rate = decimal_zero();
+	else if (line->purpose != PURPOSE_CREDIT)
 		line->terms.flat_rate = line->purpose == PURPOSE_OVERRIDE ? line->definition->override_rate : decimal_zero();
 }
 
@@ -324,6 +327,13 @@ explain_by_tiers(Explained *line, RunningAccount *account)
 static void
 explain_by_difference(Explained *line)
 {
+	if (line->terms.orphaned)
+	{
+		put_row(line, "recalculation", line->before, line->after, NULL, line->amount,
+				"the plan does not hold in this period (any more) as it did: what the credit earned here is taken back");
+		appendStringInfoString(&line->sentence, "the plan does not hold in this period as it did");
+		return;
+	}
 	put_row(line, "recalculation", line->before, line->after, NULL, line->amount,
 			psprintf("computed anew with the limits of single deals and budgets, the credit earns %s more than the ledger held for it",
 					 decimal_text(line->amount)));
@@ -444,7 +454,7 @@ salesops_explain_commission(PG_FUNCTION_ARGS)
 		account = account_make(&line.terms);
 		if (line.purpose >= PURPOSE_BONUS)
 			explain_bonus(&line);
-		else if (account->keep_totals && line.total_before == NULL)
+		else if (line.terms.orphaned || (account->keep_totals && line.total_before == NULL))
 			explain_by_difference(&line);
 		else
 			explain_by_tiers(&line, account);

@@ -295,7 +295,8 @@ credit_amount(const Work *work, const Credit *credit)
 static bool
 depends_on_order(const Work *work)
 {
-	return work->terms.plan->deal_cap || work->terms.plan->deal_floor || work->account->purpose >= PURPOSE_BONUS;
+	return work->terms.plan->deal_cap || work->terms.plan->deal_floor || work->terms.orphaned ||
+		work->account->purpose >= PURPOSE_BONUS;
 }
 
 /* The first day that a correction is paid for: what a clawback's window is measured against */
@@ -508,14 +509,14 @@ mark_lines(Work *work, const HeldAccount *held)
 	for (int i = 0; i < plan->nbonuses; i++)
 	{
 		const PlanBonus *bonus = &plan->bonuses[i];
-		Numeric		mark;
-		CommissionInt due;
+		CommissionInt due = 0;
 
 		if (bonus->at == NULL)
 			continue;
-		mark = plan->measure == PLAN_ATTAINMENT ? decimal_mul(bonus->at, work->terms.quota) : bonus->at;
-		due = decimal_compare(credited_sum(work), mark) >= 0 ?
-			minor_units(work, decimal_round(bonus->amount, work->terms.exponent)) : 0;
+		if (!work->terms.orphaned &&
+			decimal_compare(credited_sum(work), plan->measure == PLAN_ATTAINMENT ?
+							decimal_mul(bonus->at, work->terms.quota) : bonus->at) >= 0)
+			due = minor_units(work, decimal_round(bonus->amount, work->terms.exponent));
 		account_line(work, LINE_BONUS, i + 1, due, held ? held->marks[i] : 0, held ? held->last_line : 0);
 		work->due += due;
 	}

@@ -126,6 +126,29 @@ gate_amount(const Calculation *calculation, const CreditAccount *account, int ex
 	return decimal_sub(plan->measure == PLAN_ATTAINMENT ? decimal_mul(plan->gate_at, quota) : plan->gate_at, sum);
 }
 
+/* Whether the account is one that the rep has now: a period as the plan's versions cut it, of which a day is assigned */
+static bool
+is_current(const CreditAccount *account)
+{
+	ListCell   *cell;
+	DateADT		from;
+	DateADT		to;
+
+	credits_segment(account->version, account->from, &from, &to);
+	if (from != account->from || to != account->to)
+		return false;
+
+	foreach(cell, account->rep->assignments)
+	{
+		Assignment *assignment = lfirst(cell);
+
+		if (strcmp(assignment->plan, account->plan) == 0 &&
+			overlap_days(assignment->from, assignment->to, account->from, account->to) > 0)
+			return true;
+	}
+	return false;
+}
+
 /* The terms of an account: quota, share of the period, what came before in the year */
 void
 settle_terms(const Calculation *calculation, const CreditAccount *account, AccountTerms *terms)
@@ -144,8 +167,15 @@ settle_terms(const Calculation *calculation, const CreditAccount *account, Accou
 	}
 	terms->quota = quota_of(account, account->from, account->to, period_days, terms->exponent);
 	terms->share = share_of(account, period_days);
-	if (plan->gate_at)
+	if (plan->gate_at && !terms->orphaned)
 		terms->gate = gate_amount(calculation, account, terms->exponent);
+	if (account->count == 0 && !is_current(account))
+	{
+		terms->orphaned = true;
+		terms->share = decimal_zero();
+		terms->flat_rate = decimal_zero();
+		return;
+	}
 	if (plan->measure == PLAN_ATTAINMENT && terms->quota == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

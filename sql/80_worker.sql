@@ -133,18 +133,22 @@ COMMENT ON VIEW salesops.job_status IS
   'monitoring: state, last success, failures in a row, lateness (how long past its due time a job has not been started), whom it waits for';
 
 -- ---- change queue ---------------------------------------------------------------------------------------------------
-CREATE TABLE salesops.change_queue (
+CREATE TABLE salesops.change_batch (
   entity text NOT NULL,
-  key text,
+  keys text[],
   changed_at timestamptz NOT NULL
 ) WITH (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_cost_delay = 0);
-COMMENT ON TABLE salesops.change_queue IS
-  'what changed since the last recomputation: append-only, written by the triggers of watch(), drained by refresh_changed(); a NULL key means all';
-SELECT pg_catalog.pg_extension_config_dump('salesops.change_queue', '');
+COMMENT ON TABLE salesops.change_batch IS
+  'keys of changed records since the last recomputation: append-only, written by the triggers of watch(), drained by refresh_changed(); NULL keys mean all';
+SELECT pg_catalog.pg_extension_config_dump('salesops.change_batch', '');
+CREATE VIEW salesops.change_queue WITH (security_invoker = true) AS
+  SELECT b.entity, k.key, b.changed_at FROM salesops.change_batch b LEFT JOIN LATERAL pg_catalog.unnest(b.keys) k(key) ON true;
+COMMENT ON VIEW salesops.change_queue IS
+  'what changed since the last recomputation, a row a key; a NULL key means all';
 
 CREATE FUNCTION salesops.queue_changes() RETURNS trigger
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'salesops_queue_changes';
-COMMENT ON FUNCTION salesops.queue_changes() IS 'trigger of watch(): appends the keys of the rows written to salesops.change_queue';
+COMMENT ON FUNCTION salesops.queue_changes() IS 'trigger of watch(): appends the keys of the rows written to salesops.change_batch';
 CREATE FUNCTION salesops.watch(relation regclass, entity text, key name DEFAULT NULL) RETURNS name
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'salesops_watch';
 COMMENT ON FUNCTION salesops.watch(regclass, text, name) IS
@@ -175,7 +179,7 @@ CREATE TABLE salesops.refresh_command (
 COMMENT ON TABLE salesops.refresh_command IS
   'what refresh_changed() runs for an entity: command takes the changed keys as $1 text[]; everything recomputes for all, and is run instead from bulk_from keys on; needs is a condition; filled by the install script';
 
-CREATE FUNCTION salesops.refresh_changed(entity text, batch integer DEFAULT 10000) RETURNS bigint
+CREATE FUNCTION salesops.refresh_changed(entity text, batch integer DEFAULT 1000) RETURNS bigint
   LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'salesops_refresh_changed';
 COMMENT ON FUNCTION salesops.refresh_changed(text, integer) IS
   'recompute what depends on the keys queued for an entity; returns how many there were';

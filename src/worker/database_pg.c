@@ -433,7 +433,7 @@ find_due(const int64 *busy, int nbusy, DueJob **jobs)
 		"FROM salesops.job_definition j LEFT JOIN pg_catalog.pg_roles r ON r.rolname = j.owner "
 		"WHERE NOT j.paused AND j.running_run IS NULL AND j.job_id <> ALL ($1) "
 		"  AND (j.next_run_at <= pg_catalog.clock_timestamp() OR j.failures = 0 AND j.on_change IS NOT NULL "
-		"       AND EXISTS (SELECT 1 FROM salesops.change_queue q WHERE q.entity = j.on_change)) "
+		"       AND EXISTS (SELECT 1 FROM salesops.change_batch q WHERE q.entity = j.on_change)) "
 		"  AND NOT EXISTS (SELECT 1 FROM salesops.job_definition a WHERE a.name = ANY (j.after) AND NOT a.paused "
 		"       AND (a.next_run_at <= pg_catalog.clock_timestamp() OR a.failures > 0 OR a.running_run IS NOT NULL)) "
 		"ORDER BY j.next_run_at LIMIT 100",

@@ -515,7 +515,7 @@ due_jobs(int64 **jobs, Oid caller, MemoryContext context)
 		"SELECT j.job_id, j.owner FROM salesops.job_definition j "
 		"WHERE NOT j.paused AND j.running_run IS NULL "
 		"  AND (j.next_run_at <= pg_catalog.clock_timestamp() OR j.failures = 0 AND j.on_change IS NOT NULL "
-		"       AND EXISTS (SELECT 1 FROM salesops.change_queue q WHERE q.entity = j.on_change)) "
+		"       AND EXISTS (SELECT 1 FROM salesops.change_batch q WHERE q.entity = j.on_change)) "
 		"  AND NOT EXISTS (SELECT 1 FROM salesops.job_definition a WHERE a.name = ANY (j.after) AND NOT a.paused "
 		"       AND (a.next_run_at <= pg_catalog.clock_timestamp() OR a.failures > 0 OR a.running_run IS NOT NULL)) "
 		"ORDER BY j.next_run_at, j.job_id", 0, NULL);

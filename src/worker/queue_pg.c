@@ -2,8 +2,8 @@
  * queue_pg.c
  *		The change queue: triggers that note the keys of changed rows, and the refresh that recomputes for them.
  *
- * The queue is append-only and has no index. A statement-level trigger reads the transition table and appends the keys
- * through the table's access method: no SQL is run at write time. Keys may be queued more than once; draining makes them distinct. (A
+ * The queue is append-only and has no index. A statement-level trigger reads the transition table and appends the keys, many
+ * to a row, through the table's access method: no SQL is run at write time. Keys may be queued more than once; draining makes them distinct. (A
  * queue with unique keys would lose changes: a writer finds its key queued already, the queue is drained, the writer commits.)
  *
  * Of an UPDATE only the new rows are read; the old key of a row whose key changes is noted by a row-level trigger with a WHEN clause.
@@ -11,7 +11,6 @@
  */
 #include "postgres.h"
 
-#include "access/heapam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
@@ -29,6 +28,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -41,7 +41,9 @@
 #include "core/spi.h"
 #include "worker/worker.h"
 
-#define BATCH 500
+/* Keys of a statement share rows of the queue: up to so many, and so many bytes, below what would be compressed */
+#define KEYS_PER_ROW 200
+#define BYTES_PER_ROW 1500
 /* Power of two: how many keys of a statement are remembered to leave out repetitions */
 #define REMEMBERED 1024
 /* The fourth field of the lock that serialises refreshes of an entity */
@@ -51,10 +53,11 @@
 typedef struct QueueWriter
 {
 	Relation	queue;
-	TupleTableSlot *slots[BATCH];
+	TupleTableSlot *slot;
+	Datum		keys[KEYS_PER_ROW];
 	int			count;
-	BulkInsertState bulk;
-	MemoryContext batch;		/* keys and tuples of the batch at hand */
+	Size		bytes;
+	MemoryContext row;			/* keys and tuple of the row at hand */
 	Datum		entity;
 	Datum		now;
 	text	   *seen[REMEMBERED];
@@ -67,12 +70,13 @@ static QueueWriter *
 writer_open(const char *entity, Oid key_type)
 {
 	QueueWriter *writer = palloc0(sizeof(QueueWriter));
-	Oid			queue = get_relname_relid("change_queue", get_namespace_oid("salesops", false));
+	Oid			queue = get_relname_relid("change_batch", get_namespace_oid("salesops", false));
 	Oid			output;
 	bool		varlena;
 
 	writer->queue = table_open(queue, RowExclusiveLock);
-	writer->batch = AllocSetContextCreate(CurrentMemoryContext, "salesops change queue", ALLOCSET_DEFAULT_SIZES);
+	writer->slot = table_slot_create(writer->queue, NULL);
+	writer->row = AllocSetContextCreate(CurrentMemoryContext, "salesops change queue", ALLOCSET_DEFAULT_SIZES);
 	writer->entity = CStringGetTextDatum(entity);
 	writer->now = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 	writer->key_type = key_type;
@@ -84,25 +88,27 @@ writer_open(const char *entity, Oid key_type)
 	return writer;
 }
 
-/* Write what has been collected. */
+/* Append a row to the queue with the keys collected, or with NULL, which means all. */
 static void
-writer_flush(QueueWriter *writer)
+writer_put(QueueWriter *writer, bool all)
 {
-	CommandId	command = GetCurrentCommandId(true);
+	TupleTableSlot *slot = writer->slot;
+	MemoryContext old = MemoryContextSwitchTo(writer->row);
 
-	if (writer->count == 1)
-		table_tuple_insert(writer->queue, writer->slots[0], command, 0, NULL);
-	else if (writer->count > 1)
-	{
-		if (writer->bulk == NULL)
-			writer->bulk = GetBulkInsertState();
-		table_multi_insert(writer->queue, writer->slots, writer->count, command, 0, writer->bulk);
-	}
-	for (int i = 0; i < writer->count; i++)
-		ExecClearTuple(writer->slots[i]);
+	ExecClearTuple(slot);
+	slot->tts_values[0] = writer->entity;
+	slot->tts_values[1] = all ? (Datum) 0 :
+		PointerGetDatum(construct_array(writer->keys, writer->count, TEXTOID, -1, false, TYPALIGN_INT));
+	slot->tts_values[2] = writer->now;
+	slot->tts_isnull[0] = slot->tts_isnull[2] = false;
+	slot->tts_isnull[1] = all;
+	ExecStoreVirtualTuple(slot);
+	table_tuple_insert(writer->queue, slot, GetCurrentCommandId(true), 0, NULL);
+	ExecClearTuple(slot);
+	MemoryContextSwitchTo(old);
 	writer->count = 0;
-	memset(writer->seen, 0, sizeof(writer->seen));
-	MemoryContextReset(writer->batch);
+	writer->bytes = 0;
+	MemoryContextReset(writer->row);
 }
 
 /* Was this key written a moment ago? Remembers it if not. Forgetful: a repetition may pass. */
@@ -119,22 +125,21 @@ seen_before(QueueWriter *writer, text *key)
 	return false;
 }
 
-/* The text of a key, as the contract view's cast to text gives it; in the batch's context */
+/* The text of a key, as the contract view's cast to text gives it; in the current context */
 static text *
 key_text(QueueWriter *writer, Datum value)
 {
+	char		digits[MAXINT8LEN + 1];
+
 	switch (writer->key_type)
 	{
 		case TEXTOID:
 		case VARCHAROID:
-			{
-				text	   *packed = DatumGetTextPP(value);
-				Size		size = VARSIZE_ANY(packed);
-				text	   *copy = palloc(size);
-
-				memcpy(copy, packed, size);
-				return copy;
-			}
+			return DatumGetTextPCopy(value);
+		case INT4OID:
+			return cstring_to_text_with_len(digits, pg_ltoa(DatumGetInt32(value), digits));
+		case INT8OID:
+			return cstring_to_text_with_len(digits, pg_lltoa(DatumGetInt64(value), digits));
 		case BPCHAROID:
 			return DatumGetTextP(DirectFunctionCall1(rtrim1, value));
 		default:
@@ -142,31 +147,7 @@ key_text(QueueWriter *writer, Datum value)
 	}
 }
 
-/* Append one row to the queue; a NULL key means all. */
-static void
-writer_append(QueueWriter *writer, text *key)
-{
-	TupleTableSlot *slot = writer->slots[writer->count];
-	MemoryContext old;
-
-	if (slot == NULL)
-	{
-		old = MemoryContextSwitchTo(MemoryContextGetParent(writer->batch));
-		slot = writer->slots[writer->count] = table_slot_create(writer->queue, NULL);
-		MemoryContextSwitchTo(old);
-	}
-	ExecClearTuple(slot);
-	slot->tts_values[0] = writer->entity;
-	slot->tts_values[1] = PointerGetDatum(key);
-	slot->tts_values[2] = writer->now;
-	slot->tts_isnull[0] = slot->tts_isnull[2] = false;
-	slot->tts_isnull[1] = key == NULL;
-	ExecStoreVirtualTuple(slot);
-	if (++writer->count == BATCH)
-		writer_flush(writer);
-}
-
-/* Append the key in a row, unless it is NULL (nobody's) or was just appended. */
+/* Collect the key in a row, unless it is NULL (nobody's) or was just collected; several: the statement may repeat keys. */
 static void
 append_row(QueueWriter *writer, TupleTableSlot *row, AttrNumber column, bool several)
 {
@@ -177,24 +158,38 @@ append_row(QueueWriter *writer, TupleTableSlot *row, AttrNumber column, bool sev
 
 	if (isnull)
 		return;
-	old = MemoryContextSwitchTo(writer->batch);
+	old = MemoryContextSwitchTo(writer->row);
 	key = key_text(writer, value);
 	MemoryContextSwitchTo(old);
 	if (several && seen_before(writer, key))
 		return;
-	writer_append(writer, key);
+	writer->keys[writer->count++] = PointerGetDatum(key);
+	writer->bytes += VARSIZE(key);
+	if (writer->count == KEYS_PER_ROW || writer->bytes > BYTES_PER_ROW)
+	{
+		writer_put(writer, false);
+		memset(writer->seen, 0, sizeof(writer->seen));
+	}
 }
 
 /* Write the rest and let go. */
 static void
 writer_close(QueueWriter *writer)
 {
-	writer_flush(writer);
-	if (writer->bulk != NULL)
-		FreeBulkInsertState(writer->bulk);
-	for (int i = 0; i < BATCH && writer->slots[i] != NULL; i++)
-		ExecDropSingleTupleTableSlot(writer->slots[i]);
+	if (writer->count > 0)
+		writer_put(writer, false);
+	ExecDropSingleTupleTableSlot(writer->slot);
 	table_close(writer->queue, NoLock);
+}
+
+/* Is the column the relation's whole primary key? No statement can then write a key twice. */
+static bool
+is_primary_key(Relation relation, AttrNumber column)
+{
+	Bitmapset  *columns = RelationGetIndexAttrBitmap(relation, INDEX_ATTR_BITMAP_PRIMARY_KEY);
+	int			member;
+
+	return bms_get_singleton_member(columns, &member) && member == column - FirstLowInvalidHeapAttributeNumber;
 }
 
 /* The key's column: what the row-level trigger of the same watch is about. 0 where somebody dropped that trigger. */
@@ -216,11 +211,11 @@ key_column(Relation relation, const Trigger *trigger)
 
 /* Append the keys of a transition table, through a read pointer of our own: other triggers read it as well. */
 static void
-append_transition(QueueWriter *writer, Tuplestorestate *rows, TupleDesc desc, AttrNumber column)
+append_transition(QueueWriter *writer, Tuplestorestate *rows, Relation relation, AttrNumber column)
 {
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(relation), &TTSOpsMinimalTuple);
 	int			pointer = tuplestore_alloc_read_pointer(rows, EXEC_FLAG_REWIND);
-	bool		several = tuplestore_tuple_count(rows) > 1;
+	bool		several = tuplestore_tuple_count(rows) > 1 && !is_primary_key(relation, column);
 
 	tuplestore_select_read_pointer(rows, pointer);
 	tuplestore_rescan(rows);
@@ -261,9 +256,9 @@ salesops_queue_changes(PG_FUNCTION_ARGS)
 	if (TRIGGER_FIRED_FOR_ROW(data->tg_event))
 		append_row(writer, data->tg_trigslot, column, false);
 	else if (rows == NULL || column == 0)
-		writer_append(writer, NULL);
+		writer_put(writer, true);
 	else
-		append_transition(writer, rows, desc, column);
+		append_transition(writer, rows, data->tg_relation, column);
 	writer_close(writer);
 	worker_wake_on_commit();
 	PG_RETURN_POINTER(NULL);
@@ -451,10 +446,10 @@ take_keys(const char *entity, int batch, MemoryContext context, Datum *keys, boo
 
 	spi_open(&scope, SPI_AS_OWNER);
 	spi_execute(SPI_OK_SELECT,
-				"WITH taken AS (DELETE FROM salesops.change_queue WHERE ctid = ANY (ARRAY("
-				"  SELECT ctid FROM salesops.change_queue WHERE entity = $1 LIMIT $2 FOR UPDATE SKIP LOCKED)) RETURNING key) "
-				"SELECT count(*), count(DISTINCT key), coalesce(bool_or(key IS NULL), false), "
-				"       array_agg(DISTINCT key) FILTER (WHERE key IS NOT NULL) FROM taken",
+				"WITH taken AS (DELETE FROM salesops.change_batch WHERE ctid = ANY (ARRAY("
+				"  SELECT ctid FROM salesops.change_batch WHERE entity = $1 LIMIT $2 FOR UPDATE SKIP LOCKED)) RETURNING keys) "
+				"SELECT count(*), count(DISTINCT k), coalesce(bool_or(keys IS NULL), false), "
+				"       array_agg(DISTINCT k) FILTER (WHERE k IS NOT NULL) FROM taken LEFT JOIN LATERAL unnest(keys) k ON true",
 				2, (SpiArg[]) {spi_text(entity), spi_int4(batch)});
 	*all = spi_get_bool(0, 3);
 	*keys = spi_get_datum(0, 4, &isnull);
@@ -548,7 +543,7 @@ run_for_all(List *commands)
 PG_FUNCTION_INFO_V1(salesops_refresh_changed);
 
 /*
- * refresh_changed(entity, batch): drain the queue of an entity and recompute what depends on it, by the commands in
+ * refresh_changed(entity, batch): drain the queue of an entity, so many rows of the queue at a time, and recompute what depends on it, by the commands in
  * salesops.refresh_command, as the caller. Returns how many keys. All or nothing: an error leaves the queue as it was.
  * Keys queued by transactions that commit meanwhile are left to the next call.
  */

@@ -196,7 +196,7 @@ worker_claim_run(int64 job_id, bool by_hand, bool lock_session, JobRun *run)
 					"       extract(epoch FROM timeout)::pg_catalog.float8 * 1000, next_run_at, occurrence, "
 					"       next_run_at <= pg_catalog.clock_timestamp() AND NOT paused AND failures = 0, "
 					"       NOT paused AND (next_run_at <= pg_catalog.clock_timestamp() OR failures = 0 AND on_change IS NOT NULL "
-					"         AND EXISTS (SELECT 1 FROM salesops.change_queue q WHERE q.entity = on_change)) "
+					"         AND EXISTS (SELECT 1 FROM salesops.change_batch q WHERE q.entity = on_change)) "
 					"FROM salesops.job_definition WHERE job_id = $1 AND running_run IS NULL",
 					1, (SpiArg[]) {spi_int8(job_id)}) == 1 && (by_hand || spi_get_bool(0, 14)))
 	{

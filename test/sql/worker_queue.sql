@@ -37,13 +37,13 @@ SELECT queued();
 DELETE FROM leads WHERE id = 7;
 INSERT INTO leads VALUES (1, now(), 3) ON CONFLICT (id) DO UPDATE SET points = excluded.points;
 SELECT queued();
-DELETE FROM salesops.change_queue;
+DELETE FROM salesops.change_batch;
 INSERT INTO visits SELECT g, (g % 2 + 1)::text FROM generate_series(1, 100) g;
 SELECT queued();
 INSERT INTO visits VALUES (101, NULL);
 BEGIN; INSERT INTO leads VALUES (50); ROLLBACK;
 SELECT queued();
-DELETE FROM salesops.change_queue;
+DELETE FROM salesops.change_batch;
 MERGE INTO leads USING (VALUES (1), (60)) v(id) ON leads.id = v.id WHEN MATCHED THEN UPDATE SET points = 9 WHEN NOT MATCHED THEN INSERT (id) VALUES (v.id);
 SELECT queued();
 COPY leads (id) FROM stdin;
@@ -53,7 +53,7 @@ COPY leads (id) FROM stdin;
 SELECT queued();
 TRUNCATE visits;
 SELECT queued();
-DELETE FROM salesops.change_queue;
+DELETE FROM salesops.change_batch;
 
 -- renames are followed, repeating renews, unwatch ends
 ALTER TABLE leads RENAME COLUMN id TO lead_number;
@@ -65,7 +65,7 @@ SELECT salesops.unwatch('leads');
 SELECT count(*) AS triggers FROM pg_trigger WHERE tgrelid = 'leads'::regclass;
 UPDATE leads SET points = 3;
 SELECT queued();
-DELETE FROM salesops.change_queue;
+DELETE FROM salesops.change_batch;
 
 -- partitions, written through the parent or themselves
 CREATE TABLE deals (id char(5), region text, PRIMARY KEY (id, region)) PARTITION BY LIST (region);
@@ -80,7 +80,7 @@ SELECT queued();
 SELECT * FROM salesops.watched ORDER BY relation::text;
 SELECT salesops.unwatch('deals', 'opportunity');
 SELECT count(*) FROM pg_trigger WHERE tgrelid IN ('deals'::regclass, 'deals_eu'::regclass, 'deals_us'::regclass);
-DELETE FROM salesops.change_queue;
+DELETE FROM salesops.change_batch;
 
 -- a refresh of what changed leaves what a full refresh computes: random writes, two tables, keys that change
 CREATE TABLE mirror (key text PRIMARY KEY, points int);
@@ -122,7 +122,7 @@ END $$;
 SELECT count(*) > 5 AS something_was_compared FROM mirror;
 
 -- an error leaves the queue as it was
-DELETE FROM salesops.change_queue;
+DELETE FROM salesops.change_batch;
 UPDATE leads SET points = 0 WHERE lead_number = (SELECT min(lead_number) FROM leads);
 UPDATE salesops.refresh_command SET needs = NULL WHERE name = 'never';
 SELECT salesops.refresh_changed('lead');

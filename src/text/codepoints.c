@@ -14,8 +14,8 @@ bool
 text_is_ascii(const void *bytes, size_t size)
 {
 	const uint8_t *at = bytes;
-	uint64_t	seen = 0;
-	uint64_t	word;
+	uint64_t seen = 0;
+	uint64_t word;
 
 	for (; size >= sizeof(word); size -= sizeof(word), at += sizeof(word))
 	{
@@ -31,7 +31,7 @@ text_is_ascii(const void *bytes, size_t size)
 TextView
 text_view_bytes(const void *bytes, size_t size)
 {
-	TextView	view = {bytes, (uint32_t) size, false};
+	TextView view = {bytes, (uint32_t) size, false};
 
 	return view;
 }
@@ -52,7 +52,7 @@ continued(const uint8_t *at, const uint8_t *end, int count)
 static inline uint32_t
 decode(const uint8_t *at, const uint8_t *end, int *used)
 {
-	uint32_t	point;
+	uint32_t point;
 
 	*used = 1;
 	if (at[0] < 0x80)
@@ -73,7 +73,8 @@ decode(const uint8_t *at, const uint8_t *end, int *used)
 	}
 	else if (at[0] >= 0xF0 && at[0] < 0xF5 && continued(at, end, 3))
 	{
-		point = (uint32_t) (at[0] & 0x07) << 18 | (uint32_t) (at[1] & 0x3F) << 12 | (uint32_t) (at[2] & 0x3F) << 6 | (at[3] & 0x3F);
+		point = (uint32_t) (at[0] & 0x07) << 18 | (uint32_t) (at[1] & 0x3F) << 12 | (uint32_t) (at[2] & 0x3F) << 6 |
+				(at[3] & 0x3F);
 		if (point >= 0x10000 && point <= 0x10FFFF)
 		{
 			*used = 4;
@@ -87,7 +88,7 @@ decode(const uint8_t *at, const uint8_t *end, int *used)
 static const uint8_t *
 decode_narrow(const uint8_t *at, const uint8_t *end, uint8_t *out, uint32_t *length)
 {
-	uint32_t	count = 0;
+	uint32_t count = 0;
 
 	while (at < end)
 	{
@@ -112,8 +113,8 @@ text_view_utf8(const void *bytes, size_t size, uint32_t *buffer)
 	const uint8_t *end = (const uint8_t *) bytes + size;
 	const uint8_t *narrow = (const uint8_t *) buffer;
 	const uint8_t *at;
-	TextView	view = {buffer, 0, false};
-	uint32_t	length;
+	TextView view = {buffer, 0, false};
+	uint32_t length;
 
 	if (text_is_ascii(bytes, size))
 		return text_view_bytes(bytes, size);
@@ -126,7 +127,7 @@ text_view_utf8(const void *bytes, size_t size, uint32_t *buffer)
 		buffer[i - 1] = narrow[i - 1];
 	while (at < end)
 	{
-		int			used = 1;
+		int used = 1;
 
 		if (at[0] < 0x80)
 			buffer[length++] = at[0];
@@ -143,19 +144,19 @@ text_view_utf8(const void *bytes, size_t size, uint32_t *buffer)
 TextView
 text_view_units(uint32_t *buffer, uint32_t length)
 {
-	TextView	view = {buffer, length, true};
-	uint32_t	seen = 0;
+	TextView view = {buffer, length, true};
+	uint32_t seen = 0;
 
 	for (uint32_t i = 0; i < length; i++)
 		seen |= buffer[i];
 	if (seen < 256)
 	{
-		uint8_t    *narrow = (uint8_t *) buffer;
+		uint8_t *narrow = (uint8_t *) buffer;
 
 		/* byte i lies at or before unit i / 4, which has been read by then */
 		for (uint32_t i = 0; i < length; i++)
 		{
-			uint32_t	unit;
+			uint32_t unit;
 
 			memcpy(&unit, (char *) buffer + i * sizeof(unit), sizeof(unit));
 			narrow[i] = (uint8_t) unit;
@@ -171,7 +172,7 @@ extend_range(TextView view, uint32_t *least, uint32_t *greatest)
 {
 	for (uint32_t i = 0; i < view.length; i++)
 	{
-		uint32_t	unit = text_unit(view, i);
+		uint32_t unit = text_unit(view, i);
 
 		if (unit >= 0x80 && unit < *least)
 			*least = unit;
@@ -186,7 +187,7 @@ narrowed(TextView view, uint32_t least, uint8_t *bytes)
 {
 	for (uint32_t i = 0; i < view.length; i++)
 	{
-		uint32_t	unit = text_unit(view, i);
+		uint32_t unit = text_unit(view, i);
 
 		bytes[i] = (uint8_t) (unit < 0x80 ? unit : unit - least + 0x80);
 	}
@@ -197,8 +198,8 @@ narrowed(TextView view, uint32_t least, uint8_t *bytes)
 bool
 text_narrow_pair(TextView *a, TextView *b, uint8_t *bytes_a, uint8_t *bytes_b)
 {
-	uint32_t	least = UINT32_MAX;
-	uint32_t	greatest = 0;
+	uint32_t least = UINT32_MAX;
+	uint32_t greatest = 0;
 
 	extend_range(*a, &least, &greatest);
 	extend_range(*b, &least, &greatest);
@@ -213,8 +214,8 @@ text_narrow_pair(TextView *a, TextView *b, uint8_t *bytes_a, uint8_t *bytes_b)
 static inline uint64_t
 word_difference(const uint8_t *x, const uint8_t *y)
 {
-	uint64_t	a;
-	uint64_t	b;
+	uint64_t a;
+	uint64_t b;
 
 	memcpy(&a, x, sizeof(a));
 	memcpy(&b, y, sizeof(b));
@@ -225,12 +226,12 @@ word_difference(const uint8_t *x, const uint8_t *y)
 static inline uint32_t
 common_bytes(const uint8_t *x, const uint8_t *y, uint32_t size)
 {
-	uint32_t	count = 0;
+	uint32_t count = 0;
 
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 	for (; count + sizeof(uint64_t) <= size; count += sizeof(uint64_t))
 	{
-		uint64_t	difference = word_difference(x + count, y + count);
+		uint64_t difference = word_difference(x + count, y + count);
 
 		if (difference != 0)
 			return count + (uint32_t) __builtin_ctzll(difference) / 8;
@@ -245,12 +246,12 @@ common_bytes(const uint8_t *x, const uint8_t *y, uint32_t size)
 static inline uint32_t
 common_bytes_back(const uint8_t *x, const uint8_t *y, uint32_t size)
 {
-	uint32_t	count = 0;
+	uint32_t count = 0;
 
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 	for (; count + sizeof(uint64_t) <= size; count += sizeof(uint64_t))
 	{
-		uint64_t	difference = word_difference(x - count - sizeof(uint64_t), y - count - sizeof(uint64_t));
+		uint64_t difference = word_difference(x - count - sizeof(uint64_t), y - count - sizeof(uint64_t));
 
 		if (difference != 0)
 			return count + (uint32_t) __builtin_clzll(difference) / 8;
@@ -265,8 +266,8 @@ common_bytes_back(const uint8_t *x, const uint8_t *y, uint32_t size)
 uint32_t
 text_common_prefix(TextView a, TextView b)
 {
-	uint32_t	shorter = a.length < b.length ? a.length : b.length;
-	uint32_t	count = 0;
+	uint32_t shorter = a.length < b.length ? a.length : b.length;
+	uint32_t count = 0;
 
 	if (!a.wide && !b.wide)
 		return common_bytes(a.units, b.units, shorter);
@@ -279,8 +280,8 @@ text_common_prefix(TextView a, TextView b)
 uint32_t
 text_common_suffix(TextView a, TextView b, uint32_t prefix)
 {
-	uint32_t	shorter = (a.length < b.length ? a.length : b.length) - prefix;
-	uint32_t	count = 0;
+	uint32_t shorter = (a.length < b.length ? a.length : b.length) - prefix;
+	uint32_t count = 0;
 
 	if (!a.wide && !b.wide)
 		return common_bytes_back((const uint8_t *) a.units + a.length, (const uint8_t *) b.units + b.length, shorter);
@@ -293,7 +294,7 @@ text_common_suffix(TextView a, TextView b, uint32_t prefix)
 int
 text_compare(TextView a, TextView b)
 {
-	uint32_t	prefix = text_common_prefix(a, b);
+	uint32_t prefix = text_common_prefix(a, b);
 
 	if (prefix < a.length && prefix < b.length)
 		return text_unit(a, prefix) < text_unit(b, prefix) ? -1 : 1;

@@ -12,9 +12,9 @@
 
 typedef struct TextView
 {
-	const void *units;			/* uint8_t, or uint32_t where wide */
-	uint32_t	length;			/* in code points */
-	bool		wide;
+	const void *units; /* uint8_t, or uint32_t where wide */
+	uint32_t length; /* in code points */
+	bool wide;
 } TextView;
 
 /* The code point at a position; inside hot loops the kernels branch on wide once, outside the loop. */
@@ -28,8 +28,8 @@ text_unit(TextView view, uint32_t position)
 static inline TextView
 text_slice(TextView view, uint32_t start, uint32_t length)
 {
-	size_t		width = view.wide ? sizeof(uint32_t) : sizeof(uint8_t);
-	TextView	slice = {(const char *) view.units + start * width, length, view.wide};
+	size_t width = view.wide ? sizeof(uint32_t) : sizeof(uint8_t);
+	TextView slice = {(const char *) view.units + start * width, length, view.wide};
 
 	return slice;
 }
@@ -60,6 +60,6 @@ extern uint32_t text_common_suffix(TextView a, TextView b, uint32_t prefix);
 extern bool text_narrow_pair(TextView *a, TextView *b, uint8_t *bytes_a, uint8_t *bytes_b);
 
 /* Order by code points: negative, zero, positive. */
-extern int	text_compare(TextView a, TextView b);
+extern int text_compare(TextView a, TextView b);
 
-#endif							/* SALESOPS_TEXT_CODEPOINTS_H */
+#endif /* SALESOPS_TEXT_CODEPOINTS_H */

@@ -19,4 +19,4 @@ extern size_t text_company_strip(char *name, size_t length);
 /* The table, for tests and documentation: country (ISO 3166), form as folded words; NULL beyond the end. */
 extern const char *text_legal_form(size_t index, const char **country, bool *leads);
 
-#endif							/* SALESOPS_TEXT_COMPANY_H */
+#endif /* SALESOPS_TEXT_COMPANY_H */

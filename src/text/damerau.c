@@ -13,17 +13,17 @@
 /* The last row in which a code point occurred: a table for those below 256, open addressing for the others. */
 typedef struct LastRow
 {
-	uint32_t	low[256];
-	uint32_t   *key;
-	uint32_t   *row;
-	uint32_t	mask;
+	uint32_t low[256];
+	uint32_t *key;
+	uint32_t *row;
+	uint32_t mask;
 } LastRow;
 
 /* Room for every wide unit of the rows' string at half load. */
 static void
 last_row_init(LastRow *last, const KernelEnv *env, TextView rows)
 {
-	uint32_t	size = 16;
+	uint32_t size = 16;
 
 	memset(last, 0, sizeof(*last));
 	if (!rows.wide)
@@ -42,7 +42,7 @@ static inline uint32_t *
 last_row_cell(LastRow *last, uint32_t unit)
 {
 	static uint32_t never = 0;
-	uint32_t	slot;
+	uint32_t slot;
 
 	if (unit < 256)
 		return &last->low[unit];
@@ -58,7 +58,7 @@ last_row_cell(LastRow *last, uint32_t unit)
 static void
 last_row_set(LastRow *last, uint32_t unit, uint32_t row)
 {
-	uint32_t   *cell = last_row_cell(last, unit);
+	uint32_t *cell = last_row_cell(last, unit);
 
 	if (unit >= 256)
 		last->key[cell - last->row] = unit;
@@ -68,28 +68,28 @@ last_row_set(LastRow *last, uint32_t unit, uint32_t row)
 /* The rows of the matrix: the one being filled holds two rows earlier until it is overwritten. All are of columns + 2. */
 typedef struct Rows
 {
-	int64_t    *current;
-	int64_t    *previous;
-	int64_t    *crossed;		/* previous[j - 2] of the last row in which column j's unit matched */
+	int64_t *current;
+	int64_t *previous;
+	int64_t *crossed; /* previous[j - 2] of the last row in which column j's unit matched */
 } Rows;
 
 /* Fill row i. Arrays are addressed from column -1 (index 0), which is out of reach for every path. */
 static void
 damerau_row(Rows rows, LastRow *last, TextView a, TextView b, uint32_t i, int64_t unreachable)
 {
-	int64_t    *current = rows.current + 1;
-	int64_t    *previous = rows.previous + 1;
-	int64_t    *crossed = rows.crossed + 1;
-	uint32_t	unit = text_unit(a, i - 1);
-	int64_t		matched = -1;	/* the last column of this row that matched */
-	int64_t		two_up = current[0];	/* two rows up, one column left of the one being filled */
-	int64_t		crossed_row = unreachable;
+	int64_t *current = rows.current + 1;
+	int64_t *previous = rows.previous + 1;
+	int64_t *crossed = rows.crossed + 1;
+	uint32_t unit = text_unit(a, i - 1);
+	int64_t matched = -1; /* the last column of this row that matched */
+	int64_t two_up = current[0]; /* two rows up, one column left of the one being filled */
+	int64_t crossed_row = unreachable;
 
 	current[0] = i;
 	for (uint32_t j = 1; j <= b.length; j++)
 	{
-		uint32_t	other = text_unit(b, j - 1);
-		int64_t		best = previous[j - 1] + (unit != other);
+		uint32_t other = text_unit(b, j - 1);
+		int64_t best = previous[j - 1] + (unit != other);
 
 		if (current[j - 1] + 1 < best)
 			best = current[j - 1] + 1;
@@ -103,8 +103,8 @@ damerau_row(Rows rows, LastRow *last, TextView a, TextView b, uint32_t i, int64_
 		}
 		else
 		{
-			int64_t		row = *last_row_cell(last, other);
-			int64_t		cost = unreachable;
+			int64_t row = *last_row_cell(last, other);
+			int64_t cost = unreachable;
 
 			if (row == 0)
 				row = -1;
@@ -124,12 +124,12 @@ damerau_row(Rows rows, LastRow *last, TextView a, TextView b, uint32_t i, int64_
 static uint32_t
 damerau_rows(TextWorkspace *workspace, TextView a, TextView b)
 {
-	size_t		width = (size_t) b.length + 2;
-	int64_t		unreachable = (int64_t) (a.length > b.length ? a.length : b.length) + 1;
-	int64_t    *memory = kernel_alloc_array(workspace->env, int64_t, width * 3);
-	Rows		rows = {memory, memory + width, memory + 2 * width};
-	LastRow		last;
-	uint32_t	distance;
+	size_t width = (size_t) b.length + 2;
+	int64_t unreachable = (int64_t) (a.length > b.length ? a.length : b.length) + 1;
+	int64_t *memory = kernel_alloc_array(workspace->env, int64_t, width * 3);
+	Rows rows = {memory, memory + width, memory + 2 * width};
+	LastRow last;
+	uint32_t distance;
 
 	last_row_init(&last, workspace->env, a);
 	for (size_t j = 0; j < width; j++)
@@ -140,7 +140,7 @@ damerau_rows(TextWorkspace *workspace, TextView a, TextView b)
 	rows.current[0] = unreachable;
 	for (uint32_t i = 1; i <= a.length; i++)
 	{
-		int64_t    *swap = rows.current;
+		int64_t *swap = rows.current;
 
 		rows.current = rows.previous;
 		rows.previous = swap;
@@ -163,8 +163,8 @@ damerau_rows(TextWorkspace *workspace, TextView a, TextView b)
 uint32_t
 text_damerau_levenshtein(TextWorkspace *workspace, TextView a, TextView b)
 {
-	uint32_t	prefix = text_common_prefix(a, b);
-	uint32_t	suffix = text_common_suffix(a, b, prefix);
+	uint32_t prefix = text_common_prefix(a, b);
+	uint32_t suffix = text_common_suffix(a, b, prefix);
 
 	a = text_slice(a, prefix, a.length - prefix - suffix);
 	b = text_slice(b, prefix, b.length - prefix - suffix);

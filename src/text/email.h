@@ -16,7 +16,7 @@
 typedef struct TextSpan
 {
 	const char *bytes;
-	size_t		length;
+	size_t length;
 } TextSpan;
 
 /* The address inside "mailto:a@b", "Name <a@b>" or plain "a@b", without blanks around it. */
@@ -41,4 +41,4 @@ extern size_t text_email_canonical(char *local, size_t length, TextSpan *domain)
 /* True where a registrable domain gives mailboxes to anyone. */
 extern bool text_is_free_mail(TextSpan domain);
 
-#endif							/* SALESOPS_TEXT_EMAIL_H */
+#endif /* SALESOPS_TEXT_EMAIL_H */

@@ -30,7 +30,7 @@
 /* A fold is repeated until it changes nothing, at most this often */
 #define MAX_PASSES 4
 
-#define TRANSLITERATION \
+#define TRANSLITERATION                                                                                                \
 	u"NFKC; Lower; Russian-Latin/BGN; Any-Latin; NFKD; [:M:] Remove; Latin-ASCII; [:M:] Remove; Lower"
 
 static UTransliterator *transliterator = NULL;
@@ -42,17 +42,15 @@ static void
 check_icu(UErrorCode status, const char *what)
 {
 	if (U_FAILURE(status))
-		ereport(ERROR,
-				(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
-				 errmsg("ICU could not %s", what),
-				 errdetail("It says: %s.", u_errorName(status))));
+		ereport(ERROR, (errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION), errmsg("ICU could not %s", what),
+						errdetail("It says: %s.", u_errorName(status))));
 }
 
 /* The transliterator, opened on first use and kept. */
 static UTransliterator *
 open_transliterator(void)
 {
-	UErrorCode	status = U_ZERO_ERROR;
+	UErrorCode status = U_ZERO_ERROR;
 
 	if (transliterator == NULL)
 	{
@@ -69,15 +67,15 @@ static void
 transliterate(const UChar *units, int32_t length, StringInfo out)
 {
 	UTransliterator *trans = open_transliterator();
-	int32_t		capacity = length * 8 + 64;
+	int32_t capacity = length * 8 + 64;
 
 	for (;;)
 	{
-		UErrorCode	status = U_ZERO_ERROR;
-		UChar	   *buffer = palloc(sizeof(UChar) * capacity);
-		int32_t		result = length;
-		int32_t		limit = length;
-		int32_t		bytes = 0;
+		UErrorCode status = U_ZERO_ERROR;
+		UChar *buffer = palloc(sizeof(UChar) * capacity);
+		int32_t result = length;
+		int32_t limit = length;
+		int32_t bytes = 0;
 
 		memcpy(buffer, units, sizeof(UChar) * length);
 		utrans_transUChars(trans, buffer, &result, capacity, 0, &limit, &status);
@@ -85,7 +83,8 @@ transliterate(const UChar *units, int32_t length, StringInfo out)
 		{
 			check_icu(status, "transliterate to Latin");
 			enlargeStringInfo(out, result * 3 + 1);
-			u_strToUTF8WithSub(out->data + out->len, out->maxlen - out->len, &bytes, buffer, result, ' ', NULL, &status);
+			u_strToUTF8WithSub(out->data + out->len, out->maxlen - out->len, &bytes, buffer, result, ' ', NULL,
+							   &status);
 			check_icu(status, "encode UTF-8");
 			out->len += bytes;
 			pfree(buffer);
@@ -105,7 +104,7 @@ prepare_latin(void)
 	initStringInfo(&one);
 	for (int c = LATIN_FIRST; c <= LATIN_LAST; c++)
 	{
-		UChar		unit = (UChar) c;
+		UChar unit = (UChar) c;
 
 		resetStringInfo(&one);
 		transliterate(&unit, 1, &one);
@@ -123,13 +122,13 @@ prepare_latin(void)
 static bool
 append_latin(const unsigned char *at, const unsigned char *end, StringInfo out)
 {
-	int			start = out->len;
+	int start = out->len;
 
 	if (!latin_ready)
 		prepare_latin();
 	for (; at < end; at++)
 	{
-		int			c = *at;
+		int c = *at;
 
 		if (c >= 0x80)
 		{
@@ -164,9 +163,9 @@ append_latin(const unsigned char *at, const unsigned char *end, StringInfo out)
 static bool
 parts_words(UChar32 before, UChar32 after)
 {
-	UErrorCode	status = U_ZERO_ERROR;
-	bool		han_before = uscript_getScript(before, &status) == USCRIPT_HAN;
-	bool		han_after = uscript_getScript(after, &status) == USCRIPT_HAN;
+	UErrorCode status = U_ZERO_ERROR;
+	bool han_before = uscript_getScript(before, &status) == USCRIPT_HAN;
+	bool han_after = uscript_getScript(after, &status) == USCRIPT_HAN;
 
 	return han_before != han_after && u_isalpha(before) && u_isalpha(after);
 }
@@ -175,7 +174,7 @@ parts_words(UChar32 before, UChar32 after)
 static const UChar *
 spelled_out(UChar32 c, const UChar *following, int32_t left, int32_t *used)
 {
-	UChar		sign = 0;
+	UChar sign = 0;
 
 	*used = 0;
 	if (c == '(' || c == 0xFF08)
@@ -197,19 +196,19 @@ spelled_out(UChar32 c, const UChar *following, int32_t left, int32_t *used)
 static void
 append_any(const char *bytes, int size, StringInfo out)
 {
-	UChar		units[CHUNK_BYTES];
-	UChar		parted[CHUNK_BYTES * 3];
-	int32_t		length = 0;
-	int32_t		filled = 0;
-	UChar32		before = 0;
-	UErrorCode	status = U_ZERO_ERROR;
+	UChar units[CHUNK_BYTES];
+	UChar parted[CHUNK_BYTES * 3];
+	int32_t length = 0;
+	int32_t filled = 0;
+	UChar32 before = 0;
+	UErrorCode status = U_ZERO_ERROR;
 
 	u_strFromUTF8WithSub(units, CHUNK_BYTES, &length, bytes, size, 0xFFFD, NULL, &status);
 	check_icu(status, "decode UTF-8");
 	for (int32_t i = 0; i < length;)
 	{
-		UChar32		c;
-		int32_t		used;
+		UChar32 c;
+		int32_t used;
 		const UChar *spelled;
 
 		U16_NEXT(units, i, length, c);
@@ -286,14 +285,15 @@ typedef enum Role
 static Role
 role_of(UChar32 c)
 {
-	int			type;
+	int type;
 
 	/* accents and dots that stand for sounds, and apostrophes */
-	if (c == 0xB4 || c == 0xB7 || (c >= 0x2B0 && c <= 0x2FF) || c == 0x2018 || c == 0x2019 || c == 0x201B || c == 0x2032 ||
-		c == 0x2033)
+	if (c == 0xB4 || c == 0xB7 || (c >= 0x2B0 && c <= 0x2FF) || c == 0x2018 || c == 0x2019 || c == 0x201B ||
+		c == 0x2032 || c == 0x2033)
 		return ROLE_NOTHING;
 	type = u_charType(c);
-	if (type == U_FORMAT_CHAR || type == U_NON_SPACING_MARK || type == U_ENCLOSING_MARK || type == U_COMBINING_SPACING_MARK)
+	if (type == U_FORMAT_CHAR || type == U_NON_SPACING_MARK || type == U_ENCLOSING_MARK ||
+		type == U_COMBINING_SPACING_MARK)
 		return ROLE_NOTHING;
 	return u_isalnum(c) ? ROLE_LETTER : ROLE_BLANK;
 }
@@ -316,13 +316,13 @@ static void
 append_words(const char *bytes, size_t size, bool ampersand, StringInfo out)
 {
 	const unsigned char *text = (const unsigned char *) bytes;
-	bool		blank = false;
+	bool blank = false;
 
 	enlargeStringInfo(out, (int) size + 1);
 	for (size_t i = 0; i < size;)
 	{
-		size_t		start = i;
-		Role		role;
+		size_t start = i;
+		Role role;
 
 		if (text[i] < 0x80)
 		{
@@ -331,7 +331,7 @@ append_words(const char *bytes, size_t size, bool ampersand, StringInfo out)
 		}
 		else
 		{
-			UChar32		c;
+			UChar32 c;
 
 			U8_NEXT(text, i, size, c);
 			role = c < 0 ? ROLE_BLANK : role_of(c);
@@ -396,7 +396,7 @@ text_fold_pg(const char *bytes, size_t size, bool ampersand, StringInfo out)
 	initStringInfo(&again);
 	for (int pass = 0; pass < MAX_PASSES; pass++)
 	{
-		bool		same;
+		bool same;
 
 		resetStringInfo(&again);
 		fold_once(out->data, out->len, ampersand, &again);

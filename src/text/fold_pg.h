@@ -15,4 +15,4 @@
  */
 extern void text_fold_pg(const char *bytes, size_t size, bool ampersand, StringInfo out);
 
-#endif							/* SALESOPS_TEXT_FOLD_PG_H */
+#endif /* SALESOPS_TEXT_FOLD_PG_H */

@@ -19,11 +19,11 @@
 static inline __attribute__((always_inline)) uint32_t
 count_out_of_order(const TextPattern *pattern, const void *units, uint64_t in_text, uint64_t in_pattern, bool wide)
 {
-	uint32_t	count = 0;
+	uint32_t count = 0;
 
 	while (in_text != 0)
 	{
-		uint64_t	lowest = in_pattern & -in_pattern;
+		uint64_t lowest = in_pattern & -in_pattern;
 
 		count += (text_mask_at(pattern, units, (uint32_t) __builtin_ctzll(in_text), wide) & lowest) == 0;
 		in_text &= in_text - 1;
@@ -36,14 +36,14 @@ count_out_of_order(const TextPattern *pattern, const void *units, uint64_t in_te
 static inline __attribute__((always_inline)) double
 word_jaro(const TextPattern *pattern, const void *units, uint32_t length, bool wide)
 {
-	uint32_t	reach = text_jaro_reach(pattern->view.length, length);
-	uint64_t	window = text_low_bits(reach);
-	uint64_t	unmatched = ~UINT64_C(0);
-	uint64_t	in_text = 0;
+	uint32_t reach = text_jaro_reach(pattern->view.length, length);
+	uint64_t window = text_low_bits(reach);
+	uint64_t unmatched = ~UINT64_C(0);
+	uint64_t in_text = 0;
 
 	for (uint32_t j = 0; j < length; j++)
 	{
-		uint64_t	candidates = text_mask_at(pattern, units, j, wide) & window & unmatched;
+		uint64_t candidates = text_mask_at(pattern, units, j, wide) & window & unmatched;
 
 		unmatched ^= candidates & -candidates;
 		in_text |= (uint64_t) (candidates != 0) << j;
@@ -56,18 +56,18 @@ word_jaro(const TextPattern *pattern, const void *units, uint32_t length, bool w
 /* The queues of free positions: the first of each code point, and from each position the next of the same code point. */
 typedef struct Queues
 {
-	uint32_t	low[256];
-	uint32_t   *key;			/* code points from 256 on, open addressing; 0 is empty */
-	uint32_t   *first;
-	uint32_t	mask;
-	uint32_t   *next;
+	uint32_t low[256];
+	uint32_t *key; /* code points from 256 on, open addressing; 0 is empty */
+	uint32_t *first;
+	uint32_t mask;
+	uint32_t *next;
 } Queues;
 
 /* The head of a code point's queue. */
 static inline uint32_t *
 queue_head(Queues *queues, uint32_t unit)
 {
-	uint32_t	slot;
+	uint32_t slot;
 
 	if (unit < 256)
 		return &queues->low[unit];
@@ -87,7 +87,7 @@ queue_head(Queues *queues, uint32_t unit)
 static void
 queues_init(Queues *queues, const KernelEnv *env, TextView pattern, TextView text)
 {
-	uint32_t	size = 16;
+	uint32_t size = 16;
 
 	memset(queues->low, 0xFF, sizeof(queues->low));
 	queues->key = queues->first = NULL;
@@ -103,7 +103,7 @@ queues_init(Queues *queues, const KernelEnv *env, TextView pattern, TextView tex
 	queues->next = kernel_alloc_array(env, uint32_t, pattern.length);
 	for (uint32_t i = pattern.length; i-- > 0;)
 	{
-		uint32_t   *head = queue_head(queues, text_unit(pattern, i));
+		uint32_t *head = queue_head(queues, text_unit(pattern, i));
 
 		queues->next[i] = *head;
 		*head = i;
@@ -126,8 +126,8 @@ queues_release(Queues *queues, const KernelEnv *env)
 static inline uint32_t
 queue_take(Queues *queues, uint32_t unit, uint32_t j, uint32_t reach)
 {
-	uint32_t   *head = queue_head(queues, unit);
-	uint32_t	position;
+	uint32_t *head = queue_head(queues, unit);
+	uint32_t position;
 
 	while (*head != NOWHERE && (uint64_t) *head + reach <= j)
 		*head = queues->next[*head];
@@ -143,18 +143,18 @@ static double
 long_jaro(TextWorkspace *workspace, TextView pattern, TextView text)
 {
 	const KernelEnv *env = workspace->env;
-	uint32_t	reach = text_jaro_reach(pattern.length, text.length);
-	uint32_t   *matched = kernel_alloc_array(env, uint32_t, text.length);
-	bool	   *taken = kernel_alloc_array(env, bool, pattern.length);
-	uint32_t	matches = 0;
-	uint32_t	out_of_order = 0;
-	Queues		queues;
+	uint32_t reach = text_jaro_reach(pattern.length, text.length);
+	uint32_t *matched = kernel_alloc_array(env, uint32_t, text.length);
+	bool *taken = kernel_alloc_array(env, bool, pattern.length);
+	uint32_t matches = 0;
+	uint32_t out_of_order = 0;
+	Queues queues;
 
 	queues_init(&queues, env, pattern, text);
 	memset(taken, 0, pattern.length);
 	for (uint32_t j = 0; j < text.length; j++)
 	{
-		uint32_t	position = queue_take(&queues, text_unit(text, j), j, reach);
+		uint32_t position = queue_take(&queues, text_unit(text, j), j, reach);
 
 		if (position != NOWHERE)
 		{
@@ -180,17 +180,17 @@ text_jaro_prepared(TextWorkspace *workspace, const TextPattern *pattern, TextVie
 	if (pattern->view.length > TEXT_WORD || text.length > TEXT_WORD)
 		return long_jaro(workspace, pattern->view, text);
 	return text.wide ? word_jaro(pattern, text.units, text.length, true)
-		: word_jaro(pattern, text.units, text.length, false);
+					 : word_jaro(pattern, text.units, text.length, false);
 }
 
 /* Jaro's similarity of one pair. */
 double
 text_jaro(TextWorkspace *workspace, TextView a, TextView b)
 {
-	TextView	longer = a.length >= b.length ? a : b;
-	TextView	shorter = a.length >= b.length ? b : a;
+	TextView longer = a.length >= b.length ? a : b;
+	TextView shorter = a.length >= b.length ? b : a;
 #ifdef TEXT_HAVE_SIMD
-	uint8_t		bytes[2][TEXT_WORD];
+	uint8_t bytes[2][TEXT_WORD];
 #endif
 
 	if (shorter.length == 0)
@@ -201,22 +201,22 @@ text_jaro(TextWorkspace *workspace, TextView a, TextView b)
 	if (text_simd() >= TEXT_SIMD_AVX2 &&
 		((!a.wide && !b.wide) || text_narrow_pair(&longer, &shorter, bytes[0], bytes[1])))
 	{
-		uint32_t	out_of_order;
-		uint32_t	matches = text_jaro_pair(longer, shorter, &out_of_order);
+		uint32_t out_of_order;
+		uint32_t matches = text_jaro_pair(longer, shorter, &out_of_order);
 
 		return text_jaro_formula(longer.length, shorter.length, matches, out_of_order);
 	}
 #endif
 	text_pattern_pair(&workspace->pattern, longer, shorter);
 	return shorter.wide ? word_jaro(&workspace->pattern, shorter.units, shorter.length, true)
-		: word_jaro(&workspace->pattern, shorter.units, shorter.length, false);
+						: word_jaro(&workspace->pattern, shorter.units, shorter.length, false);
 }
 
 /* Jaro-Winkler of one pair. */
 double
 text_jaro_winkler(TextWorkspace *workspace, TextView a, TextView b, double prefix_weight)
 {
-	double		jaro = text_jaro(workspace, a, b);
+	double jaro = text_jaro(workspace, a, b);
 
 	if (jaro <= TEXT_WINKLER_THRESHOLD)
 		return jaro;
@@ -227,7 +227,7 @@ text_jaro_winkler(TextWorkspace *workspace, TextView a, TextView b, double prefi
 double
 text_jaro_winkler_prepared(TextWorkspace *workspace, const TextPattern *pattern, TextView text, double prefix_weight)
 {
-	double		jaro = text_jaro_prepared(workspace, pattern, text);
+	double jaro = text_jaro_prepared(workspace, pattern, text);
 
 	if (jaro <= TEXT_WINKLER_THRESHOLD)
 		return jaro;

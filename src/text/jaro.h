@@ -30,14 +30,14 @@ extern double text_jaro_winkler_prepared(TextWorkspace *workspace, const TextPat
  * Jaro-Winkler of a prepared string with count others, in their order: the same results to the bit as one by one, eight at a
  * time where the processor has AVX2 and the strings are short. A prefix weight of 0 gives Jaro.
  */
-extern void text_jaro_winkler_batch(TextWorkspace *workspace, const TextPattern *pattern, const TextView *texts, size_t count,
-									double prefix_weight, double *similarities);
+extern void text_jaro_winkler_batch(TextWorkspace *workspace, const TextPattern *pattern, const TextView *texts,
+									size_t count, double prefix_weight, double *similarities);
 
 /* Jaro's formula; shared by every path so that all give the same bits. Transpositions are counted in full, not halved. */
 static inline double
 text_jaro_formula(uint32_t length_a, uint32_t length_b, uint32_t matches, uint32_t out_of_order)
 {
-	double		common = matches;
+	double common = matches;
 
 	if (matches == 0)
 		return length_a == 0 && length_b == 0 ? 1.0 : 0.0;
@@ -48,7 +48,7 @@ text_jaro_formula(uint32_t length_a, uint32_t length_b, uint32_t matches, uint32
 static inline uint32_t
 text_jaro_reach(uint32_t length_a, uint32_t length_b)
 {
-	uint32_t	longer = length_a > length_b ? length_a : length_b;
+	uint32_t longer = length_a > length_b ? length_a : length_b;
 
 	return longer < 2 ? longer : longer / 2;
 }
@@ -57,7 +57,7 @@ text_jaro_reach(uint32_t length_a, uint32_t length_b)
 static inline double
 text_winkler_formula(double jaro, uint32_t prefix, double prefix_weight)
 {
-	double		sum = jaro + prefix * prefix_weight * (1.0 - jaro);
+	double sum = jaro + prefix * prefix_weight * (1.0 - jaro);
 
 	if (jaro <= TEXT_WINKLER_THRESHOLD)
 		return jaro;
@@ -68,13 +68,13 @@ text_winkler_formula(double jaro, uint32_t prefix, double prefix_weight)
 static inline uint32_t
 text_winkler_prefix(TextView a, TextView b)
 {
-	uint32_t	shorter = a.length < b.length ? a.length : b.length;
-	uint32_t	limit = shorter < TEXT_WINKLER_PREFIX ? shorter : TEXT_WINKLER_PREFIX;
-	uint32_t	count = 0;
+	uint32_t shorter = a.length < b.length ? a.length : b.length;
+	uint32_t limit = shorter < TEXT_WINKLER_PREFIX ? shorter : TEXT_WINKLER_PREFIX;
+	uint32_t count = 0;
 
 	while (count < limit && text_unit(a, count) == text_unit(b, count))
 		count++;
 	return count;
 }
 
-#endif							/* SALESOPS_TEXT_JARO_H */
+#endif /* SALESOPS_TEXT_JARO_H */

@@ -15,4 +15,4 @@ extern uint32_t text_lcs(TextWorkspace *workspace, TextView a, TextView b);
 /* 1 - (insertions and deletions) / (sum of the lengths); 1 where both are empty. */
 extern double text_indel_similarity(TextWorkspace *workspace, TextView a, TextView b);
 
-#endif							/* SALESOPS_TEXT_LCS_H */
+#endif /* SALESOPS_TEXT_LCS_H */

@@ -22,18 +22,18 @@
 static inline __attribute__((always_inline)) uint32_t
 word_distance(const TextPattern *pattern, const void *units, uint32_t length, bool wide)
 {
-	uint64_t	vp = ~UINT64_C(0);
-	uint64_t	vn = 0;
-	uint64_t	rows = text_low_bits(pattern->view.length);
+	uint64_t vp = ~UINT64_C(0);
+	uint64_t vn = 0;
+	uint64_t rows = text_low_bits(pattern->view.length);
 
 	for (uint32_t j = 0; j < length; j++)
 	{
-		uint64_t	mask = text_mask_at(pattern, units, j, wide);
-		uint64_t	x = mask | vn;
-		uint64_t	carry = ((mask & vp) + vp) ^ vp;
-		uint64_t	d0 = carry | x;
-		uint64_t	not_hp = ~vn & (carry | (x | vp));
-		uint64_t	hn = d0 & vp;
+		uint64_t mask = text_mask_at(pattern, units, j, wide);
+		uint64_t x = mask | vn;
+		uint64_t carry = ((mask & vp) + vp) ^ vp;
+		uint64_t d0 = carry | x;
+		uint64_t not_hp = ~vn & (carry | (x | vp));
+		uint64_t hn = d0 & vp;
 
 		not_hp <<= 1;
 		hn <<= 1;
@@ -49,17 +49,17 @@ word_distance(const TextPattern *pattern, const void *units, uint32_t length, bo
 static inline __attribute__((always_inline)) uint32_t
 word_distance_limited(const TextPattern *pattern, const void *units, uint32_t length, bool wide, uint32_t max)
 {
-	uint64_t	vp = ~UINT64_C(0);
-	uint64_t	vn = 0;
-	uint32_t	last = pattern->view.length - 1;
-	uint32_t	distance = pattern->view.length;
+	uint64_t vp = ~UINT64_C(0);
+	uint64_t vn = 0;
+	uint32_t last = pattern->view.length - 1;
+	uint32_t distance = pattern->view.length;
 
 	for (uint32_t j = 0; j < length; j++)
 	{
-		uint64_t	mask = text_mask_at(pattern, units, j, wide);
-		uint64_t	d0 = (((mask & vp) + vp) ^ vp) | mask | vn;
-		uint64_t	hp = vn | ~(d0 | vp);
-		uint64_t	hn = d0 & vp;
+		uint64_t mask = text_mask_at(pattern, units, j, wide);
+		uint64_t d0 = (((mask & vp) + vp) ^ vp) | mask | vn;
+		uint64_t hp = vn | ~(d0 | vp);
+		uint64_t hn = d0 & vp;
 
 		distance += (uint32_t) (hp >> last & 1) - (uint32_t) (hn >> last & 1);
 		if (distance > max && distance - max > length - 1 - j)
@@ -76,21 +76,21 @@ word_distance_limited(const TextPattern *pattern, const void *units, uint32_t le
 static inline uint32_t
 word_pair(const TextPattern *pattern, TextView text, uint32_t max)
 {
-	uint32_t	longer = pattern->view.length > text.length ? pattern->view.length : text.length;
+	uint32_t longer = pattern->view.length > text.length ? pattern->view.length : text.length;
 
 	if (max < longer)
 		return text.wide ? word_distance_limited(pattern, text.units, text.length, true, max)
-			: word_distance_limited(pattern, text.units, text.length, false, max);
+						 : word_distance_limited(pattern, text.units, text.length, false, max);
 	return text.wide ? word_distance(pattern, text.units, text.length, true)
-		: word_distance(pattern, text.units, text.length, false);
+					 : word_distance(pattern, text.units, text.length, false);
 }
 
 /* One strip: 64 rows or the rest, and the columns of the band. */
 typedef struct Strip
 {
-	uint32_t	rows;
-	uint32_t	from;
-	uint32_t	to;
+	uint32_t rows;
+	uint32_t from;
+	uint32_t to;
 } Strip;
 
 /*
@@ -100,19 +100,19 @@ typedef struct Strip
 static inline __attribute__((always_inline)) void
 strip_columns(const TextPattern *pattern, Strip strip, const void *units, int8_t *deltas, bool wide)
 {
-	uint64_t	vp = ~UINT64_C(0);
-	uint64_t	vn = 0;
-	uint32_t	last = strip.rows - 1;
+	uint64_t vp = ~UINT64_C(0);
+	uint64_t vn = 0;
+	uint32_t last = strip.rows - 1;
 
 	for (uint32_t j = strip.from; j < strip.to; j++)
 	{
-		uint64_t	mask = text_mask_at(pattern, units, j, wide);
-		uint64_t	fell = deltas[j] < 0;
-		uint64_t	rose = deltas[j] > 0;
-		uint64_t	x = mask | fell;
-		uint64_t	d0 = (((x & vp) + vp) ^ vp) | x | vn;
-		uint64_t	hp = vn | ~(d0 | vp);
-		uint64_t	hn = d0 & vp;
+		uint64_t mask = text_mask_at(pattern, units, j, wide);
+		uint64_t fell = deltas[j] < 0;
+		uint64_t rose = deltas[j] > 0;
+		uint64_t x = mask | fell;
+		uint64_t d0 = (((x & vp) + vp) ^ vp) | x | vn;
+		uint64_t hp = vn | ~(d0 | vp);
+		uint64_t hn = d0 & vp;
 
 		deltas[j] = (int8_t) ((hp >> last & 1) - (hn >> last & 1));
 		hp = hp << 1 | rose;
@@ -137,7 +137,7 @@ strip_run(TextWorkspace *workspace, TextView pattern, uint32_t row, Strip strip,
 static int64_t
 sum_deltas(const int8_t *deltas, uint32_t from, uint32_t to)
 {
-	int64_t		sum = 0;
+	int64_t sum = 0;
 
 	for (uint32_t j = from; j < to; j++)
 		sum += deltas[j];
@@ -151,15 +151,15 @@ sum_deltas(const int8_t *deltas, uint32_t from, uint32_t to)
 static uint64_t
 banded_distance(TextWorkspace *workspace, TextView pattern, TextView text, uint64_t band, int8_t *deltas)
 {
-	int64_t		corner = 0;		/* the cell above the strip and left of its first column */
-	uint32_t	from = 0;
-	uint64_t	unticked = 0;
+	int64_t corner = 0; /* the cell above the strip and left of its first column */
+	uint32_t from = 0;
+	uint64_t unticked = 0;
 
 	memset(deltas, 1, text.length);
 	for (uint32_t row = 0; row < pattern.length; row += TEXT_WORD)
 	{
-		uint32_t	rest = pattern.length - row;
-		Strip		strip = {rest < TEXT_WORD ? rest : TEXT_WORD, 0, text.length};
+		uint32_t rest = pattern.length - row;
+		Strip strip = {rest < TEXT_WORD ? rest : TEXT_WORD, 0, text.length};
 
 		strip.from = row > band ? (uint32_t) (row - band) : 0;
 		if (row + TEXT_WORD + band < text.length)
@@ -185,9 +185,9 @@ banded_distance(TextWorkspace *workspace, TextView pattern, TextView text, uint6
 static uint32_t
 long_distance(TextWorkspace *workspace, TextView pattern, TextView text, uint32_t max)
 {
-	int8_t	   *deltas = kernel_alloc_array(workspace->env, int8_t, text.length);
-	uint64_t	band = text.length - pattern.length + TEXT_WORD;
-	uint64_t	distance;
+	int8_t *deltas = kernel_alloc_array(workspace->env, int8_t, text.length);
+	uint64_t band = text.length - pattern.length + TEXT_WORD;
+	uint64_t distance;
 
 	for (;;)
 	{
@@ -208,14 +208,14 @@ long_distance(TextWorkspace *workspace, TextView pattern, TextView text, uint32_
 uint32_t
 text_levenshtein(TextWorkspace *workspace, TextView a, TextView b, uint32_t max)
 {
-	uint32_t	prefix = text_common_prefix(a, b);
-	uint32_t	suffix = text_common_suffix(a, b, prefix);
+	uint32_t prefix = text_common_prefix(a, b);
+	uint32_t suffix = text_common_suffix(a, b, prefix);
 
 	a = text_slice(a, prefix, a.length - prefix - suffix);
 	b = text_slice(b, prefix, b.length - prefix - suffix);
 	if (a.length < b.length)
 	{
-		TextView	swap = a;
+		TextView swap = a;
 
 		a = b;
 		b = swap;
@@ -228,7 +228,7 @@ text_levenshtein(TextWorkspace *workspace, TextView a, TextView b, uint32_t max)
 	if (a.length <= TEXT_WORD)
 	{
 #ifdef TEXT_HAVE_SIMD
-		uint8_t		bytes[2][TEXT_WORD];
+		uint8_t bytes[2][TEXT_WORD];
 
 		if ((a.wide || b.wide) && text_simd() >= TEXT_SIMD_AVX2)
 			text_narrow_pair(&a, &b, bytes[0], bytes[1]);
@@ -250,7 +250,7 @@ text_levenshtein(TextWorkspace *workspace, TextView a, TextView b, uint32_t max)
 uint32_t
 text_levenshtein_prepared(TextWorkspace *workspace, const TextPattern *pattern, TextView text, uint32_t max)
 {
-	uint32_t	rows = pattern->view.length;
+	uint32_t rows = pattern->view.length;
 
 	if (rows > TEXT_WORD)
 		return text_levenshtein(workspace, pattern->view, text, max);
@@ -265,7 +265,7 @@ text_levenshtein_prepared(TextWorkspace *workspace, const TextPattern *pattern, 
 double
 text_levenshtein_ratio(uint32_t distance, uint32_t length_a, uint32_t length_b)
 {
-	uint32_t	longer = length_a > length_b ? length_a : length_b;
+	uint32_t longer = length_a > length_b ? length_a : length_b;
 
 	return longer == 0 ? 1.0 : 1.0 - (double) distance / (double) longer;
 }

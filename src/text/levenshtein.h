@@ -17,14 +17,15 @@
 extern uint32_t text_levenshtein(TextWorkspace *workspace, TextView a, TextView b, uint32_t max);
 
 /* The distance from a prepared string (text_pattern_prepare); the workspace serves strings beyond 64 code points. */
-extern uint32_t text_levenshtein_prepared(TextWorkspace *workspace, const TextPattern *pattern, TextView text, uint32_t max);
+extern uint32_t text_levenshtein_prepared(TextWorkspace *workspace, const TextPattern *pattern, TextView text,
+										  uint32_t max);
 
 /*
  * The distances from a prepared string to count others, in their order: the same results as one by one, eight at a time
  * where the processor has AVX2 and the strings are short.
  */
-extern void text_levenshtein_batch(TextWorkspace *workspace, const TextPattern *pattern, const TextView *texts, size_t count,
-								   uint32_t max, uint32_t *distances);
+extern void text_levenshtein_batch(TextWorkspace *workspace, const TextPattern *pattern, const TextView *texts,
+								   size_t count, uint32_t max, uint32_t *distances);
 
 /* 1 - distance / length of the longer one; 1 where both are empty. */
 extern double text_levenshtein_ratio(uint32_t distance, uint32_t length_a, uint32_t length_b);
@@ -35,4 +36,4 @@ extern double text_levenshtein_ratio(uint32_t distance, uint32_t length_a, uint3
  */
 extern uint32_t text_damerau_levenshtein(TextWorkspace *workspace, TextView a, TextView b);
 
-#endif							/* SALESOPS_TEXT_LEVENSHTEIN_H */
+#endif /* SALESOPS_TEXT_LEVENSHTEIN_H */

@@ -25,8 +25,8 @@ insertion_sort(uint64_t *key, uint32_t count)
 {
 	for (uint32_t i = 1; i < count; i++)
 	{
-		uint64_t	one = key[i];
-		uint32_t	j = i;
+		uint64_t one = key[i];
+		uint32_t j = i;
 
 		for (; j > 0 && key[j - 1] > one; j--)
 			key[j] = key[j - 1];
@@ -40,13 +40,13 @@ insertion_sort(uint64_t *key, uint32_t count)
 static void
 radix_sort(const KernelEnv *env, uint64_t *key, uint32_t *payload, uint32_t count)
 {
-	uint64_t   *key_to = kernel_alloc_array(env, uint64_t, count);
-	uint32_t   *payload_to = kernel_alloc_array(env, uint32_t, count);
-	uint32_t	start[RADIX_SIZE];
+	uint64_t *key_to = kernel_alloc_array(env, uint64_t, count);
+	uint32_t *payload_to = kernel_alloc_array(env, uint32_t, count);
+	uint32_t start[RADIX_SIZE];
 
 	for (int shift = 0; shift < 64; shift += RADIX_BITS)
 	{
-		uint32_t	sum = 0;
+		uint32_t sum = 0;
 
 		memset(start, 0, sizeof(start));
 		for (uint32_t i = 0; i < count; i++)
@@ -56,14 +56,14 @@ radix_sort(const KernelEnv *env, uint64_t *key, uint32_t *payload, uint32_t coun
 			continue;
 		for (int digit = 0; digit < RADIX_SIZE; digit++)
 		{
-			uint32_t	here = start[digit];
+			uint32_t here = start[digit];
 
 			start[digit] = sum;
 			sum += here;
 		}
 		for (uint32_t i = 0; i < count; i++)
 		{
-			uint32_t	to = start[key[i] >> shift & (RADIX_SIZE - 1)]++;
+			uint32_t to = start[key[i] >> shift & (RADIX_SIZE - 1)]++;
 
 			key_to[to] = key[i];
 			if (payload != NULL)
@@ -81,7 +81,7 @@ radix_sort(const KernelEnv *env, uint64_t *key, uint32_t *payload, uint32_t coun
 static inline uint64_t
 pack(TextView view, uint32_t position, uint32_t n)
 {
-	uint64_t	gram = 0;
+	uint64_t gram = 0;
 
 	for (uint32_t k = 0; k < n; k++)
 		gram = gram << UNIT_BITS | text_unit(view, position + k);
@@ -99,8 +99,8 @@ gram_room(TextView view, uint32_t n)
 static TextGrams
 grams_into(TextWorkspace *workspace, TextView view, uint32_t n, uint64_t *gram)
 {
-	TextGrams	grams = {gram, 0};
-	uint32_t	count = view.length >= n ? view.length - n + 1 : 0;
+	TextGrams grams = {gram, 0};
+	uint32_t count = view.length >= n ? view.length - n + 1 : 0;
 
 	if (count == 0 && view.length > 0)
 	{
@@ -131,16 +131,16 @@ text_grams(TextWorkspace *workspace, TextView view, uint32_t n)
 double
 text_grams_jaccard(const TextGrams *a, const TextGrams *b)
 {
-	uint32_t	i = 0;
-	uint32_t	j = 0;
-	uint32_t	common = 0;
+	uint32_t i = 0;
+	uint32_t j = 0;
+	uint32_t common = 0;
 
 	if (a->count == 0 && b->count == 0)
 		return 1.0;
 	while (i < a->count && j < b->count)
 	{
-		uint64_t	x = a->gram[i];
-		uint64_t	y = b->gram[j];
+		uint64_t x = a->gram[i];
+		uint64_t y = b->gram[j];
 
 		common += x == y;
 		i += x <= y;
@@ -152,11 +152,11 @@ text_grams_jaccard(const TextGrams *a, const TextGrams *b)
 /* Where the numbers of both strings' positions stand in one array. */
 typedef struct Naming
 {
-	uint32_t	length[2];
-	uint32_t   *name;
-	uint64_t   *key;
-	uint32_t   *position;
-	uint32_t	names;			/* how many different ones there are */
+	uint32_t length[2];
+	uint32_t *name;
+	uint64_t *key;
+	uint32_t *position;
+	uint32_t names; /* how many different ones there are */
 } Naming;
 
 /* Give each key's position its rank among the different keys. */
@@ -178,8 +178,8 @@ rank_keys(const KernelEnv *env, Naming *naming, uint32_t count)
 static void
 lengthen(const KernelEnv *env, Naming *naming, uint32_t to, uint32_t step)
 {
-	uint32_t	count = 0;
-	uint32_t	base = 0;
+	uint32_t count = 0;
+	uint32_t base = 0;
 
 	for (int side = 0; side < 2; side++)
 	{
@@ -197,9 +197,9 @@ lengthen(const KernelEnv *env, Naming *naming, uint32_t to, uint32_t step)
 static double
 jaccard_of_names(const KernelEnv *env, const Naming *naming, uint32_t n)
 {
-	uint8_t    *seen = kernel_alloc_array(env, uint8_t, naming->names);
-	uint32_t	base = 0;
-	uint32_t	common = 0;
+	uint8_t *seen = kernel_alloc_array(env, uint8_t, naming->names);
+	uint32_t base = 0;
+	uint32_t common = 0;
 
 	memset(seen, 0, naming->names);
 	for (int side = 0; side < 2; side++)
@@ -219,11 +219,14 @@ static double
 named_ngram(TextWorkspace *workspace, TextView a, TextView b, uint32_t n)
 {
 	const KernelEnv *env = workspace->env;
-	size_t		total = (size_t) a.length + b.length;
-	Naming		naming = {{a.length, b.length}, kernel_alloc_array(env, uint32_t, total), kernel_alloc_array(env, uint64_t, total),
-	kernel_alloc_array(env, uint32_t, total), 0};
-	uint32_t	length = 1;
-	double		similarity;
+	size_t total = (size_t) a.length + b.length;
+	Naming naming = {{a.length, b.length},
+					 kernel_alloc_array(env, uint32_t, total),
+					 kernel_alloc_array(env, uint64_t, total),
+					 kernel_alloc_array(env, uint32_t, total),
+					 0};
+	uint32_t length = 1;
+	double similarity;
 
 	for (uint32_t i = 0; i < a.length; i++)
 		naming.name[i] = text_unit(a, i);
@@ -231,7 +234,7 @@ named_ngram(TextWorkspace *workspace, TextView a, TextView b, uint32_t n)
 		naming.name[a.length + i] = text_unit(b, i);
 	while (length < n)
 	{
-		uint32_t	to = n - length < length ? n : length * 2;
+		uint32_t to = n - length < length ? n : length * 2;
 
 		lengthen(env, &naming, to, to - length);
 		length = to;
@@ -247,10 +250,10 @@ named_ngram(TextWorkspace *workspace, TextView a, TextView b, uint32_t n)
 static double
 packed_ngram(TextWorkspace *workspace, TextView a, TextView b, uint32_t n)
 {
-	uint64_t	small[2][SMALL_UNITS];
-	TextGrams	grams_a;
-	TextGrams	grams_b;
-	double		similarity;
+	uint64_t small[2][SMALL_UNITS];
+	TextGrams grams_a;
+	TextGrams grams_b;
+	double similarity;
 
 	if (a.length <= SMALL_UNITS && b.length <= SMALL_UNITS)
 	{

@@ -10,8 +10,8 @@
 /* The distinct n-grams of a string, packed into 64 bits each and in rising order. */
 typedef struct TextGrams
 {
-	uint64_t   *gram;
-	uint32_t	count;
+	uint64_t *gram;
+	uint32_t count;
 } TextGrams;
 
 /* The greatest n whose n-grams pack into 64 bits, whatever the code points. */
@@ -29,4 +29,4 @@ extern double text_grams_jaccard(const TextGrams *a, const TextGrams *b);
 /* One pair, any n from 1. */
 extern double text_ngram(TextWorkspace *workspace, TextView a, TextView b, uint32_t n);
 
-#endif							/* SALESOPS_TEXT_NGRAM_H */
+#endif /* SALESOPS_TEXT_NGRAM_H */

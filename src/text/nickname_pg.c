@@ -17,18 +17,19 @@
 static void
 refuse_seeded(HeapTuple tuple, TupleDesc desc)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("nickname \"%s\" came with the extension and cannot be changed", SPI_getvalue(tuple, desc, SPI_fnumber(desc, "name"))),
-			 errhint("Insert a row of the same name with your own canonical form: it wins. The name itself as its canonical form "
-					 "takes the seeded row out of use.")));
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("nickname \"%s\" came with the extension and cannot be changed",
+						   SPI_getvalue(tuple, desc, SPI_fnumber(desc, "name"))),
+					errhint("Insert a row of the same name with your own canonical form: it wins. The name itself as "
+							"its canonical form "
+							"takes the seeded row out of use.")));
 }
 
 /* True where a row is seeded. */
 static bool
 is_seeded(HeapTuple tuple, TupleDesc desc)
 {
-	bool		isnull;
+	bool isnull;
 
 	return DatumGetBool(SPI_getbinval(tuple, desc, SPI_fnumber(desc, "is_seed"), &isnull)) && !isnull;
 }
@@ -37,9 +38,9 @@ is_seeded(HeapTuple tuple, TupleDesc desc)
 static HeapTuple
 normalized(HeapTuple tuple, TupleDesc desc)
 {
-	int			number[2] = {SPI_fnumber(desc, "name"), SPI_fnumber(desc, "canonical")};
-	Datum		value[2];
-	bool		null[2];
+	int number[2] = {SPI_fnumber(desc, "name"), SPI_fnumber(desc, "canonical")};
+	Datum value[2];
+	bool null[2];
 
 	for (int i = 0; i < 2; i++)
 	{
@@ -56,13 +57,13 @@ Datum
 salesops_nickname_guard(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	TupleDesc	desc;
-	HeapTuple	row;
+	TupleDesc desc;
+	HeapTuple row;
 
-	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(trigger->tg_event) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(trigger->tg_event) ||
+		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
 		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("nickname_guard() is a trigger function")));
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED), errmsg("nickname_guard() is a trigger function")));
 	desc = RelationGetDescr(trigger->tg_relation);
 	row = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
 	if (is_seeded(trigger->tg_trigtuple, desc) || is_seeded(row, desc))

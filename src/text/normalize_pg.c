@@ -36,14 +36,14 @@
 typedef struct Utf8
 {
 	const char *bytes;
-	size_t		size;
+	size_t size;
 } Utf8;
 
 /* A text argument in UTF-8. The bytes of SQL_ASCII beyond ASCII have no meaning that could be normalised. */
 static Utf8
 utf8_argument(const text *value, const char *function)
 {
-	Utf8		utf8 = {VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)};
+	Utf8 utf8 = {VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)};
 
 	if (GetDatabaseEncoding() == PG_UTF8 || text_is_ascii(utf8.bytes, utf8.size))
 		return utf8;
@@ -74,7 +74,7 @@ utf8_result(const char *bytes, size_t size)
 static void
 fold_argument(const text *value, const char *function, bool ampersand, StringInfo out)
 {
-	Utf8		utf8 = utf8_argument(value, function);
+	Utf8 utf8 = utf8_argument(value, function);
 
 	initStringInfo(out);
 	text_fold_pg(utf8.bytes, utf8.size, ampersand, out);
@@ -123,13 +123,13 @@ salesops_normalize_company(PG_FUNCTION_ARGS)
 static char *
 casefold(Utf8 utf8, size_t *size)
 {
-	UErrorCode	status = U_ZERO_ERROR;
+	UErrorCode status = U_ZERO_ERROR;
 	const UNormalizer2 *normalizer = unorm2_getNFKCCasefoldInstance(&status);
-	UChar		units[ADDRESS_BYTES];
-	UChar		folded[ADDRESS_BYTES];
-	char	   *result = palloc(ADDRESS_BYTES * 3 + 1);
-	int32_t		length;
-	int32_t		bytes;
+	UChar units[ADDRESS_BYTES];
+	UChar folded[ADDRESS_BYTES];
+	char *result = palloc(ADDRESS_BYTES * 3 + 1);
+	int32_t length;
+	int32_t bytes;
 
 	u_strFromUTF8WithSub(units, ADDRESS_BYTES, &length, utf8.bytes, (int32_t) utf8.size, 0xFFFD, NULL, &status);
 	length = unorm2_normalize(normalizer, units, length, folded, ADDRESS_BYTES, &status);
@@ -144,8 +144,8 @@ casefold(Utf8 utf8, size_t *size)
 static bool
 address_argument(const text *value, const char *function, TextSpan *span)
 {
-	Utf8		utf8;
-	char	   *lower;
+	Utf8 utf8;
+	char *lower;
 
 	if (VARSIZE_ANY_EXHDR(value) > ADDRESS_BYTES)
 		return false;
@@ -170,10 +170,10 @@ static bool
 ascii_domain(TextSpan domain, TextSpan *result)
 {
 	static UIDNA *idna = NULL;
-	UErrorCode	status = U_ZERO_ERROR;
-	UIDNAInfo	info = UIDNA_INFO_INITIALIZER;
-	char	   *ascii;
-	int32_t		length;
+	UErrorCode status = U_ZERO_ERROR;
+	UIDNAInfo info = UIDNA_INFO_INITIALIZER;
+	char *ascii;
+	int32_t length;
 
 	if (text_is_ascii(domain.bytes, domain.length))
 	{
@@ -197,11 +197,11 @@ ascii_domain(TextSpan domain, TextSpan *result)
 static bool
 email_argument(const text *value, const char *function, TextSpan *local, TextSpan *domain)
 {
-	TextSpan	span;
-	TextSpan	written;
+	TextSpan span;
+	TextSpan written;
 
 	return address_argument(value, function, &span) && text_email_split(text_email_address(span), local, &written) &&
-		ascii_domain(written, domain);
+		   ascii_domain(written, domain);
 }
 
 PG_FUNCTION_INFO_V1(salesops_normalize_email);
@@ -209,10 +209,10 @@ PG_FUNCTION_INFO_V1(salesops_normalize_email);
 Datum
 salesops_normalize_email(PG_FUNCTION_ARGS)
 {
-	TextSpan	local;
-	TextSpan	domain;
+	TextSpan local;
+	TextSpan domain;
 	StringInfoData result;
-	size_t		length;
+	size_t length;
 
 	if (!email_argument(PG_GETARG_TEXT_PP(0), "normalize_email", &local, &domain))
 		PG_RETURN_NULL();
@@ -238,10 +238,8 @@ public_suffixes(void)
 	if (list == NULL)
 		list = psl_latest(NULL);
 	if (list == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIG_FILE_ERROR),
-				 errmsg("libpsl has no public suffix list"),
-				 errhint("Install the package publicsuffix.")));
+		ereport(ERROR, (errcode(ERRCODE_CONFIG_FILE_ERROR), errmsg("libpsl has no public suffix list"),
+						errhint("Install the package publicsuffix.")));
 	return list;
 }
 
@@ -249,7 +247,7 @@ public_suffixes(void)
 static bool
 registrable_domain(TextSpan domain, TextSpan *result)
 {
-	char	   *name = pnstrdup(domain.bytes, domain.length);
+	char *name = pnstrdup(domain.bytes, domain.length);
 	const char *registrable = psl_registrable_domain(public_suffixes(), name);
 
 	if (registrable == NULL)
@@ -264,8 +262,8 @@ PG_FUNCTION_INFO_V1(salesops_email_domain);
 Datum
 salesops_email_domain(PG_FUNCTION_ARGS)
 {
-	TextSpan	local;
-	TextSpan	domain;
+	TextSpan local;
+	TextSpan domain;
 
 	if (!email_argument(PG_GETARG_TEXT_PP(0), "email_domain", &local, &domain) || !registrable_domain(domain, &domain))
 		PG_RETURN_NULL();
@@ -280,8 +278,8 @@ PG_FUNCTION_INFO_V1(salesops_company_domain);
 Datum
 salesops_company_domain(PG_FUNCTION_ARGS)
 {
-	TextSpan	span;
-	TextSpan	domain;
+	TextSpan span;
+	TextSpan domain;
 
 	if (!address_argument(PG_GETARG_TEXT_PP(0), "company_domain", &span) || !ascii_domain(text_host(span), &domain) ||
 		!registrable_domain(domain, &domain) || text_is_free_mail(domain))
@@ -297,8 +295,8 @@ static PhoneE164
 phone_module(void)
 {
 	static PhoneE164 function = NULL;
-	sigset_t	blocked;
-	sigset_t	before;
+	sigset_t blocked;
+	sigset_t before;
 
 	if (function != NULL)
 		return function;
@@ -343,31 +341,30 @@ PG_FUNCTION_INFO_V1(salesops_normalize_phone);
 Datum
 salesops_normalize_phone(PG_FUNCTION_ARGS)
 {
-	Utf8		utf8;
+	Utf8 utf8;
 	const char *region;
-	char		two[3];
-	char		number[PHONE_E164_BYTES];
+	char two[3];
+	char number[PHONE_E164_BYTES];
 
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	region = region_argument(fcinfo, two);
 	utf8 = utf8_argument(PG_GETARG_TEXT_PP(0), "normalize_phone");
-	switch (phone_module() (utf8.bytes, utf8.size > PHONE_BYTES ? 0 : utf8.size, region, number, sizeof(number)))
+	switch (phone_module()(utf8.bytes, utf8.size > PHONE_BYTES ? 0 : utf8.size, region, number, sizeof(number)))
 	{
 		case PHONE_OK:
 			PG_RETURN_TEXT_P(cstring_to_text(number));
 		case PHONE_NONE:
 			PG_RETURN_NULL();
 		case PHONE_NO_REGION:
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("phone region \"%s\" does not exist", text_to_cstring(PG_GETARG_TEXT_PP(1))),
-					 errhint("Give the two letters of ISO 3166-1, such as US or DE; NULL accepts only numbers that begin with +.")));
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("phone region \"%s\" does not exist", text_to_cstring(PG_GETARG_TEXT_PP(1))),
+							errhint("Give the two letters of ISO 3166-1, such as US or DE; NULL accepts only numbers "
+									"that begin with +.")));
 		case PHONE_FAILED:
 			break;
 	}
-	ereport(ERROR,
-			(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
-			 errmsg("libphonenumber failed on a number of %zu bytes", utf8.size)));
+	ereport(ERROR, (errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
+					errmsg("libphonenumber failed on a number of %zu bytes", utf8.size)));
 	PG_RETURN_NULL();
 }

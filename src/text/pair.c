@@ -24,8 +24,8 @@ ask_processor(void)
 	if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("bmi") || !__builtin_cpu_supports("bmi2") ||
 		!__builtin_cpu_supports("popcnt"))
 		return TEXT_SIMD_NONE;
-	if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512vl") ||
-		!__builtin_cpu_supports("avx512vbmi2"))
+	if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
+		!__builtin_cpu_supports("avx512vl") || !__builtin_cpu_supports("avx512vbmi2"))
 		return TEXT_SIMD_AVX2;
 	return TEXT_SIMD_AVX512;
 }
@@ -34,7 +34,7 @@ ask_processor(void)
 TextSimd
 text_simd(void)
 {
-	static int	known = -1;
+	static int known = -1;
 
 	if (known < 0)
 		known = (int) ask_processor();
@@ -44,15 +44,15 @@ text_simd(void)
 /* Up to 64 bytes in two registers. */
 typedef struct Bytes
 {
-	__m256i		low;
-	__m256i		high;
+	__m256i low;
+	__m256i high;
 } Bytes;
 
 /* Load a view of bytes. */
 static TEXT_AVX2 inline __attribute__((always_inline)) Bytes
 load_bytes(TextView view, bool two)
 {
-	Bytes		bytes = {text_load_padded(view.units, two ? 32 : view.length), _mm256_setzero_si256()};
+	Bytes bytes = {text_load_padded(view.units, two ? 32 : view.length), _mm256_setzero_si256()};
 
 	if (two)
 		bytes.high = text_load_padded((const uint8_t *) view.units + 32, view.length - 32);
@@ -63,7 +63,7 @@ load_bytes(TextView view, bool two)
 static TEXT_AVX2 inline __attribute__((always_inline)) uint64_t
 find_byte(Bytes bytes, uint8_t one, bool two)
 {
-	uint64_t	mask = text_equal_bytes(bytes.low, one);
+	uint64_t mask = text_equal_bytes(bytes.low, one);
 
 	return two ? mask | (uint64_t) text_equal_bytes(bytes.high, one) << 32 : mask;
 }
@@ -72,20 +72,20 @@ find_byte(Bytes bytes, uint8_t one, bool two)
 static TEXT_AVX2 inline __attribute__((always_inline)) uint32_t
 levenshtein_steps(TextView rows, TextView columns, bool two)
 {
-	Bytes		bytes = load_bytes(rows, two);
+	Bytes bytes = load_bytes(rows, two);
 	const uint8_t *unit = columns.units;
-	uint64_t	vp = ~UINT64_C(0);
-	uint64_t	vn = 0;
-	uint64_t	valid = text_low_bits(rows.length);
+	uint64_t vp = ~UINT64_C(0);
+	uint64_t vn = 0;
+	uint64_t valid = text_low_bits(rows.length);
 
 	for (uint32_t j = 0; j < columns.length; j++)
 	{
-		uint64_t	mask = find_byte(bytes, unit[j], two);
-		uint64_t	x = mask | vn;
-		uint64_t	carry = ((mask & vp) + vp) ^ vp;
-		uint64_t	d0 = carry | x;
-		uint64_t	not_hp = (~vn & (carry | (x | vp))) << 1;
-		uint64_t	hn = (d0 & vp) << 1;
+		uint64_t mask = find_byte(bytes, unit[j], two);
+		uint64_t x = mask | vn;
+		uint64_t carry = ((mask & vp) + vp) ^ vp;
+		uint64_t d0 = carry | x;
+		uint64_t not_hp = (~vn & (carry | (x | vp))) << 1;
+		uint64_t hn = (d0 & vp) << 1;
 
 		vp = hn | (~d0 & not_hp);
 		vn = ~not_hp & d0;
@@ -103,19 +103,19 @@ text_levenshtein_pair(TextView rows, TextView columns)
 /* The state of word_jaro of jaro.c, which finds for each unit of the columns the first free place in reach among the rows. */
 typedef struct Matching
 {
-	uint64_t	window;
-	uint64_t	unmatched;		/* rows */
-	uint64_t	missed;			/* columns without a match, the last one in bit 0 */
+	uint64_t window;
+	uint64_t unmatched; /* rows */
+	uint64_t missed; /* columns without a match, the last one in bit 0 */
 } Matching;
 
 /* One step: the places where the column's unit stands. */
 static TEXT_AVX2 inline __attribute__((always_inline)) void
 jaro_step(Matching *m, uint64_t places)
 {
-	uint64_t	candidates;
+	uint64_t candidates;
 
 	/* keeps the compiler from masking the comparison by what is unmatched, which would put it into the chain of waiting */
-	__asm__("" : "+r" (places));
+	__asm__("" : "+r"(places));
 	candidates = places & m->window & m->unmatched;
 	m->unmatched ^= candidates & -candidates;
 	m->missed += m->missed + (candidates < 1);
@@ -134,15 +134,15 @@ reverse_bits(uint64_t bits)
 /* Which units of both sides matched. */
 typedef struct Matches
 {
-	uint64_t	rows;
-	uint64_t	columns;
+	uint64_t rows;
+	uint64_t columns;
 } Matches;
 
 /* Before the first step. */
 static inline Matching
 jaro_begin(TextView rows, uint32_t reach)
 {
-	Matching	m = {text_low_bits(reach), text_low_bits(rows.length), 0};
+	Matching m = {text_low_bits(reach), text_low_bits(rows.length), 0};
 
 	return m;
 }
@@ -151,7 +151,7 @@ jaro_begin(TextView rows, uint32_t reach)
 static inline Matches
 jaro_end(Matching m, TextView rows, TextView columns)
 {
-	Matches		matches = {text_low_bits(rows.length) ^ m.unmatched, 0};
+	Matches matches = {text_low_bits(rows.length) ^ m.unmatched, 0};
 
 	matches.columns = ~(reverse_bits(m.missed) >> (TEXT_WORD - columns.length)) & text_low_bits(columns.length);
 	return matches;
@@ -162,10 +162,10 @@ static TEXT_AVX2 inline __attribute__((always_inline)) Matches
 jaro_steps(Bytes bytes, TextView rows, TextView columns, bool two)
 {
 	const uint8_t *unit = columns.units;
-	uint32_t	reach = text_jaro_reach(rows.length, columns.length);
-	uint32_t	growing = reach - 1 < columns.length ? reach - 1 : columns.length;
-	Matching	m = jaro_begin(rows, reach);
-	uint32_t	j = 0;
+	uint32_t reach = text_jaro_reach(rows.length, columns.length);
+	uint32_t growing = reach - 1 < columns.length ? reach - 1 : columns.length;
+	Matching m = jaro_begin(rows, reach);
+	uint32_t j = 0;
 
 	for (; j < growing; j++)
 	{
@@ -184,7 +184,7 @@ jaro_steps(Bytes bytes, TextView rows, TextView columns, bool two)
 static TEXT_AVX2 inline __attribute__((always_inline)) uint32_t
 order_by_bits(const uint8_t *rows, const uint8_t *columns, Matches matches)
 {
-	uint32_t	count = 0;
+	uint32_t count = 0;
 
 	while (matches.rows != 0)
 	{
@@ -199,9 +199,9 @@ order_by_bits(const uint8_t *rows, const uint8_t *columns, Matches matches)
 static TEXT_AVX2 uint32_t
 jaro_pair_avx2(TextView rows, TextView columns, uint32_t *out_of_order)
 {
-	bool		two = rows.length > 32;
-	Matches		matches = two ? jaro_steps(load_bytes(rows, true), rows, columns, true)
-		: jaro_steps(load_bytes(rows, false), rows, columns, false);
+	bool two = rows.length > 32;
+	Matches matches = two ? jaro_steps(load_bytes(rows, true), rows, columns, true)
+						  : jaro_steps(load_bytes(rows, false), rows, columns, false);
 
 	*out_of_order = order_by_bits(rows.units, columns.units, matches);
 	return (uint32_t) _mm_popcnt_u64(matches.rows);
@@ -211,11 +211,11 @@ jaro_pair_avx2(TextView rows, TextView columns, uint32_t *out_of_order)
 static TEXT_AVX512 uint32_t
 jaro_pair_short(TextView rows, TextView columns, uint32_t *out_of_order)
 {
-	Bytes		bytes = load_bytes(rows, false);
-	__m256i		others = text_load_padded(columns.units, columns.length);
-	Matches		matches = jaro_steps(bytes, rows, columns, false);
-	__m256i		in_rows = _mm256_maskz_compress_epi8((__mmask32) matches.rows, bytes.low);
-	__m256i		in_columns = _mm256_maskz_compress_epi8((__mmask32) matches.columns, others);
+	Bytes bytes = load_bytes(rows, false);
+	__m256i others = text_load_padded(columns.units, columns.length);
+	Matches matches = jaro_steps(bytes, rows, columns, false);
+	__m256i in_rows = _mm256_maskz_compress_epi8((__mmask32) matches.rows, bytes.low);
+	__m256i in_columns = _mm256_maskz_compress_epi8((__mmask32) matches.columns, others);
 
 	*out_of_order = (uint32_t) _mm_popcnt_u32(_mm256_cmpneq_epi8_mask(in_rows, in_columns));
 	return (uint32_t) _mm_popcnt_u64(matches.rows);
@@ -225,14 +225,14 @@ jaro_pair_short(TextView rows, TextView columns, uint32_t *out_of_order)
 static TEXT_AVX512 uint32_t
 jaro_pair_long(TextView rows, TextView columns, uint32_t *out_of_order)
 {
-	__m512i		bytes = _mm512_maskz_loadu_epi8(text_low_bits(rows.length), rows.units);
-	__m512i		others = _mm512_maskz_loadu_epi8(text_low_bits(columns.length), columns.units);
+	__m512i bytes = _mm512_maskz_loadu_epi8(text_low_bits(rows.length), rows.units);
+	__m512i others = _mm512_maskz_loadu_epi8(text_low_bits(columns.length), columns.units);
 	const uint8_t *unit = columns.units;
-	uint32_t	reach = text_jaro_reach(rows.length, columns.length);
-	uint32_t	growing = reach - 1 < columns.length ? reach - 1 : columns.length;
-	Matching	m = jaro_begin(rows, reach);
-	Matches		matches;
-	uint32_t	j = 0;
+	uint32_t reach = text_jaro_reach(rows.length, columns.length);
+	uint32_t growing = reach - 1 < columns.length ? reach - 1 : columns.length;
+	Matching m = jaro_begin(rows, reach);
+	Matches matches;
+	uint32_t j = 0;
 
 	for (; j < growing; j++)
 	{
@@ -258,7 +258,7 @@ text_jaro_pair(TextView rows, TextView columns, uint32_t *out_of_order)
 	if (text_simd() < TEXT_SIMD_AVX512)
 		return jaro_pair_avx2(rows, columns, out_of_order);
 	return rows.length <= 32 && columns.length <= 32 ? jaro_pair_short(rows, columns, out_of_order)
-		: jaro_pair_long(rows, columns, out_of_order);
+													 : jaro_pair_long(rows, columns, out_of_order);
 }
 
 #else
@@ -270,4 +270,4 @@ text_simd(void)
 	return simd_limit < TEXT_SIMD_NONE ? simd_limit : TEXT_SIMD_NONE;
 }
 
-#endif							/* TEXT_HAVE_SIMD */
+#endif /* TEXT_HAVE_SIMD */

@@ -16,4 +16,4 @@ extern uint32_t text_levenshtein_pair(TextView rows, TextView columns);
 extern uint32_t text_jaro_pair(TextView rows, TextView columns, uint32_t *out_of_order);
 #endif
 
-#endif							/* SALESOPS_TEXT_PAIR_H */
+#endif /* SALESOPS_TEXT_PAIR_H */

@@ -14,7 +14,7 @@ set_wide(TextPattern *pattern, TextView view)
 
 	for (uint32_t i = 0; i < view.length; i++)
 	{
-		uint32_t	slot;
+		uint32_t slot;
 
 		if (units[i] < 256)
 		{

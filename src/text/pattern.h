@@ -10,18 +10,18 @@
 
 #include "text/codepoints.h"
 
-#define TEXT_WORD 64			/* code points in one machine word of a bit-parallel kernel */
-#define TEXT_WIDE_SLOTS 128		/* twice the most distinct code points of a word: probing stays short */
+#define TEXT_WORD 64 /* code points in one machine word of a bit-parallel kernel */
+#define TEXT_WIDE_SLOTS 128 /* twice the most distinct code points of a word: probing stays short */
 /* Lanes of a SIMD batch: eight masks of 32 bits */
 #define TEXT_LANES 8
 #define TEXT_LANE_BITS 32
 
 typedef struct TextPattern
 {
-	TextView	view;			/* the caller keeps the units alive */
-	uint64_t	low[256];		/* bit i: unit i is this code point; valid where the view has TEXT_WORD units at most */
-	uint32_t	wide_key[TEXT_WIDE_SLOTS];	/* code points from 256 on; 0 is an empty slot */
-	uint64_t	wide_mask[TEXT_WIDE_SLOTS];
+	TextView view; /* the caller keeps the units alive */
+	uint64_t low[256]; /* bit i: unit i is this code point; valid where the view has TEXT_WORD units at most */
+	uint32_t wide_key[TEXT_WIDE_SLOTS]; /* code points from 256 on; 0 is an empty slot */
+	uint64_t wide_mask[TEXT_WIDE_SLOTS];
 } TextPattern;
 
 /*
@@ -32,7 +32,7 @@ typedef struct TextWorkspace
 {
 	const KernelEnv *env;
 	TextPattern pattern;
-	uint32_t	columns[TEXT_LANE_BITS][TEXT_LANES * 2];
+	uint32_t columns[TEXT_LANE_BITS][TEXT_LANES * 2];
 } TextWorkspace;
 
 /* Prepare a string for comparison with many. The pattern is fully initialised. */
@@ -45,7 +45,7 @@ extern void text_pattern_pair(TextPattern *pattern, TextView view, TextView text
 static inline uint32_t
 text_wide_slot(const TextPattern *pattern, uint32_t unit)
 {
-	uint32_t	slot = (unit * UINT32_C(0x9E3779B1)) >> 25;
+	uint32_t slot = (unit * UINT32_C(0x9E3779B1)) >> 25;
 
 	while (pattern->wide_key[slot] != 0 && pattern->wide_key[slot] != unit)
 		slot = (slot + 1) % TEXT_WIDE_SLOTS;
@@ -56,7 +56,7 @@ text_wide_slot(const TextPattern *pattern, uint32_t unit)
 static inline uint64_t
 text_mask(const TextPattern *pattern, uint32_t unit)
 {
-	uint32_t	slot;
+	uint32_t slot;
 
 	if (unit < 256)
 		return pattern->low[unit];
@@ -90,4 +90,4 @@ text_low_bits(uint32_t n)
 	return n >= TEXT_WORD ? ~UINT64_C(0) : (UINT64_C(1) << n) - 1;
 }
 
-#endif							/* SALESOPS_TEXT_PATTERN_H */
+#endif /* SALESOPS_TEXT_PATTERN_H */

@@ -16,9 +16,10 @@ extern "C"
 
 #include "text/phone_module.h"
 
-PG_MODULE_MAGIC;
+	PG_MODULE_MAGIC;
 
-PGDLLEXPORT PhoneResult salesops_phone_e164(const char *number, size_t size, const char *region, char *out, size_t out_size);
+	PGDLLEXPORT PhoneResult salesops_phone_e164(const char *number, size_t size, const char *region, char *out,
+												size_t out_size);
 }
 
 using i18n::phonenumbers::PhoneNumber;
@@ -41,7 +42,8 @@ e164(const char *number, size_t size, const char *region, char *out, size_t out_
 
 	if (region != nullptr && !region_exists(util, region))
 		return PHONE_NO_REGION;
-	if (util.Parse(std::string(number, size), region != nullptr ? region : "ZZ", &parsed) != PhoneNumberUtil::NO_PARSING_ERROR)
+	if (util.Parse(std::string(number, size), region != nullptr ? region : "ZZ", &parsed) !=
+		PhoneNumberUtil::NO_PARSING_ERROR)
 		return PHONE_NONE;
 	if (!util.IsValidNumber(parsed))
 		return PHONE_NONE;

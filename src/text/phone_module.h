@@ -13,15 +13,15 @@
 typedef enum PhoneResult
 {
 	PHONE_OK,
-	PHONE_NONE,					/* not a valid number of any region, or of the one given */
-	PHONE_NO_REGION,			/* the region does not exist */
-	PHONE_FAILED				/* out of memory, or an exception inside the library */
+	PHONE_NONE, /* not a valid number of any region, or of the one given */
+	PHONE_NO_REGION, /* the region does not exist */
+	PHONE_FAILED /* out of memory, or an exception inside the library */
 } PhoneResult;
 
 /*
  * Write the E.164 form of UTF-8 text as a C string into out. region is two capital letters, or NULL for numbers with a
  * country code only.
  */
-typedef PhoneResult (*PhoneE164) (const char *number, size_t size, const char *region, char *out, size_t out_size);
+typedef PhoneResult (*PhoneE164)(const char *number, size_t size, const char *region, char *out, size_t out_size);
 
-#endif							/* SALESOPS_TEXT_PHONE_MODULE_H */
+#endif /* SALESOPS_TEXT_PHONE_MODULE_H */

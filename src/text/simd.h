@@ -15,8 +15,8 @@
 typedef enum TextSimd
 {
 	TEXT_SIMD_NONE,
-	TEXT_SIMD_AVX2,				/* with BMI, BMI2 and POPCNT, as every such processor has */
-	TEXT_SIMD_AVX512			/* BW, VL and VBMI2 as well: masked loads, bytes compressed by a mask */
+	TEXT_SIMD_AVX2, /* with BMI, BMI2 and POPCNT, as every such processor has */
+	TEXT_SIMD_AVX512 /* BW, VL and VBMI2 as well: masked loads, bytes compressed by a mask */
 } TextSimd;
 
 /* The best form for this processor; asked once. A test may lower it. */
@@ -30,16 +30,17 @@ extern void text_simd_limit(TextSimd most);
 #define TEXT_AVX512 __attribute__((target("avx2,bmi,bmi2,popcnt,lzcnt,avx512f,avx512bw,avx512vl,avx512vbmi2")))
 
 /* Shuffle controls that move 16 bytes down by 0 to 16 places and fill with zeros */
-static const uint8_t text_shift_down[32] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
-	0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80};
+static const uint8_t text_shift_down[32] = {0,    1,    2,    3,    4,    5,    6,    7,    8,    9,    10,
+											11,   12,   13,   14,   15,   0x80, 0x80, 0x80, 0x80, 0x80, 0x80,
+											0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80};
 
 /* Up to 8 bytes as a word, zeros after them; never reads beyond them. */
 static inline uint64_t
 text_load_short(const uint8_t *bytes, uint32_t size)
 {
-	uint64_t	word = 0;
-	uint32_t	low;
-	uint32_t	high;
+	uint64_t word = 0;
+	uint32_t low;
+	uint32_t high;
 
 	if (size >= 4)
 	{
@@ -56,14 +57,14 @@ text_load_short(const uint8_t *bytes, uint32_t size)
 static TEXT_AVX2 inline __attribute__((always_inline)) __m256i
 text_load_padded(const uint8_t *bytes, uint32_t size)
 {
-	uint64_t	low;
-	uint64_t	high;
+	uint64_t low;
+	uint64_t high;
 
 	if (size >= 16)
 	{
-		__m128i		first = _mm_loadu_si128((const __m128i *) bytes);
-		__m128i		last = _mm_loadu_si128((const __m128i *) (bytes + size - 16));
-		__m128i		down = _mm_loadu_si128((const __m128i *) (text_shift_down + 32 - size));
+		__m128i first = _mm_loadu_si128((const __m128i *) bytes);
+		__m128i last = _mm_loadu_si128((const __m128i *) (bytes + size - 16));
+		__m128i down = _mm_loadu_si128((const __m128i *) (text_shift_down + 32 - size));
 
 		return _mm256_set_m128i(_mm_shuffle_epi8(last, down), first);
 	}
@@ -80,6 +81,6 @@ text_equal_bytes(__m256i bytes, uint8_t one)
 {
 	return (uint32_t) _mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes, _mm256_set1_epi8((char) one)));
 }
-#endif							/* x86-64 */
+#endif /* x86-64 */
 
-#endif							/* SALESOPS_TEXT_SIMD_H */
+#endif /* SALESOPS_TEXT_SIMD_H */

@@ -26,10 +26,10 @@
 /* A pair of arguments as views. */
 typedef struct Pair
 {
-	TextView	a;
-	TextView	b;
-	uint32_t	small_a[TEXT_SMALL_UNITS];
-	uint32_t	small_b[TEXT_SMALL_UNITS];
+	TextView a;
+	TextView b;
+	uint32_t small_a[TEXT_SMALL_UNITS];
+	uint32_t small_b[TEXT_SMALL_UNITS];
 } Pair;
 
 static TextWorkspace workspace;
@@ -48,7 +48,7 @@ text_workspace_pg(void)
 static TextView
 view_encoded(const char *bytes, size_t size, uint32_t *small)
 {
-	uint32_t   *buffer = small;
+	uint32_t *buffer = small;
 
 	if (pg_database_encoding_max_length() == 1)
 		return text_view_bytes(bytes, size);
@@ -67,7 +67,7 @@ TextView
 text_view_pg(const text *value, uint32_t *small)
 {
 	const char *bytes = VARDATA_ANY(value);
-	size_t		size = VARSIZE_ANY_EXHDR(value);
+	size_t size = VARSIZE_ANY_EXHDR(value);
 
 	if (text_is_ascii(bytes, size))
 		return text_view_bytes(bytes, size);
@@ -87,7 +87,7 @@ PG_FUNCTION_INFO_V1(salesops_levenshtein_distance);
 Datum
 salesops_levenshtein_distance(PG_FUNCTION_ARGS)
 {
-	Pair		pair;
+	Pair pair;
 
 	pair_arguments(fcinfo, &pair);
 	PG_RETURN_INT32((int32) text_levenshtein(text_workspace_pg(), pair.a, pair.b, TEXT_NO_LIMIT));
@@ -98,15 +98,12 @@ PG_FUNCTION_INFO_V1(salesops_levenshtein_distance_limited);
 Datum
 salesops_levenshtein_distance_limited(PG_FUNCTION_ARGS)
 {
-	int32		max = PG_GETARG_INT32(2);
-	Pair		pair;
+	int32 max = PG_GETARG_INT32(2);
+	Pair pair;
 
 	if (max < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("max_distance must not be negative"),
-				 errdetail("It is %d.", max),
-				 errhint("Leave it out for the exact distance.")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("max_distance must not be negative"),
+						errdetail("It is %d.", max), errhint("Leave it out for the exact distance.")));
 	pair_arguments(fcinfo, &pair);
 	PG_RETURN_INT32((int32) text_levenshtein(text_workspace_pg(), pair.a, pair.b, (uint32_t) max));
 }
@@ -116,7 +113,7 @@ PG_FUNCTION_INFO_V1(salesops_damerau_levenshtein_distance);
 Datum
 salesops_damerau_levenshtein_distance(PG_FUNCTION_ARGS)
 {
-	Pair		pair;
+	Pair pair;
 
 	pair_arguments(fcinfo, &pair);
 	PG_RETURN_INT32((int32) text_damerau_levenshtein(text_workspace_pg(), pair.a, pair.b));
@@ -127,8 +124,8 @@ PG_FUNCTION_INFO_V1(salesops_levenshtein_similarity);
 Datum
 salesops_levenshtein_similarity(PG_FUNCTION_ARGS)
 {
-	Pair		pair;
-	uint32_t	distance;
+	Pair pair;
+	uint32_t distance;
 
 	pair_arguments(fcinfo, &pair);
 	distance = text_levenshtein(text_workspace_pg(), pair.a, pair.b, TEXT_NO_LIMIT);
@@ -140,7 +137,7 @@ PG_FUNCTION_INFO_V1(salesops_jaro_similarity);
 Datum
 salesops_jaro_similarity(PG_FUNCTION_ARGS)
 {
-	Pair		pair;
+	Pair pair;
 
 	pair_arguments(fcinfo, &pair);
 	PG_RETURN_FLOAT8(text_jaro(text_workspace_pg(), pair.a, pair.b));
@@ -154,15 +151,15 @@ PG_FUNCTION_INFO_V1(salesops_jaro_winkler_similarity);
 Datum
 salesops_jaro_winkler_similarity(PG_FUNCTION_ARGS)
 {
-	double		weight = PG_GETARG_FLOAT8(2);
-	Pair		pair;
+	double weight = PG_GETARG_FLOAT8(2);
+	Pair pair;
 
 	/* written so that NaN is refused too */
 	if (!(weight >= 0.0 && weight <= 0.25))
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("prefix_weight must be from 0 to 0.25"),
-				 errdetail("It is %g; four common characters of a greater weight would lift the similarity above 1.", weight),
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("prefix_weight must be from 0 to 0.25"),
+				 errdetail("It is %g; four common characters of a greater weight would lift the similarity above 1.",
+						   weight),
 				 errhint("Winkler's own value is 0.1.")));
 	pair_arguments(fcinfo, &pair);
 	PG_RETURN_FLOAT8(text_jaro_winkler(text_workspace_pg(), pair.a, pair.b, weight));
@@ -173,15 +170,12 @@ PG_FUNCTION_INFO_V1(salesops_ngram_similarity);
 Datum
 salesops_ngram_similarity(PG_FUNCTION_ARGS)
 {
-	int32		n = PG_GETARG_INT32(2);
-	Pair		pair;
+	int32 n = PG_GETARG_INT32(2);
+	Pair pair;
 
 	if (n < 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("n must be at least 1"),
-				 errdetail("It is %d.", n),
-				 errhint("Trigrams, n = 3, are the default.")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("n must be at least 1"),
+						errdetail("It is %d.", n), errhint("Trigrams, n = 3, are the default.")));
 	pair_arguments(fcinfo, &pair);
 	PG_RETURN_FLOAT8(text_ngram(text_workspace_pg(), pair.a, pair.b, (uint32_t) n));
 }
@@ -191,7 +185,7 @@ PG_FUNCTION_INFO_V1(salesops_token_sort_similarity);
 Datum
 salesops_token_sort_similarity(PG_FUNCTION_ARGS)
 {
-	Pair		pair;
+	Pair pair;
 
 	pair_arguments(fcinfo, &pair);
 	PG_RETURN_FLOAT8(text_token_sort(text_workspace_pg(), pair.a, pair.b));
@@ -202,7 +196,7 @@ PG_FUNCTION_INFO_V1(salesops_token_set_similarity);
 Datum
 salesops_token_set_similarity(PG_FUNCTION_ARGS)
 {
-	Pair		pair;
+	Pair pair;
 
 	pair_arguments(fcinfo, &pair);
 	PG_RETURN_FLOAT8(text_token_set(text_workspace_pg(), pair.a, pair.b));

@@ -27,4 +27,4 @@ extern TextView text_view_pg(const text *value, uint32_t *small);
 extern text *text_normalize_name_pg(const text *value);
 extern text *text_normalize_company_pg(const text *value);
 
-#endif							/* SALESOPS_TEXT_TEXT_PG_H */
+#endif /* SALESOPS_TEXT_TEXT_PG_H */

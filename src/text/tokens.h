@@ -12,9 +12,9 @@
 /* A string's words in code point order; they point into the caller's view. */
 typedef struct TextTokens
 {
-	TextView   *token;
-	uint32_t	count;
-	uint32_t	joined;			/* units of all words with one blank between each two */
+	TextView *token;
+	uint32_t count;
+	uint32_t joined; /* units of all words with one blank between each two */
 } TextTokens;
 
 /*
@@ -36,4 +36,4 @@ extern double text_token_set_prepared(TextWorkspace *workspace, const TextTokens
 extern double text_token_sort(TextWorkspace *workspace, TextView a, TextView b);
 extern double text_token_set(TextWorkspace *workspace, TextView a, TextView b);
 
-#endif							/* SALESOPS_TEXT_TOKENS_H */
+#endif /* SALESOPS_TEXT_TOKENS_H */

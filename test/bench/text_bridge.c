@@ -15,7 +15,7 @@ static TextWorkspace workspace;
 static TextView
 decoded(const char *bytes, const uint64_t *offset, size_t i, uint32_t **buffer)
 {
-	size_t		size = offset[i + 1] - offset[i];
+	size_t size = offset[i + 1] - offset[i];
 
 	*buffer = malloc(sizeof(uint32_t) * (size + 1));
 	return text_view_utf8(bytes + offset[i], size, *buffer);
@@ -55,15 +55,15 @@ void
 bridge_pairs(int function, const char *bytes_a, const uint64_t *offset_a, const char *bytes_b, const uint64_t *offset_b,
 			 size_t count, uint32_t max, double *result)
 {
-	KernelEnv	env = tap_env();
+	KernelEnv env = tap_env();
 
 	workspace.env = &env;
 	for (size_t i = 0; i < count; i++)
 	{
-		uint32_t   *buffer_a;
-		uint32_t   *buffer_b;
-		TextView	a = decoded(bytes_a, offset_a, i, &buffer_a);
-		TextView	b = decoded(bytes_b, offset_b, i, &buffer_b);
+		uint32_t *buffer_a;
+		uint32_t *buffer_b;
+		TextView a = decoded(bytes_a, offset_a, i, &buffer_a);
+		TextView b = decoded(bytes_b, offset_b, i, &buffer_b);
 
 		result[i] = compute(function, a, b, max);
 		free(buffer_a);
@@ -78,10 +78,10 @@ void
 bridge_batch(int function, const char *bytes_a, const uint64_t *offset_a, const char *bytes_b, const uint64_t *offset_b,
 			 size_t count, uint32_t max, double *result)
 {
-	KernelEnv	env = tap_env();
-	uint32_t  **buffer = malloc(sizeof(*buffer) * (count + 1));
-	TextView   *text = malloc(sizeof(*text) * (count + 1));
-	uint32_t   *distance = malloc(sizeof(*distance) * (count + 1));
+	KernelEnv env = tap_env();
+	uint32_t **buffer = malloc(sizeof(*buffer) * (count + 1));
+	TextView *text = malloc(sizeof(*text) * (count + 1));
+	uint32_t *distance = malloc(sizeof(*distance) * (count + 1));
 	TextPattern pattern;
 
 	workspace.env = &env;

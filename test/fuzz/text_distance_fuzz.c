@@ -12,9 +12,14 @@
 
 #include "tap.h"
 
-extern int	LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+extern int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define CHECK(condition) do { if (!(condition)) abort(); } while (0)
+#define CHECK(condition)                                                                                               \
+	do                                                                                                                 \
+	{                                                                                                                  \
+		if (!(condition))                                                                                              \
+			abort();                                                                                                   \
+	} while (0)
 
 static TextWorkspace workspace;
 
@@ -22,13 +27,13 @@ static TextWorkspace workspace;
 static void
 check_forms(TextView a, TextView b, uint32_t max)
 {
-	uint32_t	distance;
-	uint32_t	limited;
-	double		jaro;
+	uint32_t distance;
+	uint32_t limited;
+	double jaro;
 	TextPattern pattern;
-	TextView	texts[3] = {b, a, b};
-	uint32_t	distances[3];
-	double		similarities[3];
+	TextView texts[3] = {b, a, b};
+	uint32_t distances[3];
+	double similarities[3];
 
 	text_simd_limit(TEXT_SIMD_NONE);
 	distance = text_levenshtein(&workspace, a, b, TEXT_NO_LIMIT);
@@ -53,9 +58,9 @@ check_forms(TextView a, TextView b, uint32_t max)
 static void
 check_sets(TextView a, TextView b, uint32_t n)
 {
-	double		ngram = text_ngram(&workspace, a, b, n);
-	double		sorted = text_token_sort(&workspace, a, b);
-	double		set = text_token_set(&workspace, a, b);
+	double ngram = text_ngram(&workspace, a, b, n);
+	double sorted = text_token_sort(&workspace, a, b);
+	double set = text_token_set(&workspace, a, b);
 
 	CHECK(ngram >= 0 && ngram <= 1 && ngram == text_ngram(&workspace, b, a, n));
 	CHECK(text_ngram(&workspace, a, a, n) == 1);
@@ -68,12 +73,12 @@ check_sets(TextView a, TextView b, uint32_t n)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	KernelEnv	env = tap_env();
-	size_t		cut;
-	uint32_t   *buffer_a;
-	uint32_t   *buffer_b;
-	TextView	a;
-	TextView	b;
+	KernelEnv env = tap_env();
+	size_t cut;
+	uint32_t *buffer_a;
+	uint32_t *buffer_b;
+	TextView a;
+	TextView b;
 
 	if (size < 2 || size > 2000)
 		return 0;

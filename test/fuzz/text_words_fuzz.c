@@ -10,20 +10,25 @@
 
 #include "tap.h"
 
-extern int	LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+extern int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define CHECK(condition) do { if (!(condition)) abort(); } while (0)
+#define CHECK(condition)                                                                                               \
+	do                                                                                                                 \
+	{                                                                                                                  \
+		if (!(condition))                                                                                              \
+			abort();                                                                                                   \
+	} while (0)
 
 /* Words of the folded form made of bytes; returns the length. */
 static size_t
 folded(const uint8_t *data, size_t size, char *out)
 {
 	static const char letters[] = "abcdegiklmoprstvz ";
-	size_t		length = 0;
+	size_t length = 0;
 
 	for (size_t i = 0; i < size; i++)
 	{
-		char		c = letters[data[i] % (sizeof(letters) - 1)];
+		char c = letters[data[i] % (sizeof(letters) - 1)];
 
 		if (c != ' ' || (length > 0 && out[length - 1] != ' '))
 			out[length++] = c;
@@ -37,10 +42,10 @@ folded(const uint8_t *data, size_t size, char *out)
 static void
 check_company(const uint8_t *data, size_t size)
 {
-	char	   *name = malloc(size + 1);
-	char	   *again = malloc(size + 1);
-	size_t		length = folded(data, size, name);
-	size_t		stripped = text_company_strip(name, length);
+	char *name = malloc(size + 1);
+	char *again = malloc(size + 1);
+	size_t length = folded(data, size, name);
+	size_t stripped = text_company_strip(name, length);
 
 	CHECK(stripped <= length && (stripped > 0 || length == 0));
 	memcpy(again, name, stripped);
@@ -53,12 +58,12 @@ check_company(const uint8_t *data, size_t size)
 static void
 check_addresses(const char *bytes, size_t size)
 {
-	TextSpan	text = {bytes, size};
-	TextSpan	address = text_email_address(text);
-	TextSpan	host = text_host(text);
-	TextSpan	local;
-	TextSpan	domain;
-	char		copy[TEXT_LOCAL_MAX];
+	TextSpan text = {bytes, size};
+	TextSpan address = text_email_address(text);
+	TextSpan host = text_host(text);
+	TextSpan local;
+	TextSpan domain;
+	char copy[TEXT_LOCAL_MAX];
 
 	CHECK(address.bytes >= bytes && address.bytes + address.length <= bytes + size);
 	CHECK(host.bytes >= bytes && host.bytes + host.length <= bytes + size);
@@ -76,7 +81,7 @@ check_addresses(const char *bytes, size_t size)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	char	   *exact;
+	char *exact;
 
 	if (size > 4000)
 		return 0;

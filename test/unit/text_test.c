@@ -38,9 +38,9 @@ random_below(uint32_t limit)
 /* A string that lives in a buffer of its own. */
 typedef struct Sample
 {
-	uint32_t	unit[MAX_UNITS];
-	uint32_t	buffer[MAX_UNITS];
-	TextView	view;
+	uint32_t unit[MAX_UNITS];
+	uint32_t buffer[MAX_UNITS];
+	TextView view;
 } Sample;
 
 /* Make the view from the units. */
@@ -66,7 +66,7 @@ random_length(void)
 static void
 random_sample(Sample *sample, int alphabet)
 {
-	uint32_t	length = random_length();
+	uint32_t length = random_length();
 
 	for (uint32_t i = 0; i < length; i++)
 		switch (alphabet)
@@ -90,12 +90,12 @@ random_sample(Sample *sample, int alphabet)
 static void
 edited_sample(Sample *sample, const Sample *from)
 {
-	uint32_t	length = from->view.length;
+	uint32_t length = from->view.length;
 
 	memcpy(sample->unit, from->unit, sizeof(sample->unit));
 	for (uint32_t edits = random_below(5); edits > 0 && length > 2; edits--)
 	{
-		uint32_t	at = random_below(length - 1);
+		uint32_t at = random_below(length - 1);
 
 		if (random_below(3) == 0)
 			memmove(sample->unit + at, sample->unit + at + 1, sizeof(uint32_t) * (--length - at));
@@ -103,7 +103,7 @@ edited_sample(Sample *sample, const Sample *from)
 			sample->unit[at] = sample->unit[at + 1];
 		else
 		{
-			uint32_t	swap = sample->unit[at];
+			uint32_t swap = sample->unit[at];
 
 			sample->unit[at] = sample->unit[at + 1];
 			sample->unit[at + 1] = swap;
@@ -122,12 +122,12 @@ plain_levenshtein(TextView a, TextView b)
 		row[j] = j;
 	for (uint32_t i = 1; i <= a.length; i++)
 	{
-		uint32_t	diagonal = row[0];
+		uint32_t diagonal = row[0];
 
 		row[0] = i;
 		for (uint32_t j = 1; j <= b.length; j++)
 		{
-			uint32_t	best = diagonal + (text_unit(a, i - 1) != text_unit(b, j - 1));
+			uint32_t best = diagonal + (text_unit(a, i - 1) != text_unit(b, j - 1));
 
 			diagonal = row[j];
 			if (row[j] + 1 < best)
@@ -149,7 +149,7 @@ plain_damerau(TextView a, TextView b)
 	for (uint32_t i = 0; i <= a.length; i++)
 		for (uint32_t j = 0; j <= b.length; j++)
 		{
-			uint32_t	best = i == 0 ? j : j == 0 ? i : UINT32_MAX;
+			uint32_t best = i == 0 ? j : j == 0 ? i : UINT32_MAX;
 
 			if (i > 0 && d[i - 1][j] + 1 < best)
 				best = d[i - 1][j] + 1;
@@ -173,11 +173,11 @@ plain_jaro(TextView a, TextView b)
 {
 	static bool taken_a[MAX_UNITS];
 	static bool taken_b[MAX_UNITS];
-	uint32_t	longer = a.length > b.length ? a.length : b.length;
-	int64_t		bound = (int64_t) longer / 2 - 1 < 0 ? 0 : (int64_t) longer / 2 - 1;
-	uint32_t	matches = 0;
-	uint32_t	out_of_order = 0;
-	uint32_t	j = 0;
+	uint32_t longer = a.length > b.length ? a.length : b.length;
+	int64_t bound = (int64_t) longer / 2 - 1 < 0 ? 0 : (int64_t) longer / 2 - 1;
+	uint32_t matches = 0;
+	uint32_t out_of_order = 0;
+	uint32_t j = 0;
 
 	memset(taken_a, 0, sizeof(taken_a));
 	memset(taken_b, 0, sizeof(taken_b));
@@ -198,15 +198,17 @@ plain_jaro(TextView a, TextView b)
 		}
 	if (matches == 0)
 		return a.length == 0 && b.length == 0 ? 1 : 0;
-	return ((double) matches / a.length + (double) matches / b.length + (double) (matches - out_of_order / 2) / matches) / 3;
+	return ((double) matches / a.length + (double) matches / b.length +
+			(double) (matches - out_of_order / 2) / matches) /
+		   3;
 }
 
 /* Jaro-Winkler by its definition. */
 static double
 plain_winkler(TextView a, TextView b)
 {
-	double		jaro = plain_jaro(a, b);
-	uint32_t	prefix = 0;
+	double jaro = plain_jaro(a, b);
+	uint32_t prefix = 0;
 
 	while (prefix < 4 && prefix < a.length && prefix < b.length && text_unit(a, prefix) == text_unit(b, prefix))
 		prefix++;
@@ -222,11 +224,11 @@ plain_lcs(TextView a, TextView b)
 	memset(row, 0, sizeof(row));
 	for (uint32_t i = 0; i < a.length; i++)
 	{
-		uint32_t	diagonal = 0;
+		uint32_t diagonal = 0;
 
 		for (uint32_t j = 0; j < b.length; j++)
 		{
-			uint32_t	above = row[j + 1];
+			uint32_t above = row[j + 1];
 
 			row[j + 1] = text_unit(a, i) == text_unit(b, j) ? diagonal + 1 : above > row[j] ? above : row[j];
 			diagonal = above;
@@ -249,9 +251,9 @@ gram_before(TextView text, uint32_t end, TextView gram_of, uint32_t at, uint32_t
 static double
 plain_ngram(TextView a, TextView b, uint32_t n)
 {
-	uint32_t	distinct_a = 0;
-	uint32_t	distinct_b = 0;
-	uint32_t	common = 0;
+	uint32_t distinct_a = 0;
+	uint32_t distinct_b = 0;
+	uint32_t common = 0;
 
 	if (a.length < n || b.length < n)
 		return text_compare(a, b) == 0 ? 1 : 0;
@@ -270,10 +272,10 @@ plain_ngram(TextView a, TextView b, uint32_t n)
 static int
 check_pair(TextView a, TextView b)
 {
-	uint32_t	distance = plain_levenshtein(a, b);
-	uint32_t	max = random_below(a.length + b.length + 2);
-	uint32_t	n = 1 + random_below(7);
-	int			wrong = 0;
+	uint32_t distance = plain_levenshtein(a, b);
+	uint32_t max = random_below(a.length + b.length + 2);
+	uint32_t n = 1 + random_below(7);
+	int wrong = 0;
 	TextPattern pattern;
 
 	text_pattern_prepare(&pattern, a);
@@ -299,12 +301,12 @@ check_random(TextSimd simd, const char *name)
 {
 	static Sample a;
 	static Sample b;
-	int			wrong = 0;
+	int wrong = 0;
 
 	text_simd_limit(simd);
 	for (int trial = 0; trial < TRIALS; trial++)
 	{
-		int			alphabet = (int) random_below(4);
+		int alphabet = (int) random_below(4);
 
 		random_sample(&a, alphabet);
 		if (random_below(2) == 0)
@@ -323,16 +325,16 @@ check_batches(TextSimd simd, const char *name)
 {
 	static Sample texts[61];
 	static Sample one;
-	TextView	views[61];
-	uint32_t	distance[61];
-	double		similarity[61];
+	TextView views[61];
+	uint32_t distance[61];
+	double similarity[61];
 	TextPattern pattern;
-	int			wrong = 0;
+	int wrong = 0;
 
 	text_simd_limit(simd);
 	for (int round = 0; round < 200; round++)
 	{
-		int			alphabet = round % 4;
+		int alphabet = round % 4;
 
 		random_sample(&one, alphabet);
 		text_pattern_prepare(&pattern, one.view);
@@ -361,7 +363,7 @@ static TextView
 view_of(const char *string)
 {
 	static uint32_t buffers[4][MAX_UNITS];
-	static int	next = 0;
+	static int next = 0;
 
 	next = (next + 1) % 4;
 	return text_view_utf8(string, strlen(string), buffers[next]);
@@ -375,30 +377,49 @@ check_published(void)
 	{
 		const char *a;
 		const char *b;
-		double		jaro;
-		double		winkler;
-	}			pairs[] = {
+		double jaro;
+		double winkler;
+	} pairs[] = {
 		/* jellyfish testdata, and the original MARTHA, DWAYNE, DIXON of Winkler (1990) */
-		{"dixon", "dicksonx", .767, .813}, {"martha", "marhta", .944, .961}, {"dwayne", "duane", .822, .840},
-		{"", "foo", 0, 0}, {"a", "a", 1, 1}, {"abc", "xyz", 0, 0}, {"aaaa", "aaaaa", .933, .96}, {"a", "ab", .833, .85},
+		{"dixon", "dicksonx", .767, .813},
+		{"martha", "marhta", .944, .961},
+		{"dwayne", "duane", .822, .840},
+		{"", "foo", 0, 0},
+		{"a", "a", 1, 1},
+		{"abc", "xyz", 0, 0},
+		{"aaaa", "aaaaa", .933, .96},
+		{"a", "ab", .833, .85},
 		/* splink tests/test_spark_udfs.py */
-		{"dave", "david", .783, .848}, {"hello", "hallo", .867, .88}, {"hippo", "elephant", .442, .442}, {"Local", "Pub", 0, 0},
+		{"dave", "david", .783, .848},
+		{"hello", "hallo", .867, .88},
+		{"hippo", "elephant", .442, .442},
+		{"Local", "Pub", 0, 0},
 		/* Winkler's table */
-		{"SHACKLEFORD", "SHACKELFORD", .970, .982}, {"DUNNINGHAM", "CUNNIGHAM", .896, .896}, {"NICHLESON", "NICHULSON", .926, .956},
-		{"JONES", "JOHNSON", .790, .832}, {"MASSEY", "MASSIE", .889, .933}, {"ABROMS", "ABRAMS", .889, .922},
-		{"JERALDINE", "GERALDINE", .926, .926}, {"MICHELLE", "MICHAEL", .869, .921}, {"JULIES", "JULIUS", .889, .933},
-		{"TANYA", "TONYA", .867, .880}, {"SEAN", "SUSAN", .783, .805}, {"JON", "JOHN", .917, .933},
+		{"SHACKLEFORD", "SHACKELFORD", .970, .982},
+		{"DUNNINGHAM", "CUNNIGHAM", .896, .896},
+		{"NICHLESON", "NICHULSON", .926, .956},
+		{"JONES", "JOHNSON", .790, .832},
+		{"MASSEY", "MASSIE", .889, .933},
+		{"ABROMS", "ABRAMS", .889, .922},
+		{"JERALDINE", "GERALDINE", .926, .926},
+		{"MICHELLE", "MICHAEL", .869, .921},
+		{"JULIES", "JULIUS", .889, .933},
+		{"TANYA", "TONYA", .867, .880},
+		{"SEAN", "SUSAN", .783, .805},
+		{"JON", "JOHN", .917, .933},
 	};
 	static const struct
 	{
 		const char *a;
 		const char *b;
-		uint32_t	levenshtein;
-		uint32_t	damerau;
-	}			edits[] = {
+		uint32_t levenshtein;
+		uint32_t damerau;
+	} edits[] = {
 		/* splink comparators.md; CA and ABC tell the unrestricted distance (2) from the restricted one (3) */
-		{"KITTEN", "SITTING", 3, 3}, {"CAKE", "ACKE", 2, 1}, {"MARHTA", "MARTHA", 2, 1}, {"hippo", "elephant", 7, 7},
-		{"CA", "ABC", 3, 2}, {"Saturday", "Sunday", 3, 3}, {"", "abc", 3, 3}, {"\u017c\u00f3\u0142\u0107", "zolc", 4, 4},
+		{"KITTEN", "SITTING", 3, 3}, {"CAKE", "ACKE", 2, 1},
+		{"MARHTA", "MARTHA", 2, 1},  {"hippo", "elephant", 7, 7},
+		{"CA", "ABC", 3, 2},         {"Saturday", "Sunday", 3, 3},
+		{"", "abc", 3, 3},           {"\u017c\u00f3\u0142\u0107", "zolc", 4, 4},
 	};
 
 	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++)
@@ -410,12 +431,13 @@ check_published(void)
 	}
 	for (size_t i = 0; i < sizeof(edits) / sizeof(edits[0]); i++)
 	{
-		is_int(text_levenshtein(&workspace, view_of(edits[i].a), view_of(edits[i].b), TEXT_NO_LIMIT), edits[i].levenshtein,
-			   "published Levenshtein");
+		is_int(text_levenshtein(&workspace, view_of(edits[i].a), view_of(edits[i].b), TEXT_NO_LIMIT),
+			   edits[i].levenshtein, "published Levenshtein");
 		is_int(text_damerau_levenshtein(&workspace, view_of(edits[i].a), view_of(edits[i].b)), edits[i].damerau,
 			   "published Damerau-Levenshtein");
 	}
-	is_double(text_ngram(&workspace, view_of("DUCK"), view_of("LUCK"), 1), 0.6, 1e-15, "Jaccard of letters (splink comparators.md)");
+	is_double(text_ngram(&workspace, view_of("DUCK"), view_of("LUCK"), 1), 0.6, 1e-15,
+			  "Jaccard of letters (splink comparators.md)");
 }
 
 /* Token similarities: values of rapidfuzz 3.14.6, divided by 100. */
@@ -426,9 +448,9 @@ check_tokens(void)
 	{
 		const char *a;
 		const char *b;
-		double		sort;
-		double		set;
-	}			pairs[] = {
+		double sort;
+		double set;
+	} pairs[] = {
 		{"fuzzy wuzzy was a bear", "wuzzy fuzzy was a bear", 1.0, 1.0},
 		{"fuzzy was a bear", "fuzzy fuzzy was a bear", 0.8421052631578947, 1.0},
 		{"new york mets", "new york yankees", 0.6206896551724138, 0.7619047619047619},
@@ -446,8 +468,10 @@ check_tokens(void)
 
 	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++)
 	{
-		is_double(text_token_sort(&workspace, view_of(pairs[i].a), view_of(pairs[i].b)), pairs[i].sort, 1e-12, "token sort of rapidfuzz");
-		is_double(text_token_set(&workspace, view_of(pairs[i].a), view_of(pairs[i].b)), pairs[i].set, 1e-12, "token set of rapidfuzz");
+		is_double(text_token_sort(&workspace, view_of(pairs[i].a), view_of(pairs[i].b)), pairs[i].sort, 1e-12,
+				  "token sort of rapidfuzz");
+		is_double(text_token_set(&workspace, view_of(pairs[i].a), view_of(pairs[i].b)), pairs[i].set, 1e-12,
+				  "token set of rapidfuzz");
 	}
 }
 
@@ -455,14 +479,15 @@ check_tokens(void)
 static void
 check_decoding(void)
 {
-	uint32_t	buffer[64];
-	TextView	view = text_view_utf8("abc", 3, buffer);
+	uint32_t buffer[64];
+	TextView view = text_view_utf8("abc", 3, buffer);
 
 	ok(!view.wide && view.units != buffer && view.length == 3, "ASCII is viewed in place");
 	view = text_view_utf8("\xC3\xA9t\xC3\xA9", 5, buffer);
 	ok(!view.wide && view.length == 3 && text_unit(view, 0) == 0xE9, "code points below 256 are bytes");
 	view = text_view_utf8("\xE7\x8E\x8B\xF0\x9F\x98\x80", 7, buffer);
-	ok(view.wide && view.length == 2 && text_unit(view, 0) == 0x738B && text_unit(view, 1) == 0x1F600, "wide code points");
+	ok(view.wide && view.length == 2 && text_unit(view, 0) == 0x738B && text_unit(view, 1) == 0x1F600,
+	   "wide code points");
 	view = text_view_utf8("\xC0\x80\xED\xA0\x80\xF4\x90\x80\x80\xE7\x8E", 11, buffer);
 	is_int(view.length, 11, "overlong forms, surrogates, beyond Unicode, cut short: one unit a byte");
 	ok(text_unit(view, 0) >= 0x110000, "such units equal no code point");
@@ -475,10 +500,10 @@ check_companies(void)
 	const char *country;
 	const char *last = "";
 	const char *form;
-	bool		leads;
-	int			countries = 0;
-	int			kept = 0;
-	char		name[200];
+	bool leads;
+	int countries = 0;
+	int kept = 0;
+	char name[200];
 
 	for (size_t i = 0; (form = text_legal_form(i, &country, &leads)) != NULL; i++)
 	{
@@ -503,7 +528,7 @@ check_companies(void)
 static TextSpan
 span_of(const char *string)
 {
-	TextSpan	span = {string, strlen(string)};
+	TextSpan span = {string, strlen(string)};
 
 	return span;
 }
@@ -513,7 +538,7 @@ static const char *
 host_of(const char *address)
 {
 	static char host[200];
-	TextSpan	span = text_host(span_of(address));
+	TextSpan span = text_host(span_of(address));
 
 	snprintf(host, sizeof(host), "%.*s", (int) span.length, span.bytes);
 	return host;
@@ -533,9 +558,11 @@ check_hosts(void)
 	ok(!text_domain_is_valid(span_of("a..b")), "an empty label");
 	ok(!text_domain_is_valid(span_of("-a.b")), "a hyphen in front");
 	ok(!text_domain_is_valid(span_of("localhost")), "one label is none");
-	ok(text_is_free_mail(span_of("gmail.com")) && text_is_free_mail(span_of("126.com")) && text_is_free_mail(span_of("zoznam.sk")),
+	ok(text_is_free_mail(span_of("gmail.com")) && text_is_free_mail(span_of("126.com")) &&
+		   text_is_free_mail(span_of("zoznam.sk")),
 	   "free-mail providers, the table's ends among them");
-	ok(!text_is_free_mail(span_of("gmail.co")) && !text_is_free_mail(span_of("gmail.comm")) && !text_is_free_mail(span_of("")),
+	ok(!text_is_free_mail(span_of("gmail.co")) && !text_is_free_mail(span_of("gmail.comm")) &&
+		   !text_is_free_mail(span_of("")),
 	   "no free-mail providers");
 }
 

@@ -1,0 +1,155 @@
+"""Accuracy with default options against scikit-learn, XGBoost and LightGBM: same rows, same split, same run.
+
+Folds 0-6 of md5(key) train, 7-9 test, as ../shared/data/README.md says. The peers get what a careful user gives them: one-hot levels of
+at least 10 training rows, medians and missing flags for logistic regression; XGBoost with 300 trees of depth 5 at .05, LightGBM's
+defaults. A difference counts only beyond the noise of a paired bootstrap (500 draws of the test rows). Data sets that
+are not there are left out, and said so.
+"""
+import csv, io, os, subprocess, sys, time
+
+try:
+    import numpy as np
+    import lightgbm, xgboost
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import log_loss, roc_auc_score
+    from sklearn.preprocessing import StandardScaler
+except ImportError as e:
+    sys.exit(f"# peers are not installed ({e}): pip install -r test/bench/requirements-learn.txt")
+
+DATA = os.environ.get("SALESOPS_DATA", "../shared/data")
+LEAKS = ["Tags", "Lead Quality", "Lead Profile", "Last Notable Activity", "Asymmetrique Activity Index", "Asymmetrique Profile Index",
+         "Asymmetrique Activity Score", "Asymmetrique Profile Score"]
+
+
+def psql(sql, stdin=None):
+    done = subprocess.run(["psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-c", sql], input=stdin, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stderr)
+    return done.stdout
+
+
+def quote(name):
+    return '"' + name.replace('"', '""') + '"'
+
+
+def load(table, path):
+    with open(os.path.join(DATA, path), encoding="utf-8-sig") as f:
+        text = f.read()
+    head = next(csv.reader(io.StringIO(text)))
+    psql(f"DROP TABLE IF EXISTS {table}; CREATE TABLE {table} ({', '.join(quote(c) + ' text' for c in head)})")
+    psql(f"COPY {table} FROM STDIN CSV HEADER", text)
+
+
+def rows_of(sql):
+    return list(csv.DictReader(io.StringIO(psql(f"COPY ({sql}) TO STDOUT CSV HEADER"))))
+
+
+def number(text):
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def encode(train, test, columns):
+    """float columns as they are (NaN missing), others one-hot; dates as days"""
+    import datetime
+    out_train, out_test, numeric = [], [], []
+    for c in columns:
+        present = [r[c].strip() for r in train if r[c].strip() != ""]
+        if len(set(present)) < 2 or (len(set(present)) >= 0.95 * len(present) and len(set(present)) > 50 and
+                                     not (all(number(v) is not None for v in present) and any("." in v for v in present))):
+            continue
+        def as_number(v):
+            v = v.strip()
+            if len(v) == 10 and v[4] == "-":
+                return float(datetime.date.fromisoformat(v).toordinal())
+            return number(v)
+        if all(as_number(v) is not None for v in present):
+            get = lambda r: as_number(r[c]) if r[c].strip() != "" else float("nan")
+            out_train.append([get(r) for r in train]); out_test.append([get(r) for r in test]); numeric.append(True)
+            continue
+        counts = {}
+        for r in train:
+            counts[r[c].strip()] = counts.get(r[c].strip(), 0) + 1
+        for level, n in sorted(counts.items()):
+            if n >= 10:
+                out_train.append([float(r[c].strip() == level) for r in train])
+                out_test.append([float(r[c].strip() == level) for r in test]); numeric.append(False)
+    return np.array(out_train).T, np.array(out_test).T, np.array(numeric)
+
+
+def ece(p, y):
+    b = np.minimum((p * 10).astype(int), 9)
+    return sum(abs(p[b == i].sum() - y[b == i].sum()) for i in range(10)) / len(y)
+
+
+def top(p, y):
+    k = int(np.ceil(len(y) / 10 - 1e-9))
+    return y[np.argsort(-p, kind="stable")[:k]].mean()
+
+
+def show(name, p, y, seconds, ours=None):
+    verdict = ""
+    if ours is not None:
+        rng = np.random.default_rng(1)
+        losses = lambda q: -(y * np.log(np.clip(q, 1e-15, 1)) + (1 - y) * np.log(np.clip(1 - q, 1e-15, 1)))
+        d = losses(p) - losses(ours)
+        draws = [d[rng.integers(0, len(d), len(d))].mean() for _ in range(500)]
+        low, high = np.percentile(draws, [2.5, 97.5])
+        verdict = "salesops better" if low > 0 else "salesops WORSE" if high < 0 else "within noise"
+        verdict += f" ({d.mean():+.4f}, 95 % {low:+.4f} to {high:+.4f})"
+    print(f"  {name:<12} AUC {roc_auc_score(y, p):.4f}  log loss {log_loss(y, p):.4f}  ECE {ece(p, y):.4f}  top tenth {top(p, y):.3f}"
+          f"  {seconds:6.1f} s  {verdict}")
+
+
+def run(title, table, key, label, positive, leave):
+    psql(f"ALTER TABLE {table} ADD COLUMN fold integer")
+    psql(f"UPDATE {table} SET fold = ('x' || substr(md5({quote(key)}::text), 1, 8))::bit(32)::bigint % 10")
+    columns = [c for c in psql(f"SELECT attname FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attnum > 0 AND NOT attisdropped").split("\n")
+               if c and c not in leave + ["fold", label]]
+    listed = ", ".join(quote(c) for c in columns)
+    select = f"SELECT {listed}, {quote(label)} = '{positive}' AS label FROM {table} WHERE fold"
+    train, test = rows_of(select + " < 7"), rows_of(select + " >= 7 ORDER BY " + quote(key))
+    y, t = (np.array([r["label"] == "t" for r in rows]).astype(float) for rows in (train, test))
+    print(f"{title}: {len(train)} rows to train, {len(test)} to test, base rate {t.mean():.3f}")
+    start = time.time()
+    psql(f"SELECT salesops.train_model('{table}', $q${select} < 7$q$, 'label')")
+    seconds = time.time() - start
+    result = dict(line.split("|") for line in psql(f"SELECT key, probability FROM salesops.predict_batch('{table}', $q${select} >= 7$q$, '{key}')").split("\n") if line)
+    ours = np.array([float(result[r[key]]) for r in test])
+    show("salesops", ours, t, seconds)
+    x, z, numeric = encode(train, test, columns)
+    start = time.time()
+    median = np.nanmedian(x, axis=0)
+    fill = lambda m: np.hstack([np.where(np.isnan(m), median, m), np.isnan(m[:, numeric]).astype(float)])
+    scaler = StandardScaler().fit(fill(x))
+    model = LogisticRegression(C=1, max_iter=2000).fit(scaler.transform(fill(x)), y)
+    show("scikit-learn", model.predict_proba(scaler.transform(fill(z)))[:, 1], t, time.time() - start, ours)
+    start = time.time()
+    model = xgboost.XGBClassifier(n_estimators=300, max_depth=5, learning_rate=0.05, n_jobs=1).fit(x, y)
+    show("XGBoost", model.predict_proba(z)[:, 1], t, time.time() - start, ours)
+    start = time.time()
+    model = lightgbm.LGBMClassifier(n_jobs=1, verbose=-1).fit(x, y)
+    import warnings
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        show("LightGBM", model.predict_proba(z)[:, 1], t, time.time() - start, ours)
+
+
+def main():
+    if not os.path.isdir(os.path.join(DATA, "telco-churn")):
+        sys.exit(f"# no data sets in {DATA}: set SALESOPS_DATA")
+    load("x_education", "x-education/Leads.csv")
+    run("x-education without its leaks", "x_education", "Lead Number", "Converted", "1", LEAKS)
+    load("telco", "telco-churn/WA_Fn-UseC_-Telco-Customer-Churn.csv")
+    run("telco-churn", "telco", "customerID", "Churn", "Yes", [])
+    load("olist", "olist-funnel/olist_marketing_qualified_leads_dataset.csv")
+    load("olist_deals", "olist-funnel/olist_closed_deals_dataset.csv")
+    psql("ALTER TABLE olist ADD COLUMN closed text; UPDATE olist o SET closed = EXISTS (SELECT FROM olist_deals d WHERE d.mql_id = o.mql_id)")
+    run("olist-funnel with its date", "olist", "mql_id", "closed", "true", [])
+    psql("ALTER TABLE olist DROP COLUMN fold")
+    run("olist-funnel without its date", "olist", "mql_id", "closed", "true", ["first_contact_date"])
+
+
+main()

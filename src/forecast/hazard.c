@@ -15,6 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PRIOR_FADES	16.0	/* weeks of own forecasts that halve the weight of the assumed error */
+
 /* An own past forecast, not yet corrected, with what came of it */
 typedef struct Replay
 {
@@ -234,7 +236,7 @@ hazard_past(const KernelEnv *env, const HazardHistory *history, const HazardOpti
 	qsort(past->by_created, (size_t) history->count, sizeof(int), compare_created);
 	past->segment_sum = kernel_alloc_array(env, double, history->segments + 1);
 	past->segment_count = kernel_alloc_array(env, double, history->segments + 1);
-	past->slots = past->days / HAZARD_EVERY + 1;
+	past->slots = past->days > 0 ? past->days / HAZARD_EVERY + 1 : 0;
 	past->replay = kernel_alloc_array(env, Replay, HAZARD_CALENDARS * 2 * past->slots);
 	memset(past->replay, 0, sizeof(Replay) * HAZARD_CALENDARS * 2 * (size_t) past->slots);
 	past->correction = kernel_alloc_array(env, Correction, HAZARD_CALENDARS * past->slots);
@@ -641,22 +643,29 @@ change_horizon(HazardPast *past, int horizon)
 }
 
 /*
- * Log deviation of corrected forecasts beyond what independent deals explain, from own past ones, for the horizon and for
- * 28 days, that were over by a day; before there are any, the prior. Forecasts a week apart overlap: together they
- * count as many as fit side by side.
+ * Log deviation of corrected forecasts beyond what independent deals explain, from own past ones that were over by a day;
+ * before there are any, the prior. Forecasts a week apart overlap: together they count as many as fit side by side. The
+ * prior, and the errors of 28 days that stand in for those of another horizon, fade as the latter become more.
  */
 double
 hazard_deviation(HazardPast *past, int32_t day, int calendar, int horizon, bool open_only)
 {
-	double		sum = past->options.error_weight * past->options.error_prior * past->options.error_prior;
-	double		count = past->options.error_weight;
+	double		sum = 0.0;
+	double		count = 0.0;
+	double		independent = 0.0;
+	double		weeks = 0.0;
+	double		prior;
 
 	change_horizon(past, horizon);
-	for (int kind = 0; kind < 2; kind++)
+	for (int kind = 1; kind >= 0; kind--)
+	{
+		double		stand_in = kind == 1 ? 1.0 : 1.0 / (1.0 + independent);
+
 		for (int slot = 0; slot < past->slots && slot_day(past, slot) + past->horizon[kind] <= day; slot++)
 		{
 			const Replay *r = replay_of(past, calendar, kind, slot);
-			double		weight = exp2((slot_day(past, slot) - day) / past->options.error_half_life) * HAZARD_EVERY / horizon;
+			double		age = day - slot_day(past, slot) - past->horizon[kind];
+			double		weight = stand_in * exp2(-age / fmax(past->options.error_half_life, horizon)) * HAZARD_EVERY / horizon;
 			HazardForecast said = r->said;
 			double		mean;
 			double		came = r->came.open + (open_only ? 0.0 : r->came.fresh);
@@ -669,6 +678,10 @@ hazard_deviation(HazardPast *past, int32_t day, int calendar, int horizon, bool 
 			error = came > 0.0 ? fmin(fmax(log(came / mean), -2.0), 2.0) : -2.0;
 			sum += weight * (error * error - (said.open_variance + (open_only ? 0.0 : said.fresh_variance)) / (mean * mean));
 			count += weight;
+			independent += kind * (double) HAZARD_EVERY / horizon;
+			weeks += kind;
 		}
-	return sqrt(fmax(sum / count, 0.0));
+	}
+	prior = past->options.error_weight / (1.0 + weeks / PRIOR_FADES);
+	return sqrt(fmax((sum + prior * past->options.error_prior * past->options.error_prior) / (count + prior), 0.0));
 }

@@ -1,0 +1,187 @@
+/*
+ * hazard_test.c
+ *		The time-to-win kernel on a process whose hazards are known, and on a history that is altered after the day of the fit.
+ */
+#include "tap.h"
+
+#include "forecast/hazard.h"
+
+#define DEALS 30000
+#define DAYS 1000
+
+static int32_t created[DEALS];
+static int32_t closed[DEALS];
+static uint8_t outcome[DEALS];
+static double won_amount[DEALS];
+static int32_t segment[DEALS];
+static uint64_t seed = 7;
+
+/* Uniform in [0, 1): xorshift64*. */
+static double
+uniform(void)
+{
+	seed ^= seed >> 12;
+	seed ^= seed << 25;
+	seed ^= seed >> 27;
+	return (double) ((seed * UINT64_C(2685821657736338717)) >> 11) / 9007199254740992.0;
+}
+
+/* The true daily hazard of being won: higher in the last month of a quarter, and once a deal is a month old. */
+static double
+true_win(int32_t age, int32_t day, const HazardPast *past)
+{
+	double		hazard = age < 28 ? 0.005 : 0.012;
+
+	return hazard_calendar_cell(past, 1, day) == 2 ? 2 * hazard : hazard;
+}
+
+/* Draw the history day by day: lost at 1 % a day whatever the age. */
+static void
+draw_history(void)
+{
+	for (int i = 0; i < DEALS; i++)
+	{
+		created[i] = i / (DEALS / DAYS);
+		closed[i] = HAZARD_NEVER;
+		outcome[i] = HAZARD_OPEN;
+		won_amount[i] = NAN;
+		segment[i] = i % 2;
+		for (int32_t day = created[i]; day < DAYS && outcome[i] == HAZARD_OPEN; day++)
+		{
+			double		u = uniform();
+			double		win = true_win(day - created[i], day, NULL);
+
+			if (u >= win + 0.01)
+				continue;
+			outcome[i] = u < win ? HAZARD_WON : HAZARD_LOST;
+			closed[i] = day;
+			won_amount[i] = outcome[i] == HAZARD_WON ? (i % 2 ? 300 : 100) : NAN;
+		}
+	}
+}
+
+/* The chance by the truth of being won in [after + 1, to). */
+static double
+true_probability(int32_t born, int32_t after, int32_t to)
+{
+	double		open = 1;
+	double		won = 0;
+
+	for (int32_t day = after + 1; day < to; day++)
+	{
+		double		win = true_win(day - born, day, NULL);
+
+		won += open * win;
+		open *= 1 - win - 0.01;
+	}
+	return won;
+}
+
+/* Fit, choice of calendar, probabilities and bookings against the truth. */
+static void
+test_known_process(const HazardHistory *history)
+{
+	KernelEnv	env = tap_env();
+	HazardOptions options = hazard_defaults;
+	HazardPast *past = hazard_past(&env, history, &options);
+	HazardForecast said;
+	HazardForecast came;
+	HazardFit	fit;
+	int			calendar = hazard_choose_calendar(past, 890);
+	double		deviation;
+
+	ok(calendar == 1 || calendar == 2, "the calendar that matters is found by own past error (%d)", calendar);
+	hazard_fit(past, 890, 1, &fit);
+	is_double(hazard_win_probability(past, &fit, 890, 890, 891, 921), true_probability(890, 890, 921), 0.03, "a new deal within 30 days");
+	is_double(hazard_win_probability(past, &fit, 800, 890, 891, 981), true_probability(800, 890, 981), 0.05, "an old deal within 90 days");
+	is_double(hazard_win_probability(past, &fit, 800, 890, 891, 921) + hazard_win_probability(past, &fit, 800, 890, 921, 981),
+			  hazard_win_probability(past, &fit, 800, 890, 891, 981), 1e-12, "periods add up");
+	hazard_forecast(past, 890, 891, 981, &fit, &said);
+	hazard_correct(past, 890, 1, &said);
+	hazard_actual(past, 890, 891, 981, &came);
+	is_double(said.open / came.open, 1, 0.12, "open deals bring what was said");
+	is_double((said.open + said.fresh) / (came.open + came.fresh), 1, 0.1, "and so do all");
+	is_double(said.open / said.open_wins, 200, 15, "amounts by segment");
+	deviation = hazard_deviation(past, 890, 1, 28, false);
+	ok(deviation < 0.12, "a process without surprises leaves little common deviation (%.3f)", deviation);
+	is_double(hazard_deviation(past, hazard_first_close(past), 1, 28, false), hazard_defaults.error_prior, 1e-12, "before any own forecast, the prior");
+}
+
+/* Whatever happens after the day, its forecast is the same to the bit. */
+static void
+test_no_future(const HazardHistory *history)
+{
+	KernelEnv	env = tap_env();
+	HazardForecast said[2];
+	HazardOptions options = hazard_defaults;
+	double		deviation[2];
+
+	for (int turn = 0; turn < 2; turn++)
+	{
+		HazardPast *past = hazard_past(&env, history, &options);
+		int			calendar = hazard_choose_calendar(past, 500);
+		HazardFit	fit;
+
+		hazard_fit(past, 500, calendar, &fit);
+		hazard_forecast(past, 500, 501, 591, &fit, &said[turn]);
+		hazard_correct(past, 500, calendar, &said[turn]);
+		deviation[turn] = hazard_deviation(past, 500, calendar, 90, true);
+		for (int i = 0; i < DEALS && turn == 0; i++)
+			if (closed[i] > 500 && created[i] <= 500)
+			{
+				closed[i] = 501 + i % 7;
+				outcome[i] = HAZARD_WON;
+				won_amount[i] = 1e9;
+			}
+	}
+	ok(memcmp(&said[0], &said[1], sizeof(said[0])) == 0, "a planted future changes no forecast");
+	ok(deviation[0] == deviation[1], "nor its uncertainty");
+}
+
+/* No history, one close, closes before creation handled by the caller: nothing divides by zero. */
+static void
+test_little(void)
+{
+	KernelEnv	env = tap_env();
+	int32_t		born[2] = {10, 12};
+	int32_t		ended[2] = {HAZARD_NEVER, HAZARD_NEVER};
+	uint8_t		how[2] = {HAZARD_OPEN, HAZARD_OPEN};
+	double		worth[2] = {NAN, NAN};
+	int32_t		kind[2] = {0, 0};
+	HazardHistory history = {2, born, ended, how, worth, kind, 1, NULL, 0, 0};
+	HazardOptions options = hazard_defaults;
+	HazardPast *past = hazard_past(&env, &history, &options);
+	HazardForecast said;
+	HazardFit	fit;
+
+	is_int(hazard_first_close(past), HAZARD_NEVER, "no close");
+	hazard_fit(past, 20, hazard_choose_calendar(past, 20), &fit);
+	hazard_forecast(past, 20, 21, 51, &fit, &said);
+	hazard_correct(past, 20, 1, &said);
+	ok(isfinite(said.open) && isfinite(said.fresh), "finite without history");
+	ended[0] = 15;
+	how[0] = HAZARD_WON;
+	worth[0] = 500;
+	past = hazard_past(&env, &history, &options);
+	hazard_fit(past, 20, hazard_choose_calendar(past, 20), &fit);
+	hazard_forecast(past, 20, 21, 51, &fit, &said);
+	ok(said.open > 0 && said.open <= 500, "one win says something");
+	ok(hazard_deviation(past, 20, 1, 30, true) > 0.2, "and not for sure");
+}
+
+int
+main(void)
+{
+	HazardHistory history = {DEALS, created, closed, outcome, won_amount, segment, 2, NULL, 0, 0};
+
+	is_int(hazard_calendar_cell(NULL, 1, 0), 0, "2000-01-01 is in the first month of a quarter");
+	is_int(hazard_calendar_cell(NULL, 4, 59), 1, "2000-02-29 is in February");
+	is_int(hazard_calendar_cell(NULL, 4, 60), 2, "2000-03-01 is in March");
+	is_int(hazard_calendar_cell(NULL, 2, 90), 5, "2000-03-31 is in the last ten days of the third month");
+	is_int(hazard_calendar_cell(NULL, 4, -1), 11, "1999-12-31 is in December");
+	draw_history();
+	test_known_process(&history);
+	test_little();
+	test_no_future(&history);
+	return done_testing();
+}

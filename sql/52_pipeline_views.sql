@@ -198,53 +198,65 @@ COMMENT ON VIEW salesops.stage_conversion IS
 
 CREATE FUNCTION salesops.pipeline_bottleneck_at(as_of timestamptz, period interval DEFAULT '90 days', baseline interval DEFAULT '365 days')
 	RETURNS TABLE (rank bigint, stage text, ordinal integer, usual_days double precision, slowdown double precision,
-		left_stage bigint, expected_to_leave double precision, z double precision, is_slower boolean, excess_days double precision,
-		open_deals bigint, open_amount numeric, win_rate double precision, value_per_day numeric, cost_of_delay numeric, finding text)
+		window_days double precision, left_stage bigint, expected_to_leave double precision, z double precision, is_slower boolean,
+		excess_days double precision, open_deals bigint, open_amount numeric, win_rate double precision, value_per_day numeric,
+		cost_of_delay numeric, finding text)
 	LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
 BEGIN ATOMIC
-	WITH usual AS (
-		SELECT s.stage, salesops.survival(round(s.days::numeric)::double precision, s.ended) AS lasting, round(max(s.days)::numeric)::double precision AS longest
-		  FROM salesops.stage_spells(as_of - period) s
-		 WHERE s.kind = 'open' AND s.entered_at > as_of - period - baseline
-		 GROUP BY 1
-	), spell AS (
-		SELECT s.*, bool_or(s.next_kind = 'won') OVER deal AS was_won, bool_or(s.next_kind = 'lost') OVER deal AS was_lost,
-		       greatest(extract(epoch FROM as_of - period - s.entered_at) / 86400, 0)::double precision AS age_before
+	WITH span AS (
+		SELECT as_of - period / d AS from_at, extract(epoch FROM period / d)::double precision / 86400 AS days FROM (VALUES (1), (3)) v (d)
+	), usual AS (
+		SELECT w.from_at, s.stage, salesops.survival(round(s.days::numeric)::double precision, s.ended) AS lasting,
+		       round(max(s.days)::numeric)::double precision AS longest
+		  FROM span w CROSS JOIN LATERAL salesops.stage_spells(w.from_at) s
+		 WHERE s.kind = 'open' AND s.entered_at > w.from_at - baseline
+		 GROUP BY 1, 2
+	), spell AS MATERIALIZED (
+		SELECT s.*, bool_or(s.next_kind = 'won') OVER deal AS was_won, bool_or(s.next_kind = 'lost') OVER deal AS was_lost
 		  FROM salesops.stage_spells(as_of) s
 		WINDOW deal AS (PARTITION BY s.opportunity_id)
-	), measured AS (
-		SELECT s.stage, s.ordinal,
-		       count(*) FILTER (WHERE s.left_at > as_of - period) AS observed,
-		       sum(salesops.cumulative_hazard(u.lasting, round(s.days::numeric)::double precision) - salesops.cumulative_hazard(u.lasting, round(s.age_before::numeric)::double precision))
-		           FILTER (WHERE s.left_at IS NULL OR s.left_at > as_of - period) AS expected,
-		       count(*) FILTER (WHERE NOT s.ended) AS open_deals, sum(s.amount) FILTER (WHERE NOT s.ended) AS open_amount,
+	), aged AS (
+		-- whole days at the span's begin and at its end, or at the departure: few distinct ages, each looked up once
+		SELECT s.stage, w.from_at, w.days, round(greatest(extract(epoch FROM w.from_at - s.entered_at) / 86400, 0))::double precision AS age_before,
+		       round(s.days::numeric)::double precision AS age, count(*) AS deals, count(*) FILTER (WHERE s.ended) AS departed
+		  FROM span w JOIN spell s ON s.kind = 'open' AND (s.left_at IS NULL OR s.left_at > w.from_at)
+		 GROUP BY 1, 2, 3, 4, 5
+	), pace AS (
+		SELECT g.stage, g.days AS window_days, sum(g.departed)::bigint AS observed,
+		       sum(g.deals * (salesops.cumulative_hazard(u.lasting, g.age) - salesops.cumulative_hazard(u.lasting, least(g.age_before, g.age)))) AS expected,
+		       min(salesops.median(u.lasting)) AS usual_days, min(salesops.restricted_mean(u.lasting, u.longest)) AS mean_days
+		  FROM aged g JOIN usual u ON u.stage = g.stage AND u.from_at = g.from_at
+		 GROUP BY 1, 2
+	), clearest AS (
+		SELECT DISTINCT ON (p.stage) p.*, (p.expected - p.observed) / sqrt(nullif(p.expected, 0)) AS z,
+		       (p.expected + 0.5) / (p.observed + 0.5) AS slowdown
+		  FROM pace p
+		 ORDER BY p.stage, (p.expected - p.observed) / sqrt(nullif(p.expected, 0)) DESC NULLS LAST, p.window_days DESC
+	), worth AS (
+		SELECT s.stage, s.ordinal, count(*) FILTER (WHERE NOT s.ended) AS open_deals, sum(s.amount) FILTER (WHERE NOT s.ended) AS open_amount,
 		       count(*) FILTER (WHERE s.entered_at > as_of - period) AS entries,
 		       avg(s.amount) FILTER (WHERE s.left_at IS NULL OR s.left_at > as_of - period) AS average_amount,
-		       count(*) FILTER (WHERE s.was_won)::double precision / nullif(count(*) FILTER (WHERE s.was_won OR s.was_lost), 0) AS win_rate,
-		       min(salesops.median(u.lasting)) AS usual_days, min(salesops.restricted_mean(u.lasting, u.longest)) AS mean_days
-		  FROM spell s JOIN usual u ON u.stage = s.stage
-		 WHERE s.kind = 'open'
-		 GROUP BY 1, 2
-	), judged AS (
-		SELECT m.*, (m.expected + 0.5) / (m.observed + 0.5) AS slowdown, (m.expected - m.observed) / sqrt(nullif(m.expected, 0)) AS z,
-		       round((m.entries / (extract(epoch FROM period) / 86400) * m.average_amount * m.win_rate::numeric)::numeric, 2) AS value_per_day
-		  FROM measured m
+		       count(*) FILTER (WHERE s.was_won)::double precision / nullif(count(*) FILTER (WHERE s.was_won OR s.was_lost), 0) AS win_rate
+		  FROM spell s WHERE s.kind = 'open' GROUP BY 1, 2
 	), costed AS (
-		SELECT j.*, greatest(j.slowdown - 1, 0) * j.mean_days AS excess_days, coalesce(j.z > 2.33, false) AS is_slower FROM judged j
+		SELECT c.*, w.ordinal, w.open_deals, w.open_amount, w.win_rate, coalesce(c.z > 2.58, false) AS is_slower,
+		       greatest(c.slowdown - 1, 0) * c.mean_days AS excess_days,
+		       round((w.entries / (extract(epoch FROM period) / 86400) * w.average_amount * w.win_rate::numeric)::numeric, 2) AS value_per_day
+		  FROM clearest c JOIN worth w ON w.stage = c.stage
 	)
 	SELECT rank() OVER (ORDER BY c.is_slower DESC, c.excess_days * c.value_per_day::double precision DESC NULLS LAST, c.z DESC NULLS LAST, c.ordinal),
-	       c.stage, c.ordinal, c.usual_days, c.slowdown, c.observed, c.expected, c.z, c.is_slower, c.excess_days, c.open_deals,
+	       c.stage, c.ordinal, c.usual_days, c.slowdown, c.window_days, c.observed, c.expected, c.z, c.is_slower, c.excess_days, c.open_deals,
 	       c.open_amount, c.win_rate, c.value_per_day, round(c.excess_days::numeric * c.value_per_day, 2),
-	       CASE WHEN c.is_slower THEN format('%s is %s times slower than usual: %s deals left it, %s were to be expected; each day costs %s', c.stage,
-	                                         round(c.slowdown::numeric, 1), c.observed, round(c.expected::numeric), c.value_per_day)
+	       CASE WHEN c.is_slower THEN format('%s is %s times slower than usual: %s deals left it in %s days, %s were to be expected; each day costs %s', c.stage,
+	                                         round(c.slowdown::numeric, 1), c.observed, round(c.window_days::numeric), round(c.expected::numeric), c.value_per_day)
 	            ELSE format('%s goes on at its usual pace', c.stage) END
 	  FROM costed c;
 END;
 COMMENT ON FUNCTION salesops.pipeline_bottleneck_at(timestamptz, interval, interval) IS
-	'Which stage holds deals up: departures in the period against those that the time before leads to expect of the same deals at the same ages (one-sample log-rank)';
+	'Which stage holds deals up: departures in the period, or its last third where that says more, against those that the time before leads to expect of the same deals at the same ages (one-sample log-rank)';
 CREATE VIEW salesops.pipeline_bottleneck WITH (security_invoker = true) AS SELECT * FROM salesops.pipeline_bottleneck_at(pg_catalog.now());
 COMMENT ON VIEW salesops.pipeline_bottleneck IS
-	'Stages ranked by what their slowness costs in the last 90 days: excess_days times value_per_day, those that are beyond chance (z above 2.33) first';
+	'Stages ranked by what their slowness costs in the last 90 days: excess_days times value_per_day, those that are beyond chance (z above 2.58) first';
 
 CREATE FUNCTION salesops.sales_velocity_at(as_of timestamptz, period interval DEFAULT '90 days', periods integer DEFAULT 4)
 	RETURNS TABLE (from_at timestamptz, to_at timestamptz, created bigint, won bigint, lost bigint, win_rate double precision,

@@ -385,6 +385,27 @@ store_relation(Oid relid, const char *pipeline, const char *column, bool enforce
 	spi_close(&scope);
 }
 
+/* Keep the trees as this cluster has them: after pg_upgrade those that came along are of another. */
+static void
+refresh_trees(const Criteria *criteria)
+{
+	SpiScope	scope;
+	ListCell   *cell;
+
+	spi_open(&scope, SPI_AS_OWNER);
+	foreach(cell, criteria->criteria)
+	{
+		Criterion  *criterion = lfirst(cell);
+
+		(void) spi_execute(SPI_OK_INSERT,
+						   "INSERT INTO salesops.criterion_tree AS t (criterion_id, cluster, tree) VALUES ($1, $2, $3)"
+						   " ON CONFLICT (criterion_id) DO UPDATE SET (cluster, tree) = (excluded.cluster, excluded.tree)",
+						   3, (SpiArg[]) {spi_int8(criterion->id), spi_int8((int64) GetSystemIdentifier()),
+										  spi_text(nodeToString(criterion->expression->tree))});
+	}
+	spi_close(&scope);
+}
+
 /*
  * enforce_stage_criteria(relation, stage_column, pipeline) -> integer
  *
@@ -420,6 +441,7 @@ salesops_enforce_stage_criteria(PG_FUNCTION_ARGS)
 	store_relation(relid, pipeline, column, true);
 	criteria = criteria_load(relid);
 	check_stages_known(criteria);
+	refresh_trees(criteria);
 	rebuild(criteria, true);
 	PG_RETURN_INT32(list_length(criteria->criteria));
 }

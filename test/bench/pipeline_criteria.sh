@@ -32,7 +32,7 @@ SQL
 for ((i = 0; i < rounds; i++)); do
   for t in plain bare checked ours other50 risky plpgsql; do
     psql -XqAt -c "TRUNCATE $t" -c "CHECKPOINT" -c "SET log_statement_stats = on" -c "SET client_min_messages = log" -c "INSERT INTO $t SELECT * FROM src" 2>&1 |
-      awk -v t="$t" '$3 == "s" && $4 == "user," { used = 1000 * ($2 + $5) } END { print t, used }'
+      awk -v t="$t" '$2 !~ /^\[/ && $4 == "user," { used = 1000 * ($2 + $5) } END { print t, used }'
   done
 done | awk '
   { n[$1]++; v[$1, n[$1]] = $2; if (!($1 in least) || $2 < least[$1]) least[$1] = $2 }

@@ -276,6 +276,12 @@ INSERT INTO salesops.access_right (level, kind, object) VALUES
 	('admin', 'function', 'salesops.untrack_stage_changes(regclass)');
 INSERT INTO salesops.access_right (level, kind, object) VALUES ('reader', 'table', 'salesops.tracked_stage_change');
 
+CREATE FUNCTION salesops.all_true(program text[], VARIADIC columns "any") RETURNS boolean
+	LANGUAGE c IMMUTABLE PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'salesops_all_true';
+COMMENT ON FUNCTION salesops.all_true(text[], "any") IS
+	'Used by the triggers of enforce_stage_criteria: are all terms, each a column against a constant, true? (place, operator, constant) a term';
+
 CREATE FUNCTION salesops.check_stage_criteria() RETURNS trigger
 	LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'salesops_check_stage_criteria';

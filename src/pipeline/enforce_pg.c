@@ -35,6 +35,7 @@
 #include "core/relation.h"
 #include "core/spi.h"
 #include "pipeline/criteria_pg.h"
+#include "pipeline/terms_pg.h"
 
 PG_FUNCTION_INFO_V1(salesops_enforce_stage_criteria);
 PG_FUNCTION_INFO_V1(salesops_release_stage_criteria);
@@ -93,11 +94,19 @@ is_tracked(Oid relid)
 	return OidIsValid(get_trigger_oid(relid, TRIGGER_HISTORY_UPDATE, true));
 }
 
-/* The terms that bind a stage */
+/* Put one more condition into the arm. */
+static void
+append_term(Arm *arm, const char *sql)
+{
+	appendStringInfo(&arm->terms, "%s(%s)", arm->terms.len > 0 ? " AND " : "", sql);
+}
+
+/* The terms that bind a stage: the common ones in one call, the others as they are */
 static Arm
 build_arm(const Criteria *criteria, const Stage *stage, bool tracked)
 {
 	Arm			arm = {.compiled = false};
+	TermSet		set = {0};
 	ListCell   *cell;
 
 	initStringInfo(&arm.terms);
@@ -107,12 +116,16 @@ build_arm(const Criteria *criteria, const Stage *stage, bool tracked)
 
 		if (!criterion_binds(criteria, criterion, stage->name) || !may_bind_still(criterion, tracked))
 			continue;
-		if (criterion->way != CRITERION_QUERY)
-			appendStringInfo(&arm.terms, "%s(%s)", arm.terms.len > 0 ? " AND " : "",
-							 expression_deparse(criterion->expression->tree, criteria->relid, "new"));
+		if (criterion->way == CRITERION_COMPILED ||
+			(criterion->way == CRITERION_NATIVE && !terms_add(&set, criterion->expression->tree)))
+			append_term(&arm, expression_deparse(criterion->expression->tree, criteria->relid, "new"));
 		arm.compiled |= criterion->way == CRITERION_COMPILED;
 		arm.query |= criterion->way == CRITERION_QUERY;
 	}
+	if (set.count > 0 && arm.terms.len > 0)
+		appendStringInfo(&arm.terms, " AND %s", terms_call(&set, criteria->relid));
+	else if (set.count > 0)
+		appendStringInfoString(&arm.terms, terms_call(&set, criteria->relid));
 	return arm;
 }
 

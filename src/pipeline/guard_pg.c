@@ -75,7 +75,7 @@ typedef struct GuardRow
 	char	   *stage;
 	char	   *old_stage;		/* NULL on insert */
 	bool		entering;
-	char	   *key;			/* NULL where there is none */
+	char	   *key;			/* NULL where there is none; read when it is needed */
 	TimestampTz entered_at;		/* what criteria judged at entry go by */
 } GuardRow;
 
@@ -230,13 +230,17 @@ slot_text(TupleTableSlot *slot, int column)
 	Oid			output;
 	bool		varlena;
 	Datum		value;
+	Oid			type;
 
 	if (column == 0)
 		return NULL;
 	value = slot_getattr(slot, column, &isnull);
 	if (isnull)
 		return NULL;
-	getTypeOutputInfo(TupleDescAttr(slot->tts_tupleDescriptor, column - 1)->atttypid, &output, &varlena);
+	type = TupleDescAttr(slot->tts_tupleDescriptor, column - 1)->atttypid;
+	if (type == TEXTOID || type == VARCHAROID)
+		return TextDatumGetCString(value);
+	getTypeOutputInfo(type, &output, &varlena);
 	return OidOutputFunctionCall(output, value);
 }
 
@@ -274,7 +278,8 @@ read_row(const Guard *guard, TriggerData *trigger)
 	row.stage = slot_text(row.slot, guard->stage_column);
 	row.old_stage = update ? slot_text(trigger->tg_trigslot, guard->stage_column) : NULL;
 	row.entering = !update || row.old_stage == NULL || row.stage == NULL || strcmp(row.stage, row.old_stage) != 0;
-	row.key = slot_text(row.slot, guard->key_column);
+	if (guard->tracked)
+		row.key = slot_text(row.slot, guard->key_column);
 	row.entered_at = entry_time(guard, &row);
 	return row;
 }
@@ -577,12 +582,13 @@ record(const Guard *guard, const GuardRow *row, const Unmet *unmet)
 
 /* Reject, warn and record, in that order: nothing is recorded of a row that is refused. */
 static void
-act(const Guard *guard, const GuardRow *row, List *unmet, TriggerData *trigger)
+act(const Guard *guard, GuardRow *row, List *unmet, TriggerData *trigger)
 {
 	char	   *rejected;
 	char	   *warned;
 	ListCell   *cell;
 
+	row->key = slot_text(row->slot, guard->key_column);
 	apply_bypasses(guard, row, unmet);
 	rejected = describe(guard, row, unmet, OUTCOME_REJECT);
 	if (rejected)

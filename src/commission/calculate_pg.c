@@ -46,10 +46,10 @@ add_overrides(Calculation *calculation)
 			continue;
 		for (int level = 0; level < plan->override_levels && rep->manager; level++)
 		{
-			rep = credits_rep(calculation, rep->manager);
+			rep = scope_rep(calculation, rep->manager);
 			if (rep == account->rep)
 				break;			/* a circle in the hierarchy */
-			added = credits_add(calculation, credits_account(calculation, rep, account->plan, account->from, account->to,
+			added = credits_add(calculation, scope_account(calculation, rep, account->plan, account->from, account->to,
 															 account->currency, PURPOSE_OVERRIDE));
 			source.account = added->account;
 			source.component = 0;
@@ -106,7 +106,9 @@ budget_left(Calculation *calculation, const CreditAccount *account, const PlanBo
 			left = decimal_add(left, other->prior_earned);
 	}
 	if (!decimal_from_numeric(decimal_round(left, exponent), exponent, &minor))
-		elog(ERROR, "a bonus budget of %s does not fit", decimal_text(left));
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("a bonus budget of %s is out of range", decimal_text(left))));
 	return minor;
 }
 
@@ -135,7 +137,9 @@ preset_bonuses(Calculation *calculation)
 			amount = decimal_mul(bonus->rate, order[i]->exact ? order[i]->exact :
 								 decimal_to_numeric(order[i]->amount, COMMISSION_AMOUNT_DIGITS, 0));
 		if (!decimal_from_numeric(decimal_round(amount, exponent), exponent, &pay))
-			elog(ERROR, "a bonus of %s does not fit", decimal_text(amount));
+			ereport(ERROR,
+					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+					 errmsg("a bonus of %s is out of range", decimal_text(amount))));
 		if (bonus->budget)
 		{
 			if (last == NULL || last->purpose != account->purpose || strcmp(last->plan, account->plan) != 0)
@@ -156,7 +160,7 @@ add_empty_accounts(Calculation *calculation)
 	ListCell   *cell;
 	ListCell   *inner;
 
-	foreach(cell, credits_all_reps(calculation))
+	foreach(cell, scope_all_reps(calculation))
 	{
 		Rep		   *rep = lfirst(cell);
 
@@ -167,15 +171,15 @@ add_empty_accounts(Calculation *calculation)
 
 			while (date < Min(assignment->to, calculation->to))
 			{
-				PlanVersion *version = credits_version(calculation, assignment->plan, date);
+				PlanVersion *version = scope_version(calculation, assignment->plan, date);
 				DateADT		from;
 				DateADT		to;
 
 				if (version == NULL)
 					break;
-				credits_segment(version, date, &from, &to);
+				scope_segment(version, date, &from, &to);
 				if (version->definition->floor || version->definition->draw)
-					(void) credits_account(calculation, rep, assignment->plan, from, to,
+					(void) scope_account(calculation, rep, assignment->plan, from, to,
 										   strcmp(version->definition->currency, "credit") == 0 ? "USD" : version->definition->currency,
 										   PURPOSE_CREDIT);
 				date = to;

@@ -12,6 +12,7 @@
 #include "commission/ledger_pg.h"
 #include "commission/plan_pg.h"
 #include "core/errors.h"
+#include "core/spi.h"
 
 typedef struct PlanVersion
 {
@@ -123,20 +124,25 @@ typedef struct DrawnBefore
 /* Load everything; raises an error that lists all that is wrong with the credits. In the current memory context. */
 extern void credits_load(Calculation *calculation);
 
+/* The part of it that is salesops's own, and the reps (scope_pg.c) */
+extern void scope_load(Calculation *calculation);
+extern Rep *scope_find_rep(Calculation *calculation, const char *id);
+extern SpiArg scope_only(const Calculation *calculation);
+
 /* Find or make a rep; an account of a rep */
-extern Rep *credits_rep(Calculation *calculation, const char *id);
-extern CreditAccount *credits_account(Calculation *calculation, Rep *rep, const char *plan, DateADT from, DateADT to,
+extern Rep *scope_rep(Calculation *calculation, const char *id);
+extern CreditAccount *scope_account(Calculation *calculation, Rep *rep, const char *plan, DateADT from, DateADT to,
 									  const char *currency, int purpose);
 /* The version of a plan that holds on a date, or NULL */
-extern PlanVersion *credits_version(Calculation *calculation, const char *plan, DateADT date);
+extern PlanVersion *scope_version(Calculation *calculation, const char *plan, DateADT date);
 /* Append a credit to an account */
 extern Credit *credits_add(Calculation *calculation, CreditAccount *account);
 /* Start of the account period that holds a date for a plan's version, and its end */
-extern void credits_segment(const PlanVersion *version, DateADT date, DateADT *from, DateADT *to);
+extern void scope_segment(const PlanVersion *version, DateADT date, DateADT *from, DateADT *to);
 /* End of the closed range that covers a date, or the date itself where it is open */
-extern DateADT credits_closed_until(const Calculation *calculation, DateADT date);
+extern DateADT scope_closed_until(const Calculation *calculation, DateADT date);
 /* All reps, in the order of their ids */
-extern List *credits_all_reps(Calculation *calculation);
+extern List *scope_all_reps(Calculation *calculation);
 /* Bring each account's credits together; sets its start and count */
 extern void credits_gather(Calculation *calculation);
 /* Order the credits of one account by (credited_on, credit_id) */

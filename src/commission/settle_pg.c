@@ -303,7 +303,7 @@ depends_on_order(const Work *work)
 static DateADT
 correction_date(const Work *work)
 {
-	return Max(work->calculation->from, credits_closed_until(work->calculation, work->account->from));
+	return Max(work->calculation->from, scope_closed_until(work->calculation, work->account->from));
 }
 
 /* Kind of a line that corrects one in the ledger; false where the clawback window has passed and nothing is taken back */
@@ -613,9 +613,9 @@ payment_period(const Work *work, DateADT *from, DateADT *to)
 		*from = Max(calculation->from, account->from);
 		*to = Min(calculation->to, plan_period_next(period, plan_period_start(period, *from)));
 	}
-	while (credits_closed_until(calculation, *from) > *from)
+	while (scope_closed_until(calculation, *from) > *from)
 	{
-		*from = credits_closed_until(calculation, *from);
+		*from = scope_closed_until(calculation, *from);
 		if (*from >= *to)
 			*to = plan_period_next(period, plan_period_start(period, *from));
 	}
@@ -770,7 +770,7 @@ settle_account(Calculation *calculation, CreditAccount *account, LedgerWriter *w
 	if (account->version == NULL)
 		return 0;
 	work.credits = &calculation->credits[account->start];
-	work.closed_to = credits_closed_until(calculation, account->from);
+	work.closed_to = scope_closed_until(calculation, account->from);
 	settle_terms(calculation, account, &work.terms);
 	*exponent = work.terms.exponent;
 	print = fingerprint(&work);

@@ -134,7 +134,7 @@ is_current(const CreditAccount *account)
 	DateADT		from;
 	DateADT		to;
 
-	credits_segment(account->version, account->from, &from, &to);
+	scope_segment(account->version, account->from, &from, &to);
 	if (from != account->from || to != account->to)
 		return false;
 

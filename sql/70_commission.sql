@@ -93,9 +93,16 @@ CREATE TABLE salesops.commission_entry (
   cumulated_before numeric,
   cumulated_after numeric,
   total_before numeric,
+  source_amount numeric,
+  split numeric,
+  factor numeric,
+  exchange_rate numeric,
+  source_currency text,
   hash bytea NOT NULL
 );
 COMMENT ON TABLE salesops.commission_entry IS 'lines of the ledger as stored; read them through the view commission_line';
+COMMENT ON COLUMN salesops.commission_entry.source_amount IS
+  'the credit''s own amount where it was not credited as it is: source_amount * split * factor * exchange_rate is what counts of it';
 COMMENT ON COLUMN salesops.commission_entry.total_before IS
   'commission before the line, unrounded and before the period''s cap, where it is not F(cumulated_before)';
 SELECT pg_catalog.pg_extension_config_dump('salesops.commission_entry', '');
@@ -218,7 +225,8 @@ CREATE VIEW salesops.commission_line WITH (security_invoker = true) AS
          CASE e.kind WHEN 'e' THEN 'earned' WHEN 't' THEN 'true_up' WHEN 'c' THEN 'clawback' WHEN 'd' THEN 'draw'
                      WHEN 'b' THEN 'bonus' WHEN 'o' THEN 'override' END AS kind,
          e.amount, p.currency, e.cumulated_before, e.cumulated_after, e.corrects, p.created_at, e.hash,
-         p.for_period, e.credited_on, e.component, p.purpose, e.total_before, e.posting_id
+         p.for_period, e.credited_on, e.component, p.purpose, e.total_before, e.posting_id,
+         e.source_amount, e.split, e.factor, e.exchange_rate, e.source_currency
     FROM salesops.commission_entry e JOIN salesops.commission_posting p ON p.posting_id = e.posting_id;
 COMMENT ON VIEW salesops.commission_line IS
   'lines of the commission ledger; period is paid with, for_period earned in, corrects the line that this one corrects';

@@ -282,12 +282,48 @@ rate_date(const CreditAccount *account, DateADT date)
 	return date;
 }
 
+/* The rate into the account's currency, or NULL with a problem */
+static Numeric
+credit_rate(Calculation *calculation, const Credit *credit, const char *currency)
+{
+	const CreditAccount *account = credit->account;
+	DateADT		date = rate_date(account, credit->date);
+	Numeric		rate = exchange_rate(calculation, currency, account->currency, date);
+
+	if (rate == NULL && may_list(calculation))
+		problems_add(&calculation->problems, "credit \"%s\" of rep \"%s\": no exchange rate from %s to %s on or before %s",
+					 credit->id, account->rep->id, currency, account->currency,
+					 DatumGetCString(DirectFunctionCall1(date_out, DateADTGetDatum(date))));
+	return rate;
+}
+
+/* Remember how the credited amount comes about: the line carries it for its explanation. */
+static void
+keep_source(Calculation *calculation, Credit *credit, Numeric amount, Numeric split, Numeric factor, Numeric rate,
+			const char *currency)
+{
+	MemoryContext old;
+
+	if (split == NULL && factor == NULL && rate == NULL)
+		return;
+	old = MemoryContextSwitchTo(calculation->context);
+	credit->source = palloc0(sizeof(CreditSource));
+	credit->source->amount = DatumGetNumericCopy(NumericGetDatum(amount));
+	credit->source->split = split ? DatumGetNumericCopy(NumericGetDatum(split)) : NULL;
+	credit->source->factor = factor;
+	credit->source->rate = rate;
+	credit->source->currency = rate ? pstrdup(currency) : NULL;
+	MemoryContextSwitchTo(old);
+}
+
 /* The credited amount in the account's currency: share and factor applied, converted; false with a problem otherwise */
 static bool
 credited_amount(Calculation *calculation, Credit *credit, TupleTableSlot *slot, Numeric factor)
 {
 	Numeric		amount = DatumGetNumeric(slot->tts_values[CREDIT_AMOUNT]);
 	char	   *currency = column_text(slot, CREDIT_CURRENCY);
+	Numeric		split = NULL;
+	Numeric		rate = NULL;
 
 	if (credit->account->version->definition->negative == NEGATIVE_ZERO && !credit->refund &&
 		decimal_compare(amount, decimal_zero()) < 0)
@@ -297,24 +333,20 @@ credited_amount(Calculation *calculation, Credit *credit, TupleTableSlot *slot, 
 		decimal_from_numeric(amount, COMMISSION_AMOUNT_DIGITS, &credit->amount))
 		return true;
 	if (!slot->tts_isnull[CREDIT_SPLIT])
-		amount = decimal_mul(amount, DatumGetNumeric(slot->tts_values[CREDIT_SPLIT]));
-	if (factor)
-		amount = decimal_mul(amount, factor);
+		split = DatumGetNumeric(slot->tts_values[CREDIT_SPLIT]);
 	if (currency && strcmp(currency, credit->account->currency) != 0)
 	{
-		DateADT		date = rate_date(credit->account, credit->date);
-		Numeric		rate = exchange_rate(calculation, currency, credit->account->currency, date);
-
+		rate = credit_rate(calculation, credit, currency);
 		if (rate == NULL)
-		{
-			if (may_list(calculation))
-				problems_add(&calculation->problems, "credit \"%s\" of rep \"%s\": no exchange rate from %s to %s on or before %s",
-							 credit->id, credit->account->rep->id, currency, credit->account->currency,
-							 DatumGetCString(DirectFunctionCall1(date_out, DateADTGetDatum(date))));
 			return false;
-		}
-		amount = decimal_mul(amount, rate);
 	}
+	keep_source(calculation, credit, amount, split, factor, rate, currency);
+	if (split)
+		amount = decimal_mul(amount, split);
+	if (factor)
+		amount = decimal_mul(amount, factor);
+	if (rate)
+		amount = decimal_mul(amount, rate);
 	if (!decimal_from_numeric(amount, COMMISSION_AMOUNT_DIGITS, &credit->amount))
 	{
 		MemoryContext old = MemoryContextSwitchTo(calculation->context);

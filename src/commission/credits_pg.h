@@ -84,6 +84,7 @@ typedef struct Credit
 	DateADT		date;
 	int16		component;
 	bool		refund;
+	CreditSource *source;		/* NULL: credited as it is */
 } Credit;
 
 typedef struct Calculation

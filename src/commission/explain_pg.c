@@ -34,6 +34,8 @@ typedef struct Explained
 	Numeric		before;
 	Numeric		after;
 	Numeric		total_before;
+	CreditSource source;
+	char	   *source_text;	/* how the credited amount came about, for the sentence; or NULL */
 	int64		corrects;
 	char	   *credited_on;
 	char	   *rep_id;
@@ -90,6 +92,11 @@ take_columns(Explained *line)
 	line->terms.orphaned = decimal_is_zero(share);
 	problems_init(&problems);
 	line->definition = plan_parse(DatumGetJsonbPCopy(spi_get_datum(0, 20, &isnull)), &problems);
+	line->source.amount = numeric_column(21);
+	line->source.split = numeric_column(22);
+	line->source.factor = numeric_column(23);
+	line->source.rate = numeric_column(24);
+	line->source.currency = spi_get_text(0, 25);
 	line->terms.plan = line->definition;
 	line->terms.exponent = commission_currency_exponent(line->currency);
 	if (line->terms.orphaned)
@@ -112,7 +119,8 @@ read_line(Explained *line)
 					"pg_catalog.to_char(pg_catalog.lower(p.period)::pg_catalog.timestamp, '[YYYY-MM-DD,') OPERATOR(pg_catalog.||) "
 					"pg_catalog.to_char(pg_catalog.upper(p.period)::pg_catalog.timestamp, 'YYYY-MM-DD)'), "
 					"pg_catalog.to_char(pg_catalog.lower(p.for_period)::pg_catalog.timestamp, '[YYYY-MM-DD,') OPERATOR(pg_catalog.||) "
-					"pg_catalog.to_char(pg_catalog.upper(p.for_period)::pg_catalog.timestamp, 'YYYY-MM-DD)'), p.currency, p.purpose, p.quota, p.share, p.gate, d.definition "
+					"pg_catalog.to_char(pg_catalog.upper(p.for_period)::pg_catalog.timestamp, 'YYYY-MM-DD)'), p.currency, p.purpose, p.quota, p.share, p.gate, d.definition, "
+					"e.source_amount, e.split, e.factor, e.exchange_rate, e.source_currency "
 					"FROM salesops.commission_entry e JOIN salesops.commission_posting p ON p.posting_id OPERATOR(pg_catalog.=) e.posting_id "
 					"JOIN salesops.commission_plan d ON d.plan OPERATOR(pg_catalog.=) p.plan AND d.version OPERATOR(pg_catalog.=) p.plan_version "
 					"WHERE e.line_id OPERATOR(pg_catalog.=) $1", 1, (SpiArg[]) {spi_int8(line->line_id)}) == 0)
@@ -323,6 +331,43 @@ explain_by_tiers(Explained *line, RunningAccount *account)
 	total_rows(line, account, total, decimal_add(total, commission));
 }
 
+/* How the amount that counts came from the credit's own: split, factor, exchange rate */
+static void
+source_rows(Explained *line)
+{
+	Numeric		amount = line->source.amount;
+	const char *currency = line->source.currency ? line->source.currency : line->currency;
+	StringInfoData text;
+
+	if (amount == NULL)
+		return;
+	initStringInfo(&text);
+	appendStringInfo(&text, " (%s %s", money_text(line, amount), currency);
+	if (line->source.split)
+	{
+		put_row(line, "split", amount, NULL, line->source.split, decimal_mul(amount, line->source.split),
+				psprintf("%s of %s %s", percent(line->source.split), money_text(line, amount), currency));
+		amount = decimal_mul(amount, line->source.split);
+		appendStringInfo(&text, " times the split of %s", percent(line->source.split));
+	}
+	if (line->source.factor)
+	{
+		put_row(line, "factor", amount, NULL, line->source.factor, decimal_mul(amount, line->source.factor),
+				psprintf("%s of %s %s count", percent(line->source.factor), money_text(line, amount), currency));
+		amount = decimal_mul(amount, line->source.factor);
+		appendStringInfo(&text, " times the factor %s", decimal_text(line->source.factor));
+	}
+	if (line->source.rate)
+	{
+		put_row(line, "exchange", amount, NULL, line->source.rate, decimal_mul(amount, line->source.rate),
+				psprintf("%s %s at %s in %s", money_text(line, amount), currency, decimal_text(line->source.rate), line->currency));
+		amount = decimal_mul(amount, line->source.rate);
+		appendStringInfo(&text, " at the exchange rate %s", decimal_text(line->source.rate));
+	}
+	appendStringInfo(&text, " = %s)", money_text(line, amount));
+	line->source_text = text.data;
+}
+
 /* A correction where order decides: what the credit had before it, from the ledger, and what it has with it */
 static void
 explain_by_difference(Explained *line)
@@ -412,7 +457,8 @@ sentence_row(Explained *line)
 	initStringInfo(&text);
 	appendStringInfo(&text, "Rep %s %s %s %s", line->rep_id, verb_of(line), decimal_text(size), line->currency);
 	if (line->credit_id)
-		appendStringInfo(&text, " on credit %s of %s", line->credit_id, line->credited_on);
+		appendStringInfo(&text, " on credit %s of %s%s", line->credit_id, line->credited_on,
+						 line->source_text ? line->source_text : "");
 	if (line->purpose == PURPOSE_OVERRIDE)
 		appendStringInfoString(&text, " as manager");
 	appendStringInfo(&text, " by plan %s, version %d", line->plan, line->version);
@@ -451,6 +497,7 @@ salesops_explain_commission(PG_FUNCTION_ARGS)
 		put_row(&line, "credit", line.before, line.after, NULL, decimal_sub(line.after, line.before),
 				psprintf("credit %s of %s moves the sum of %s from %s to %s", line.credit_id, line.credited_on, line.for_period,
 						 money_text(&line, line.before), money_text(&line, line.after)));
+		source_rows(&line);
 		account = account_make(&line.terms);
 		if (line.purpose >= PURPOSE_BONUS)
 			explain_bonus(&line);

@@ -50,7 +50,8 @@ PG_FUNCTION_INFO_V1(salesops_refuse_ledger_change);
 enum
 {
 	ENTRY_LINE_ID, ENTRY_POSTING_ID, ENTRY_KIND, ENTRY_COMPONENT, ENTRY_CREDITED_ON, ENTRY_CORRECTS, ENTRY_CREDIT_ID,
-	ENTRY_AMOUNT, ENTRY_BEFORE, ENTRY_AFTER, ENTRY_TOTAL_BEFORE, ENTRY_HASH, ENTRY_COLUMNS
+	ENTRY_AMOUNT, ENTRY_BEFORE, ENTRY_AFTER, ENTRY_TOTAL_BEFORE, ENTRY_SOURCE_AMOUNT, ENTRY_SPLIT, ENTRY_FACTOR, ENTRY_RATE,
+	ENTRY_SOURCE_CURRENCY, ENTRY_HASH, ENTRY_COLUMNS
 };
 
 /* Columns of salesops.commission_posting, from 0 */
@@ -137,6 +138,15 @@ serialize_line(StringInfo buffer, int64 line_id, int64 posting_id, const LedgerL
 	put_numeric(buffer, line->before);
 	put_numeric(buffer, line->after);
 	put_numeric(buffer, line->total_before);
+	appendStringInfoCharMacro(buffer, line->source ? 1 : 0);
+	if (line->source)
+	{
+		put_numeric(buffer, line->source->amount);
+		put_numeric(buffer, line->source->split);
+		put_numeric(buffer, line->source->factor);
+		put_numeric(buffer, line->source->rate);
+		put_text(buffer, line->source->currency);
+	}
 }
 
 /* What a posting's hash covers */
@@ -377,6 +387,22 @@ numeric_copy(Numeric value)
 	return PointerGetDatum(copy);
 }
 
+/* How the credited amount came about, all NULL where it is the credit's own */
+static void
+put_source(TupleTableSlot *slot, const CreditSource *source)
+{
+	static const CreditSource none = {NULL};
+
+	if (source == NULL)
+		source = &none;
+	put_value(slot, ENTRY_SOURCE_AMOUNT, numeric_copy(source->amount), source->amount == NULL);
+	put_value(slot, ENTRY_SPLIT, numeric_copy(source->split), source->split == NULL);
+	put_value(slot, ENTRY_FACTOR, numeric_copy(source->factor), source->factor == NULL);
+	put_value(slot, ENTRY_RATE, numeric_copy(source->rate), source->rate == NULL);
+	put_value(slot, ENTRY_SOURCE_CURRENCY, source->currency ? CStringGetTextDatum(source->currency) : (Datum) 0,
+			  source->currency == NULL);
+}
+
 /* One line into the batch, chained */
 static void
 append_line(LedgerWriter *writer, const LedgerLine *line)
@@ -406,6 +432,7 @@ append_line(LedgerWriter *writer, const LedgerLine *line)
 	put_value(slot, ENTRY_BEFORE, numeric_copy(line->before), line->before == NULL);
 	put_value(slot, ENTRY_AFTER, numeric_copy(line->after), line->after == NULL);
 	put_value(slot, ENTRY_TOTAL_BEFORE, numeric_copy(line->total_before), line->total_before == NULL);
+	put_source(slot, line->source);
 	put_value(slot, ENTRY_HASH, hash_datum(writer->line_hash), false);
 	ExecStoreVirtualTuple(slot);
 	writer->lines.count++;
@@ -546,6 +573,7 @@ verify_line(TupleTableSlot *slot, void *arg)
 {
 	Verification *state = arg;
 	LedgerLine	line = {0};
+	CreditSource source;
 	MemoryContext old;
 
 	if (state->broken)
@@ -561,6 +589,12 @@ verify_line(TupleTableSlot *slot, void *arg)
 	line.before = slot_numeric(slot, ENTRY_BEFORE);
 	line.after = slot_numeric(slot, ENTRY_AFTER);
 	line.total_before = slot_numeric(slot, ENTRY_TOTAL_BEFORE);
+	source.amount = slot_numeric(slot, ENTRY_SOURCE_AMOUNT);
+	source.split = slot_numeric(slot, ENTRY_SPLIT);
+	source.factor = slot_numeric(slot, ENTRY_FACTOR);
+	source.rate = slot_numeric(slot, ENTRY_RATE);
+	source.currency = slot_text(slot, ENTRY_SOURCE_CURRENCY);
+	line.source = source.amount || source.split || source.factor || source.rate || source.currency ? &source : NULL;
 	serialize_line(&state->content, DatumGetInt64(slot->tts_values[ENTRY_LINE_ID]),
 				   DatumGetInt64(slot->tts_values[ENTRY_POSTING_ID]), &line);
 	verify_hash(state, DatumGetInt64(slot->tts_values[ENTRY_LINE_ID]), slot->tts_values[ENTRY_HASH]);

@@ -28,6 +28,16 @@
 #define PURPOSE_OVERRIDE	1
 #define PURPOSE_BONUS		2	/* and on: one a bonus of the plan */
 
+/* How a credited amount came from the credit's own: amount * split * factor * rate; parts that were not applied are NULL */
+typedef struct CreditSource
+{
+	Numeric		amount;
+	Numeric		split;
+	Numeric		factor;			/* of the plan's component */
+	Numeric		rate;			/* of exchange */
+	const char *currency;		/* the credit's own where it was converted */
+} CreditSource;
+
 typedef struct LedgerLine
 {
 	const char *credit_id;		/* NULL: a line about the account as a whole */
@@ -40,6 +50,7 @@ typedef struct LedgerLine
 	Numeric		after;
 	Numeric		total_before;	/* commission before, unrounded and uncapped; NULL where it is F(before) */
 	int64		corrects;		/* line that this one corrects, or 0 */
+	const CreditSource *source; /* NULL: credited as it is */
 } LedgerLine;
 
 typedef struct LedgerPosting

@@ -140,6 +140,7 @@ first_lines(Work *work)
 		LedgerLine *line = credit_line(work, first_kind(work, credit), credit->id, credit->date, credit->component,
 									   credit->amount, credit->exact);
 
+		line->source = credit->source;
 		if (work->account->purpose >= PURPOSE_BONUS)
 		{
 			work->earned += credit->preset;
@@ -321,7 +322,7 @@ correction_kind(const Work *work, const Held *held, bool less, char *kind)
 
 /* A credit that the ledger holds with another amount (or that is gone): one line moves the account on */
 static void
-correct_by_amount(Work *work, Held *held, Numeric now)
+correct_by_amount(Work *work, Held *held, Numeric now, const CreditSource *source)
 {
 	Numeric		change = decimal_sub(now, held->credited);
 	bool		less = decimal_compare(change, decimal_zero()) < 0;
@@ -332,6 +333,7 @@ correct_by_amount(Work *work, Held *held, Numeric now)
 		return;
 	line = credit_line(work, kind, held->id, held->date, held->component, 0, change);
 	line->corrects = held->first_line;
+	line->source = source;
 }
 
 /* The line that makes up what the plan's terms, not the credits, changed */
@@ -384,7 +386,7 @@ correct_by_sum(Work *work, HeldAccount *held)
 	}
 	for (int i = 0; i < held->count; i++)
 		if (!held->credits[i].seen)
-			correct_by_amount(work, &held->credits[i], decimal_zero());
+			correct_by_amount(work, &held->credits[i], decimal_zero(), NULL);
 	for (int64 i = 0; i < work->account->count; i++)
 	{
 		Credit	   *credit = &work->credits[i];
@@ -393,11 +395,12 @@ correct_by_sum(Work *work, HeldAccount *held)
 
 		if (before)
 		{
-			correct_by_amount(work, before, credit_amount(work, credit));
+			correct_by_amount(work, before, credit_amount(work, credit), credit->source);
 			continue;
 		}
 		line = credit_line(work, first_kind(work, credit), credit->id, credit->date, credit->component,
 						   credit->amount, credit->exact);
+		line->source = credit->source;
 		line->corrects = line->kind == LINE_TRUE_UP ? held->last_line : 0;
 	}
 	work->due = work->running->rounded;
@@ -427,6 +430,7 @@ correct_credit(Work *work, HeldAccount *held, Held *before, const LedgerLine *no
 	line->has_date = true;
 	line->credited_on = now ? now->credited_on : before->date;
 	line->component = component;
+	line->source = now ? now->source : NULL;
 	line->before = sums[component];
 	line->after = sums[component] = decimal_add(sums[component], credited);
 	line->corrects = before ? before->first_line : kind == LINE_TRUE_UP ? held->last_line : 0;

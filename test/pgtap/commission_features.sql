@@ -177,6 +177,16 @@ SELECT ok(NOT valid, 'an unknown head is told') FROM salesops.verify_commission_
 -- what if
 SELECT results_eq($$SELECT rep_id, current, simulated FROM salesops.simulate_commissions('[2027-02-01,2027-03-01)', 'team', '{"tiers":[{"from":0,"rate":0.2}]}') WHERE rep_id <> 'b'$$,
   $$VALUES ('a', 2000.00, 4000.00), ('mid', 200.00, 0), ('top', 200.00, 0)$$, 'simulated');
+-- a line carries how its amount came about
+INSERT INTO rep VALUES ('s', 'S');
+INSERT INTO credit (credit_id, rep_id, amount, credited_on, currency, split, deal_type) VALUES ('D-1', 's', 10000, '2027-02-05', 'EUR', 0.5, 'renewal');
+SELECT salesops.create_commission_plan('source', '{"tiers":[{"from":0,"rate":0.05},{"from":1000,"rate":0.1,"retroactive":true}],"cap":150,"rates":[{"where":"deal_type=''renewal''","factor":0.8}],"rate_date":"period_start"}');
+SELECT salesops.assign_commission_plan('s', 'source', '[2027-02-01,)');
+SELECT salesops.set_exchange_rate('EUR', 'USD', '2027-02-01', 1.1);
+SELECT lives_ok($$SELECT * FROM salesops.calculate_commissions('[2027-02-01,2027-04-01)')$$, 'calculated');
+SELECT is((SELECT string_agg(e.item || ' ' || coalesce(round(e.amount, 2)::text, ''), ', ' ORDER BY e.step) FROM salesops.commission_line l, salesops.explain_commission(line_id) e WHERE credit_id = 'D-1' AND e.item <> 'sentence'),
+  'credit 4400.00, split 5000.00, factor 4000.00, exchange 4400.00, tier 50.00, threshold 50.00, tier 340.00, period cap 150.00, rounding 150.00', 'explained from the split to the cap');
+
 -- by default the won opportunities are the credits, of their owners, on the day they closed
 SELECT ok(salesops.detach('commission_credit'), 'detached');
 SELECT lives_ok('SELECT * FROM salesops.create_crm()', 'starter tables');

@@ -400,7 +400,7 @@ BEGIN
     INTO STRICT own USING found.keys;
   IF own::text::bigint <> cardinality(found.keys) THEN
     RAISE EXCEPTION 'records of cluster "%" have changed or are not yours to change', $2
-      USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'SELECT * FROM salesops.update_clusters(…); then look at the preview again.';
+      USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'SELECT * FROM salesops.update_clusters(...); then look at the preview again.';
   END IF;
   -- rows that point to those that go: by foreign keys on the matcher's key
   FOR fk IN

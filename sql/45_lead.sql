@@ -166,7 +166,7 @@ DECLARE
 BEGIN
   IF target IS NULL THEN
     RAISE EXCEPTION 'no relation is attached as lead'
-      USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'SELECT * FROM salesops.attach(''lead'', ''schema.table'', ''{…}'');';
+      USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'SELECT * FROM salesops.attach(''lead'', ''schema.table'', ''{...}'');';
   END IF;
   IF EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = target AND t.tgname = 'salesops_score_inserted') THEN
     RAISE EXCEPTION 'leads of % are scored by trigger already', target

@@ -30,6 +30,25 @@ ask_processor(void)
 	return TEXT_SIMD_AVX512;
 }
 
+/* For each mask of 8 bytes the shuffle that moves the chosen ones together */
+static uint64_t compress_controls[256];
+
+/* Fill the shuffles, once a process. */
+static void
+fill_compress_controls(void)
+{
+	for (uint32_t mask = 0; mask < 256; mask++)
+	{
+		uint64_t control = 0;
+		uint32_t place = 0;
+
+		for (uint64_t i = 0; i < 8; i++)
+			if (mask >> i & 1)
+				control |= i << (8 * place++);
+		compress_controls[mask] = control;
+	}
+}
+
 /* The best form for this processor, asked once. */
 TextSimd
 text_simd(void)
@@ -37,7 +56,10 @@ text_simd(void)
 	static int known = -1;
 
 	if (known < 0)
+	{
+		fill_compress_controls();
 		known = (int) ask_processor();
+	}
 	return known < (int) simd_limit ? (TextSimd) known : simd_limit;
 }
 
@@ -180,31 +202,66 @@ jaro_steps(Bytes bytes, TextView rows, TextView columns, bool two)
 	return jaro_end(m, rows, columns);
 }
 
-/* How many matches stand out of order, one by one. */
-static TEXT_AVX2 inline __attribute__((always_inline)) uint32_t
-order_by_bits(const uint8_t *rows, const uint8_t *columns, Matches matches)
+/* The chosen bytes moved together, eight at a time: what lies behind them is of no meaning. Into TEXT_WORD + 8 bytes. */
+static TEXT_AVX2 inline __attribute__((always_inline)) void
+compress_bytes(Bytes bytes, uint64_t chosen, bool two, uint8_t *out)
 {
-	uint32_t count = 0;
+	uint8_t units[TEXT_WORD];
 
-	while (matches.rows != 0)
+	_mm256_storeu_si256((__m256i *) units, bytes.low);
+	if (two)
+		_mm256_storeu_si256((__m256i *) (units + 32), bytes.high);
+	for (uint32_t i = 0; i < (two ? TEXT_WORD : 32); i += 8)
 	{
-		count += rows[__builtin_ctzll(matches.rows)] != columns[__builtin_ctzll(matches.columns)];
-		matches.rows &= matches.rows - 1;
-		matches.columns &= matches.columns - 1;
+		uint32_t mask = (uint32_t) (chosen >> i) & 0xFF;
+		__m128i control = _mm_loadl_epi64((const __m128i *) &compress_controls[mask]);
+		__m128i eight = _mm_loadl_epi64((const __m128i *) (units + i));
+
+		_mm_storel_epi64((__m128i *) out, _mm_shuffle_epi8(eight, control));
+		out += _mm_popcnt_u32(mask);
 	}
+}
+
+/* Where 32 bytes differ, as bits. */
+static TEXT_AVX2 inline __attribute__((always_inline)) uint32_t
+different_bytes(const uint8_t *a, const uint8_t *b)
+{
+	__m256i equal = _mm256_cmpeq_epi8(_mm256_loadu_si256((const __m256i *) a), _mm256_loadu_si256((const __m256i *) b));
+
+	return ~(uint32_t) _mm256_movemask_epi8(equal);
+}
+
+/* Jaro's counts: the matched bytes of each side are moved together and compared at once. */
+static TEXT_AVX2 inline __attribute__((always_inline)) uint32_t
+jaro_counts(TextView rows, TextView columns, bool two, uint32_t *out_of_order)
+{
+	Bytes bytes = load_bytes(rows, two);
+	bool wide_columns = two && columns.length > 32;
+	Bytes others = wide_columns ? load_bytes(columns, true) : load_bytes(columns, false);
+	Matches matches = jaro_steps(bytes, rows, columns, two);
+	uint32_t count = (uint32_t) _mm_popcnt_u64(matches.rows);
+	uint8_t in_rows[TEXT_WORD + 8];
+	uint8_t in_columns[TEXT_WORD + 8];
+	uint64_t different;
+
+	compress_bytes(bytes, matches.rows, two, in_rows);
+	if (wide_columns)
+		compress_bytes(others, matches.columns, true, in_columns);
+	else
+		compress_bytes(others, matches.columns, false, in_columns);
+	different = different_bytes(in_rows, in_columns);
+	if (two)
+		different |= (uint64_t) different_bytes(in_rows + 32, in_columns + 32) << 32;
+	*out_of_order = (uint32_t) _mm_popcnt_u64(different & text_low_bits(count));
 	return count;
 }
 
-/* Jaro's counts with the orders compared one by one. */
+/* Jaro's counts on AVX2. */
 static TEXT_AVX2 uint32_t
 jaro_pair_avx2(TextView rows, TextView columns, uint32_t *out_of_order)
 {
-	bool two = rows.length > 32;
-	Matches matches = two ? jaro_steps(load_bytes(rows, true), rows, columns, true)
-						  : jaro_steps(load_bytes(rows, false), rows, columns, false);
-
-	*out_of_order = order_by_bits(rows.units, columns.units, matches);
-	return (uint32_t) _mm_popcnt_u64(matches.rows);
+	return rows.length > 32 ? jaro_counts(rows, columns, true, out_of_order)
+							: jaro_counts(rows, columns, false, out_of_order);
 }
 
 /* Jaro's counts of strings within 32 bytes: the matched bytes of each side are moved together and compared at once. */

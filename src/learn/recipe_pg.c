@@ -42,6 +42,8 @@ typedef struct Bench
 	float	   *matrix;			/* trees' form of the whole table */
 } Bench;
 
+static void add_note(Recipe *recipe, const char *format,...) pg_attribute_printf(2, 3);
+
 /* Add a note. */
 static void
 add_note(Recipe *recipe, const char *format, ...)

@@ -24,48 +24,19 @@ COMMENT ON FUNCTION salesops.current_quarter(timestamptz) IS
   'the quarter that commissions accrue in; in its first fifteen days the one before as well, for what is entered late';
 
 -- ---- duplicates, found by night --------------------------------------------------------------------------------------
-CREATE TABLE salesops.duplicate_cluster (
-  matcher text NOT NULL REFERENCES salesops.matcher ON UPDATE CASCADE ON DELETE CASCADE,
-  cluster_id text NOT NULL,
-  key text NOT NULL,
-  found_at timestamptz NOT NULL,
-  PRIMARY KEY (matcher, key)
-);
-COMMENT ON TABLE salesops.duplicate_cluster IS 'records that are probably the same, as of the last refresh_duplicates(); shown where the record is visible';
-SELECT pg_catalog.pg_extension_config_dump('salesops.duplicate_cluster', '');
-ALTER TABLE salesops.duplicate_cluster ENABLE ROW LEVEL SECURITY;
-CREATE POLICY visible_rows ON salesops.duplicate_cluster FOR SELECT
-  USING (salesops.row_is_visible((SELECT m.relation FROM salesops.matcher m WHERE m.matcher = duplicate_cluster.matcher), key));
-COMMENT ON POLICY visible_rows ON salesops.duplicate_cluster IS 'what is stored about a row is shown where the row is';
-
-CREATE FUNCTION salesops.store_duplicates(matcher text, cluster_ids text[], keys text[]) RETURNS bigint
-  LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-  DELETE FROM salesops.duplicate_cluster d WHERE d.matcher = $1;
-  WITH stored AS (
-    INSERT INTO salesops.duplicate_cluster (matcher, cluster_id, key, found_at)
-    SELECT $1, n.cluster_id, n.key, now() FROM unnest($2, $3) n(cluster_id, key)
-    ON CONFLICT DO NOTHING RETURNING 1)
-  SELECT count(*) FROM stored;
-$$;
-COMMENT ON FUNCTION salesops.store_duplicates(text, text[], text[]) IS 'what refresh_duplicates() writes with';
-
 CREATE FUNCTION salesops.refresh_duplicates() RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   item record;
-  total bigint := 0;
 BEGIN
-  FOR item IN SELECT m.matcher FROM salesops.matcher m WHERE m.trained_at IS NOT NULL AND m.right_relation IS NULL ORDER BY 1 LOOP
-    total := total + (
-      SELECT salesops.store_duplicates(item.matcher, coalesce(array_agg(c.cluster_id), '{}'), coalesce(array_agg(c.key), '{}'))
-        FROM (SELECT f.cluster_id, f.key, count(*) OVER (PARTITION BY f.cluster_id) AS members FROM salesops.find_clusters(item.matcher) f) c
-       WHERE c.members > 1);
+  FOR item IN SELECT m.matcher FROM salesops.matcher m WHERE m.trained_at IS NOT NULL ORDER BY 1 LOOP
+    PERFORM FROM salesops.update_clusters(item.matcher);
   END LOOP;
-  RETURN total;
+  RETURN (SELECT count(*) FROM salesops.match_cluster);
 END
 $$;
 COMMENT ON FUNCTION salesops.refresh_duplicates() IS
-  'find the clusters of every trained matcher anew and keep them in salesops.duplicate_cluster; answers how many records are in one';
+  'bring the clusters of every trained matcher up to date (update_clusters); answers how many records are in one';
 
 -- ---- learning anew ----------------------------------------------------------------------------------------------------
 CREATE FUNCTION salesops.model_recipe(model text, OUT version integer, OUT query text, OUT label text, OUT method text, OUT key text,
@@ -107,7 +78,7 @@ COMMENT ON FUNCTION salesops.retrain_model(text) IS
 CREATE VIEW salesops.standard_job (job, ordinal, schedule, command, options, objects, needs, hint)
   WITH (security_invoker = true) AS VALUES
   ('find duplicates', 1, '0 1 * * *', 'SELECT salesops.refresh_duplicates()', '{"timeout": "4 hours"}'::jsonb,
-   '{"salesops.find_clusters(text,double precision)"}'::text[], 'EXISTS (SELECT FROM salesops.matcher WHERE trained_at IS NOT NULL)',
+   '{"salesops.update_clusters(text,double precision)"}'::text[], 'EXISTS (SELECT FROM salesops.matcher WHERE trained_at IS NOT NULL)',
    'no matcher is trained: salesops.create_matcher(), salesops.train_matcher()'),
   ('retrain lead model', 2, '0 3 * * sun', 'SELECT salesops.retrain_model(''lead'')', '{"timeout": "4 hours", "after": ["find duplicates"]}',
    '{"salesops.train_model(text,text,name,text,name,jsonb)"}', '(SELECT version FROM salesops.model_recipe(''lead'')) IS NOT NULL',
@@ -194,8 +165,7 @@ COMMENT ON FUNCTION salesops.create_standard_jobs() IS
   'make the jobs that keep scores, duplicates, hygiene, forecasts, commissions and the lead model up to date, as far as there is what they need; those that exist are kept';
 
 INSERT INTO salesops.access_right (level, kind, object) VALUES
-  ('reader', 'table', 'salesops.duplicate_cluster'), ('reader', 'function', 'salesops.current_quarter(timestamptz)'),
-  ('operator', 'function', 'salesops.store_duplicates(text,text[],text[])'), ('operator', 'function', 'salesops.refresh_duplicates()'),
+  ('reader', 'function', 'salesops.current_quarter(timestamptz)'), ('operator', 'function', 'salesops.refresh_duplicates()'),
   ('admin', 'function', 'salesops.model_recipe(text)'), ('admin', 'function', 'salesops.retrain_model(text)'),
   ('reader', 'table', 'salesops.standard_job'), ('admin', 'function', 'salesops.watch_leads()'),
   ('admin', 'function', 'salesops.create_standard_jobs()');

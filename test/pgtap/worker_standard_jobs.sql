@@ -43,5 +43,17 @@ SELECT throws_ok($$SELECT salesops.retrain_model('nobody')$$, '42704', NULL, 'no
 
 -- duplicates by night
 SELECT is(salesops.refresh_duplicates(), 0::bigint, 'no matcher, no duplicates');
+CREATE TABLE crm.contacts (id int PRIMARY KEY, name text, mail text);
+INSERT INTO crm.contacts SELECT i, md5((i % 200)::text), CASE WHEN i % 5 > 0 THEN md5('m' || i % 200) || '@x.com' END FROM generate_series(1, 260) i;
+SELECT count(*) FROM salesops.attach('contact', 'crm.contacts', '{"contact_id": "id"}');
+SELECT salesops.create_matcher('contacts', 'crm.contacts', 'id', '[{"column": "name", "method": "jaro_winkler"}, {"column": "mail"}]', '{name,mail}');
+SELECT ok(count(*) > 0, 'a matcher is trained') FROM salesops.train_matcher('contacts');
+SELECT ok(bool_or(job = 'find duplicates' AND action = 'created'), 'now there is a job for duplicates') FROM salesops.create_standard_jobs();
+SELECT is(salesops.run_job('find duplicates'), 'succeeded', 'it runs');
+SELECT results_eq('SELECT count(*), count(DISTINCT cluster_id) FROM salesops.duplicate_contact', 'VALUES (120::bigint, 60::bigint)', 'and keeps what the view shows');
+CREATE TEMPORARY TABLE kept AS SELECT cluster_id, contact_id FROM salesops.duplicate_contact;
+DELETE FROM crm.contacts WHERE id = 260;
+SELECT is(salesops.refresh_duplicates(), 118::bigint, 'a pair is gone');
+SELECT is_empty('SELECT cluster_id, contact_id FROM salesops.duplicate_contact EXCEPT SELECT * FROM kept', 'the others keep their ids');
 SELECT * FROM finish();
 ROLLBACK;

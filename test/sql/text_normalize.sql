@@ -4,7 +4,8 @@ DROP EXTENSION IF EXISTS salesops CASCADE;
 CREATE EXTENSION salesops;
 RESET client_min_messages;
 
-SELECT name, salesops.normalize_name(name)
+-- psql 15 and 17 count a character without width differently
+SELECT replace(name, U&'\200B', '<200B>') AS name, salesops.normalize_name(name)
 FROM unnest(ARRAY['  Jean-Luc   O’Brien ', 'O''BRIEN', 'Łukasz Żółć', 'Straße', 'Åse Ødegård', 'Þór Æsir', 'Đặng Thị', 'İpek Işık', 'J.R.R. Tolkien',
   'Παπαδόπουλος Γιώργος', 'Юрий Щербаков', 'Олена Київ', 'محمد علي', 'שלום', '王小明', '田中・太郎', 'さくら', '김철수', 'ＦＵＬＬ ｗｉｄｔｈ', 'ﬁnn',
   'Dr. Anna "Annie" Smith, Jr.', '', '!!!', E'tab\tand\nline', U&'zero\200Bwidth', '李 Li']) AS name;

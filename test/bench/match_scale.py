@@ -27,7 +27,7 @@ def psql(sql, *more):
 
 
 def prepare(people):
-    subprocess.run(["psql", "-Xq", "-v", "ON_ERROR_STOP=1", "-v", f"people={people}", "-f", f"{HERE}/match_people.sql"], check=True,
+    subprocess.run(["psql", "-Xq", "-v", "ON_ERROR_STOP=1", "-v", f"people={people}", "-f", f"{HERE}/people.sql"], check=True,
                    capture_output=True)
     psql("SELECT salesops.drop_matcher('scale')")
     rules = [r.format("bench_people").replace("bench_people.", "") for r in RULES]

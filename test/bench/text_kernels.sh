@@ -6,7 +6,7 @@ version=$(sed -n 's/^rapidfuzz==//p' test/bench/requirements-text.txt)
 peer=build/bench/rapidfuzz-$version/extern/rapidfuzz-cpp
 if [ ! -d "$peer" ]; then
   mkdir -p build/bench
-  build/venv/bin/pip download -q --no-deps --no-binary rapidfuzz "rapidfuzz==$version" -d build/bench || true
+  "${PYTHON:-python3}" -m pip download -q --no-deps --no-binary rapidfuzz "rapidfuzz==$version" -d build/bench || true
   tar xzf "build/bench/rapidfuzz-$version.tar.gz" -C build/bench || { echo "# the source of rapidfuzz $version could not be had"; exit 0; }
 fi
 make -s build/kernels/libkernels.a

@@ -1,5 +1,5 @@
 -- Generated people for the linkage benchmarks: :people records, a fifth of them second copies with slips. Deterministic.
--- Use: psql -v people=1000000 -f test/bench/match_people.sql
+-- Use: psql -v people=1000000 -f test/bench/people.sql
 DROP TABLE IF EXISTS bench_people;
 CREATE TABLE bench_people (id integer, person integer, first_name text, last_name text, birth_year integer, email text,
                            phone text, postcode text, city text);

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# What a guarded insert and a look-up cost at PEOPLE records (default 1000000) with 8 clients: pgbench's latencies, median and 99 %.
+# Peer: the same insert without a guard.
+set -eu
+cd "$(dirname "$0")/../.."
+people=${PEOPLE:-1000000}
+seconds=${SECONDS_EACH:-20}
+work=$(mktemp -d "${TMPDIR:-/tmp}/salesops-guard.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+sql() { psql -XqAt -v ON_ERROR_STOP=1 -c "$1"; }
+psql -Xq -v ON_ERROR_STOP=1 -v people="$people" -f test/bench/people.sql
+sql "CREATE SEQUENCE next_id START 100000000"
+sql "SELECT salesops.create_matcher('people', 'bench_people', 'id', '[{\"column\": \"first_name\", \"method\": \"jaro_winkler\", \"thresholds\": [0.95, 0.88]},
+  {\"column\": \"last_name\", \"method\": \"jaro_winkler\", \"thresholds\": [0.95, 0.88]}, {\"column\": \"email\", \"method\": \"jaro_winkler\", \"thresholds\": [0.95, 0.88]},
+  {\"column\": \"birth_year\"}, {\"column\": \"phone\"}, {\"column\": \"postcode\"}]',
+  ARRAY['right(phone, 4) || birth_year::text', 'email', 'phone', 'postcode || left(last_name, 3)'])" >/dev/null
+sql "SELECT count(*) FROM salesops.train_matcher('people')" >/dev/null
+sql "SELECT count(*) FROM salesops.index_matcher('people')" >/dev/null
+psql -Xqc "VACUUM ANALYZE bench_people"
+
+# a new record like one of the table: a third are that person again, the others share a key at most
+cat >"$work/insert.sql" <<SQL
+\set i random(1, $people)
+INSERT INTO bench_people SELECT nextval('next_id'), id, first_name, CASE WHEN id % 3 = 0 THEN last_name ELSE reverse(last_name) END,
+  birth_year, CASE WHEN id % 3 = 0 THEN email ELSE reverse(email) END, CASE WHEN id % 3 = 0 THEN phone ELSE reverse(phone) END, postcode, city
+  FROM bench_people WHERE id = :i;
+SQL
+cat >"$work/find.sql" <<SQL
+\set i random(1, $people)
+SELECT count(*) FROM bench_people b, LATERAL salesops.find_matches('people', b, 0.95) WHERE b.id = :i;
+SQL
+measure() { # name, script
+  (cd "$work" && rm -f log.* && pgbench -n -c 8 -j 1 -T "$seconds" -f "$2" -l --log-prefix=log "$PGDATABASE" >/dev/null 2>pgbench.err) || { cat "$work/pgbench.err"; exit 1; }
+  sort -n -k3 "$work"/log.* | awk -v name="$1" '{t[NR] = $3} END {printf "  %-28s %7d transactions, median %.2f ms, p99 %.2f ms\n", name, NR, t[int(NR * .5)] / 1000, t[int(NR * .99)] / 1000}'
+}
+echo "$people people, 8 clients, $seconds s each, on $(nproc) cores"
+measure "insert, no guard" insert.sql
+measure "find_matches" find.sql
+for action in record reject; do
+  sql "SELECT salesops.guard_duplicates('bench_people', 'people', '$action')" >/dev/null
+  if [ $action = reject ]; then
+    # a refused row is an answer too: the block catches it, so that pgbench goes on
+    { echo "\\set i random(1, $people)"; echo "DO \$\$BEGIN $(sed -n '/^INSERT/,$p' "$work/insert.sql" | tr '\n' ' ' | sed 's/:i/XX/') EXCEPTION WHEN unique_violation THEN NULL; END\$\$;"; } |
+      sed 's/XX/:i/' >"$work/reject.sql"
+    measure "insert, guard: reject" reject.sql
+  else
+    measure "insert, guard: $action" insert.sql
+  fi
+done

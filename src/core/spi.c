@@ -10,11 +10,14 @@
 #include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "parser/analyze.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
+#include "utils/hsearch.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -168,6 +171,18 @@ spi_datum(Oid type, Datum value, bool isnull)
 	return arg;
 }
 
+/* an array argument, by the element's own length and alignment */
+SpiArg
+spi_array(Oid type, Oid element, Datum *elements, int count)
+{
+	int16		length;
+	bool		by_value;
+	char		align;
+
+	get_typlenbyvalalign(element, &length, &by_value, &align);
+	return spi_datum(type, PointerGetDatum(construct_array(elements, count, element, length, by_value, align)), false);
+}
+
 /* Arguments as the parameter list that both kinds of execution take. */
 static ParamListInfo
 make_params(int nargs, const SpiArg *args)
@@ -187,19 +202,103 @@ make_params(int nargs, const SpiArg *args)
 	return params;
 }
 
-/* Run one statement with arguments; see spi.h. */
-uint64
-spi_execute(int expected, const char *sql, int nargs, const SpiArg *args)
+/* A plan that the session keeps, by its text and the types of its arguments. */
+typedef struct KeptPlan
+{
+	uint64		hash;			/* of text and types: the key; the text decides */
+	char	   *sql;
+	SPIPlanPtr	plan;
+} KeptPlan;
+
+static HTAB *kept_plans = NULL;
+
+/* Hash of a statement's text and its arguments' types. */
+static uint64
+statement_hash(const char *sql, int nargs, const SpiArg *args)
+{
+	uint64		hash = hash_bytes_extended((const unsigned char *) sql, (int) strlen(sql), 0);
+
+	for (int i = 0; i < nargs; i++)
+		hash = hash_combine64(hash, args[i].type);
+	return hash;
+}
+
+/* Prepare a statement for as long as the session lasts. */
+static SPIPlanPtr
+prepare_kept(const char *sql, int nargs, const SpiArg *args)
+{
+	Oid		   *types = palloc(sizeof(Oid) * Max(nargs, 1));
+	SPIPlanPtr	plan;
+
+	for (int i = 0; i < nargs; i++)
+		types[i] = args[i].type;
+	plan = SPI_prepare(sql, nargs, types);
+	if (plan == NULL || SPI_keepplan(plan) != 0)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	return plan;
+}
+
+/* The kept plan of a statement, made at its first use; NULL where there is no room for another. */
+static SPIPlanPtr
+kept_plan(const char *sql, int nargs, const SpiArg *args)
+{
+	uint64		hash = statement_hash(sql, nargs, args);
+	KeptPlan   *entry;
+	SPIPlanPtr	plan;
+
+	if (kept_plans == NULL)
+	{
+		HASHCTL		control = {.keysize = sizeof(uint64), .entrysize = sizeof(KeptPlan)};
+
+		kept_plans = hash_create("salesops kept plans", 32, &control, HASH_ELEM | HASH_BLOBS);
+	}
+	entry = hash_search(kept_plans, &hash, HASH_FIND, NULL);
+	if (entry != NULL)
+		return strcmp(entry->sql, sql) == 0 ? entry->plan : NULL;
+	if (hash_get_num_entries(kept_plans) >= SPI_KEPT_PLANS)
+		return NULL;
+	/* preparing may fail: the entry is made only afterwards */
+	plan = prepare_kept(sql, nargs, args);
+	entry = hash_search(kept_plans, &hash, HASH_ENTER, NULL);
+	entry->sql = MemoryContextStrdup(TopMemoryContext, sql);
+	entry->plan = plan;
+	return plan;
+}
+
+/* Run a statement, by a kept plan where there is one. */
+static int
+run_statement(const char *sql, SPIPlanPtr plan, SPIExecuteOptions *options)
+{
+	return plan != NULL ? SPI_execute_plan_extended(plan, options) : SPI_execute_extended(sql, options);
+}
+
+/* Run one statement with arguments. */
+static uint64
+execute(int expected, const char *sql, SPIPlanPtr plan, int nargs, const SpiArg *args)
 {
 	SPIExecuteOptions options = {0};
 	int			code;
 
 	options.params = make_params(nargs, args);
 	options.read_only = false;
-	code = SPI_execute_extended(sql, &options);
+	code = run_statement(sql, plan, &options);
 	if (code != expected)
 		elog(ERROR, "unexpected SPI result %s for: %s", SPI_result_code_string(code), sql);
 	return SPI_processed;
+}
+
+/* Run one statement with arguments; see spi.h. */
+uint64
+spi_execute(int expected, const char *sql, int nargs, const SpiArg *args)
+{
+	return execute(expected, sql, NULL, nargs, args);
+}
+
+/* The same with a kept plan; see spi.h. */
+uint64
+spi_execute_kept(int expected, const char *sql, int nargs, const SpiArg *args)
+{
+	return execute(expected, sql, kept_plan(sql, nargs, args), nargs, args);
 }
 
 /* A DestReceiver that hands each slot to a callback. */
@@ -240,9 +339,9 @@ receiver_receive(TupleTableSlot *slot, DestReceiver *self)
 	return true;
 }
 
-/* Run a query row by row into a callback; see spi.h. */
-uint64
-spi_stream(const char *sql, int nargs, const SpiArg *args, bool read_only, SpiRowCallback callback, void *arg)
+/* Run a query row by row into a callback. */
+static uint64
+stream(const char *sql, SPIPlanPtr plan, int nargs, const SpiArg *args, bool read_only, SpiRowCallback callback, void *arg)
 {
 	SPIExecuteOptions options = {0};
 	CallbackReceiver receiver = {{0}};
@@ -261,12 +360,31 @@ spi_stream(const char *sql, int nargs, const SpiArg *args, bool read_only, SpiRo
 	options.read_only = read_only;
 	options.must_return_tuples = true;
 	options.dest = (DestReceiver *) &receiver;
-	code = SPI_execute_extended(sql, &options);
+	code = run_statement(sql, plan, &options);
 	if (code < 0)
 		elog(ERROR, "unexpected SPI result %s for: %s", SPI_result_code_string(code), sql);
 	/* SPI leaves the procedure's context current; the caller's results are in the one it came with */
 	MemoryContextSwitchTo(receiver.context);
 	return SPI_processed;
+}
+
+/* Run a query row by row into a callback; see spi.h. */
+uint64
+spi_stream(const char *sql, int nargs, const SpiArg *args, bool read_only, SpiRowCallback callback, void *arg)
+{
+	return stream(sql, NULL, nargs, args, read_only, callback, arg);
+}
+
+/* The same with a kept plan; see spi.h. */
+uint64
+spi_stream_kept(const char *sql, int nargs, const SpiArg *args, bool read_only, SpiRowCallback callback, void *arg)
+{
+	/* preparing allocates in the context that SPI leaves current; the callback's is the caller's */
+	MemoryContext caller = CurrentMemoryContext;
+	SPIPlanPtr	plan = kept_plan(sql, nargs, args);
+
+	MemoryContextSwitchTo(caller);
+	return stream(sql, plan, nargs, args, read_only, callback, arg);
 }
 
 /* The tuple descriptor of a query's result: parse and analyse only. */

@@ -59,9 +59,17 @@ extern SpiArg spi_float8(double value);
 extern SpiArg spi_timestamptz(TimestampTz value);
 extern SpiArg spi_jsonb(Jsonb *value);
 extern SpiArg spi_datum(Oid type, Datum value, bool isnull);
+extern SpiArg spi_array(Oid type, Oid element, Datum *elements, int count); /* no NULLs among them */
 
 /* Run one statement; an unexpected result code is an internal error. Returns the number of rows processed. */
 extern uint64 spi_execute(int expected, const char *sql, int nargs, const SpiArg *args);
+
+/*
+ * The same, with a plan that the session keeps, for what runs once a row written: the server looks again when a table changes.
+ * For a bounded set of texts only; beyond SPI_KEPT_PLANS they are planned each time.
+ */
+#define SPI_KEPT_PLANS 256
+extern uint64 spi_execute_kept(int expected, const char *sql, int nargs, const SpiArg *args);
 
 /*
  * Run a query and hand each row to the callback as it comes, without a tuplestore or a cursor in between (3 times as
@@ -71,6 +79,8 @@ extern uint64 spi_execute(int expected, const char *sql, int nargs, const SpiArg
 typedef void (*SpiRowCallback) (TupleTableSlot *slot, void *arg);
 extern uint64 spi_stream(const char *sql, int nargs, const SpiArg *args, bool read_only,
 						 SpiRowCallback callback, void *arg);
+extern uint64 spi_stream_kept(const char *sql, int nargs, const SpiArg *args, bool read_only,
+							  SpiRowCallback callback, void *arg);
 
 /* The tuple descriptor of a query's result, without running it (in the current memory context). */
 extern TupleDesc spi_describe(const char *sql);

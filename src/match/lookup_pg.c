@@ -73,7 +73,7 @@ matcher_row_jsonb(Datum record)
 	row_open(&reader, record);
 	args[0] = spi_datum(HeapTupleHeaderGetTypeId(DatumGetHeapTupleHeader(record)), record, false);
 	spi_open(&scope, SPI_PINNED_AS_CALLER);
-	spi_execute(SPI_OK_SELECT, "SELECT pg_catalog.to_jsonb($1)", 1, args);
+	spi_execute_kept(SPI_OK_SELECT, "SELECT pg_catalog.to_jsonb($1)", 1, args);
 	inner = MemoryContextSwitchTo(caller);
 	json = DatumGetJsonbPCopy(spi_get_datum(0, 1, &isnull));
 	MemoryContextSwitchTo(inner);
@@ -87,15 +87,14 @@ static char *
 candidate_query(const MatcherLookup *lookup)
 {
 	const Matcher *matcher = lookup->matcher;
-	char	  **column = matcher_column_sql(matcher, matcher->relid);
 	StringInfoData sql;
 
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "SELECT ");
 	for (int c = 0; c < matcher->ncolumns; c++)
-		appendStringInfo(&sql, "%s%s", c > 0 ? ", " : "", column[c]);
+		appendStringInfo(&sql, "%s%s", c > 0 ? ", " : "", lookup->column[c]);
 	for (int k = 0; k < lookup->nrules; k++)
-		appendStringInfo(&sql, ", %s", matcher_rule_sql(matcher, &matcher->rule[lookup->rule[k]]));
+		appendStringInfo(&sql, ", %s", matcher_rule_over(lookup->column, &matcher->rule[lookup->rule[k]]));
 	appendStringInfo(&sql, " FROM pg_catalog.jsonb_populate_record(NULL::%s, $1)", relation_sql_name(matcher->relid));
 	return sql.data;
 }
@@ -113,9 +112,10 @@ matcher_lookup_start(const char *name, Jsonb *candidate)
 	lookup->matcher = matcher;
 	lookup->nrules = matcher_lookup_rules(matcher, lookup->rule);
 	lookup->value = palloc0(sizeof(char *) * Max(matcher->ncolumns, 1));
+	lookup->column = matcher_column_sql(matcher, matcher->relid);
 	sql = candidate_query(lookup);
 	spi_open(&scope, SPI_PINNED_AS_CALLER);
-	spi_execute(SPI_OK_SELECT, sql, 1, args);
+	spi_execute_kept(SPI_OK_SELECT, sql, 1, args);
 	for (int i = 0; i < matcher->ncolumns + lookup->nrules; i++)
 	{
 		char	   *text = spi_get_text(0, i + 1);
@@ -164,10 +164,10 @@ rare_keys(const MatcherLookup *lookup, int r, const char *keys)
 	}
 	args[0] = spi_text(lookup->matcher->name);
 	args[1] = spi_int4(-1 - r);
-	args[2] = spi_datum(TEXTARRAYOID, PointerGetDatum(construct_array(words, n, TEXTOID, -1, false, TYPALIGN_INT)), false);
-	args[3] = spi_datum(INT8ARRAYOID, PointerGetDatum(construct_array(hashes, n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)), false);
+	args[2] = spi_array(TEXTARRAYOID, TEXTOID, words, n);
+	args[3] = spi_array(INT8ARRAYOID, INT8OID, hashes, n);
 	spi_open(&scope, SPI_AS_OWNER);
-	spi_execute(SPI_OK_SELECT,
+	spi_execute_kept(SPI_OK_SELECT,
 				"SELECT pg_catalog.array_agg(w.word) FROM unnest($3, $4) AS w (word, hash) WHERE NOT EXISTS ("
 				"SELECT FROM salesops.matcher_term t WHERE t.matcher OPERATOR(pg_catalog.=) $1 AND t.comparison OPERATOR(pg_catalog.=) $2 "
 				"AND t.value_hash OPERATOR(pg_catalog.=) w.hash)", 4, args);
@@ -195,7 +195,7 @@ lookup_condition(MatcherLookup *lookup, SpiArg *args, int *nargs)
 		if (key == NULL || key[0] == '\0')
 			continue;
 		args[*nargs] = spi_text(key);
-		appendStringInfo(&sql, "%s(%s) %s $%d%s", *nargs == 0 ? " WHERE (" : " OR ", matcher_rule_sql(lookup->matcher, rule),
+		appendStringInfo(&sql, "%s(%s) %s $%d%s", *nargs == 0 ? " WHERE (" : " OR ", matcher_rule_over(lookup->column, rule),
 						 rule->kind == MATCH_RULE_KEY ? "OPERATOR(pg_catalog.=)" : "OPERATOR(pg_catalog.&&)", *nargs + 1,
 						 rule->kind == MATCH_RULE_KEY ? "" : "::pg_catalog.text[]");
 		(*nargs)++;

@@ -158,8 +158,13 @@ matcher_column_sql(const Matcher *matcher, Oid relid)
 char *
 matcher_rule_sql(const Matcher *matcher, const MatchRule *rule)
 {
+	return matcher_rule_over(matcher_column_sql(matcher, matcher->relid), rule);
+}
+
+char *
+matcher_rule_over(char *const *column, const MatchRule *rule)
+{
 	StringInfoData sql;
-	char	  **column = matcher_column_sql(matcher, matcher->relid);
 
 	initStringInfo(&sql);
 	if (rule->kind == MATCH_RULE_TOKENS)
@@ -467,7 +472,7 @@ matcher_load(const char *name)
 	ListCell   *cell;
 
 	spi_open(&scope, SPI_AS_OWNER);
-	if (spi_execute(SPI_OK_SELECT,
+	if (spi_execute_kept(SPI_OK_SELECT,
 					"SELECT m.relation::pg_catalog.oid, m.key_column::pg_catalog.text, m.right_relation::pg_catalog.oid, "
 					"m.right_key::pg_catalog.text, m.comparisons, m.blocking, m.options, m.auto_comparisons, m.auto_blocking, m.model, "
 					"m.calibration_slope, m.calibration_offset "
@@ -593,7 +598,11 @@ is_bare_column(const char *expression, Oid relid)
 	bool		found = false;
 
 	for (int i = 0; i < desc->natts && !found; i++)
-		found = !TupleDescAttr(desc, i)->attisdropped && strcmp(quote_identifier(NameStr(TupleDescAttr(desc, i)->attname)), expression) == 0;
+	{
+		Form_pg_attribute column = TupleDescAttr(desc, i);
+
+		found = !column->attisdropped && strcmp(quote_identifier(NameStr(column->attname)), expression) == 0;
+	}
 	relation_close(relation, AccessShareLock);
 	return found;
 }

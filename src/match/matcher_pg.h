@@ -78,6 +78,8 @@ extern void matcher_store_definition(const Matcher *matcher);
 extern int	matcher_column(Matcher *matcher, const char *expression, bool keep_text);
 /* SQL of a rule's key over the relation's row: what an index is made on */
 extern char *matcher_rule_sql(const Matcher *matcher, const MatchRule *rule);
+/* The same from what matcher_column_sql gave, where several rules are asked for */
+extern char *matcher_rule_over(char *const *column, const MatchRule *rule);
 /* For messages: the rule as a person would write it */
 extern char *matcher_rule_name(const Matcher *matcher, const MatchRule *rule);
 /* Columns as the given relation's SQL texts, checked by the parser */
@@ -134,6 +136,7 @@ typedef struct MatcherLookup
 	int			rule[MATCHER_LOOKUP_RULES + 1];	/* numbers of the matcher's rules */
 	char	   *rule_key[MATCHER_LOOKUP_RULES + 1];	/* the candidate's, as text; NULL where it has none */
 	char	  **value;			/* the candidate's, by column */
+	char	  **column;			/* SQL of the columns: parsing them costs more than the rest of a lookup */
 	int			nhits;
 	MatcherHit *hit;			/* best first */
 	MatchModel	model;

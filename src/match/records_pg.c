@@ -212,7 +212,8 @@ matcher_records_scan(const Matcher *matcher, MatcherRecords *loaded, Oid relid, 
 	spi_open(&scope, SPI_PINNED_AS_CALLER);
 	MemoryContextSwitchTo(caller);
 	/* the caller's own snapshot: what its statement sees, or what a guard has taken after its locks */
-	spi_stream(sql, nargs, args, true, load_row, &loading);
+	/* a look-up's statement comes again with the next row, a scan of everything is planned for its data */
+	(nargs > 0 ? spi_stream_kept : spi_stream) (sql, nargs, args, true, load_row, &loading);
 	spi_close(&scope);
 	match_records_settle(&loaded->records);
 	if (loading.check_keys)
@@ -254,7 +255,7 @@ matcher_records_load_keys(const Matcher *matcher, MatcherRecords *loaded, int nk
 
 	for (int k = 0; k < nkeys; k++)
 		elements[k] = CStringGetTextDatum(keys[k]);
-	args[0] = spi_datum(TEXTARRAYOID, PointerGetDatum(construct_array(elements, nkeys, TEXTOID, -1, false, TYPALIGN_INT)), false);
+	args[0] = spi_array(TEXTARRAYOID, TEXTOID, elements, nkeys);
 	matcher_records_start(matcher, loaded);
 	condition = psprintf(" WHERE %s::pg_catalog.text OPERATOR(pg_catalog.=) ANY ($1)", quote_identifier(matcher->key));
 	matcher_records_scan(matcher, loaded, matcher->relid, matcher->key, condition, 1, args, false);

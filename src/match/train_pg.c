@@ -144,9 +144,9 @@ flush_terms(const char *matcher, TermBatch *batch)
 	if (batch->count == 0)
 		return;
 	args[0] = spi_text(matcher);
-	args[1] = spi_datum(INT4ARRAYOID, PointerGetDatum(construct_array(batch->comparison, batch->count, INT4OID, 4, true, TYPALIGN_INT)), false);
-	args[2] = spi_datum(INT8ARRAYOID, PointerGetDatum(construct_array(batch->hash, batch->count, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)), false);
-	args[3] = spi_datum(FLOAT8ARRAYOID, PointerGetDatum(construct_array(batch->frequency, batch->count, FLOAT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)), false);
+	args[1] = spi_array(INT4ARRAYOID, INT4OID, batch->comparison, batch->count);
+	args[2] = spi_array(INT8ARRAYOID, INT8OID, batch->hash, batch->count);
+	args[3] = spi_array(FLOAT8ARRAYOID, FLOAT8OID, batch->frequency, batch->count);
 	spi_execute(SPI_OK_INSERT,
 				"INSERT INTO salesops.matcher_term (matcher, comparison, value_hash, frequency) "
 				"SELECT $1, t.c, t.h, t.f FROM unnest($2, $3, $4) AS t (c, h, f) ON CONFLICT DO NOTHING", 4, args);
@@ -296,14 +296,14 @@ read_terms(const Matcher *matcher, const MatchRecords *records, int32 record, Ma
 			hashes[nhashes++] = Int64GetDatum((int64) column->hash[column->code[record]]);
 	}
 	args[0] = spi_text(matcher->name);
-	args[1] = spi_datum(INT8ARRAYOID, PointerGetDatum(construct_array(hashes, nhashes, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)), false);
+	args[1] = spi_array(INT8ARRAYOID, INT8OID, hashes, nhashes);
 	spi_open(&scope, SPI_AS_OWNER);
 	MemoryContextSwitchTo(caller);
-	spi_stream(record < 0 ?
-			   "SELECT t.comparison, t.value_hash, t.frequency FROM salesops.matcher_term t WHERE t.matcher OPERATOR(pg_catalog.=) $1" :
-			   "SELECT t.comparison, t.value_hash, t.frequency FROM salesops.matcher_term t "
-			   "WHERE t.matcher OPERATOR(pg_catalog.=) $1 AND t.value_hash OPERATOR(pg_catalog.=) ANY ($2)",
-			   record < 0 ? 1 : 2, args, true, read_term, &reading);
+	spi_stream_kept(record < 0 ?
+					"SELECT t.comparison, t.value_hash, t.frequency FROM salesops.matcher_term t WHERE t.matcher OPERATOR(pg_catalog.=) $1" :
+					"SELECT t.comparison, t.value_hash, t.frequency FROM salesops.matcher_term t "
+					"WHERE t.matcher OPERATOR(pg_catalog.=) $1 AND t.value_hash OPERATOR(pg_catalog.=) ANY ($2)",
+					record < 0 ? 1 : 2, args, true, read_term, &reading);
 	spi_close(&scope);
 }
 

@@ -309,8 +309,10 @@ require_aggregate(FunctionCallInfo fcinfo, const char *name)
 				 errmsg("function salesops.%s may only be called by an aggregate", name)));
 }
 
+static void bad_amount(double amount) pg_attribute_noreturn();
+
 /* The amount that no forecast can hold, said clearly. */
-static void pg_attribute_noreturn()
+static void
 bad_amount(double amount)
 {
 	require_finite(amount, "amount");

@@ -166,7 +166,8 @@ salesops_forecast_deals(PG_FUNCTION_ARGS)
 	for (int i = 0; i < book->count; i++)
 		if (book->history.closed[i] > known)
 			oldest = Min(oldest, book->history.created[i]);
-	cache = MemoryContextAllocExtended(CurrentMemoryContext, sizeof(Chances) * (Size) (known - oldest + 1), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	cache = MemoryContextAllocExtended(CurrentMemoryContext, sizeof(Chances) * (Size) (known - oldest + 1),
+									   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	for (int i = 0; i < book->count; i++)
 	{
 		Chances    *c;
@@ -187,7 +188,8 @@ salesops_forecast_deals(PG_FUNCTION_ARGS)
 static int
 days_within(TimestampTz as_of, const Interval *within)
 {
-	TimestampTz end = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(as_of), IntervalPGetDatum(within)));
+	TimestampTz end = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(as_of),
+															  IntervalPGetDatum(within)));
 	int64		days = (end - as_of + USECS_PER_DAY / 2) / USECS_PER_DAY;
 
 	if (end < as_of || days > 3660)
@@ -250,7 +252,8 @@ salesops_win_probability_by(PG_FUNCTION_ARGS)
 	read_table(PG_GETARG_ARRAYTYPE_P(0), fit.win);
 	read_table(PG_GETARG_ARRAYTYPE_P(1), fit.lose);
 	fit.calendar = PG_GETARG_INT32(2);
-	if (fit.calendar < 0 || fit.calendar >= HAZARD_CALENDARS || days < 0 || days > 3660 || DATE_NOT_FINITE(created) || DATE_NOT_FINITE(known))
+	if (fit.calendar < 0 || fit.calendar >= HAZARD_CALENDARS || days < 0 || days > 3660 || DATE_NOT_FINITE(created) ||
+		DATE_NOT_FINITE(known))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("calendar, days or dates out of range")));
 	PG_RETURN_FLOAT8(Min(0.995, PG_GETARG_FLOAT8(3) *
 						 hazard_win_probability(NULL, &fit, created, known, known + 1, known + 1 + days)));

@@ -42,7 +42,8 @@ extern void learn_logistic_work_free(const KernelEnv *env, LogisticWork *work);
 
 /*
  * Fit over the rows whose fold is not `without` (fold NULL: all rows). start_from, if not NULL, holds columns + 1 numbers
- * to begin with. With shared work the fit stops a little earlier: good enough to compare penalties by. Standard errors are of the penalised estimate: the sandwich (H + lambda)^-1 H (H + lambda)^-1.
+ * to begin with. With shared work the fit stops a little earlier: good enough to compare penalties by. Standard errors are of
+ * the penalised estimate: the sandwich (H + lambda)^-1 H (H + lambda)^-1.
  */
 extern LogisticFit *learn_logistic_fit(const KernelEnv *env, const LogisticData *data, double lambda, const int *fold,
 									   int without, const double *start_from, bool standard_errors,

@@ -133,7 +133,8 @@ state_of_call(FunctionCallInfo fcinfo, int kind, double parameter)
 	MetricState *state;
 
 	if (PG_ARGISNULL(0))
-		return new_state(CurrentMemoryContext, kind, parameter, is_ranking(kind) ? 14 : kind == METRIC_CALIBRATION ? CALIBRATION_VALUES : 0);
+		return new_state(CurrentMemoryContext, kind, parameter,
+						 is_ranking(kind) ? 14 : kind == METRIC_CALIBRATION ? CALIBRATION_VALUES : 0);
 	state = in_aggregate ? PG_GETARG_METRIC(0) : (MetricState *) PG_DETOAST_DATUM_COPY(PG_GETARG_DATUM(0));
 	if (state->kind != kind)
 		ereport(ERROR,

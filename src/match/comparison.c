@@ -296,7 +296,8 @@ match_value_level(const MatchComparison *comparison, TextWorkspace *workspace, i
 		case MATCH_EXACT:
 			return 0;
 		case MATCH_JARO_WINKLER:
-			if (jaro_winkler_bound(comparison->view[a].length, comparison->view[b].length) < comparison->threshold[comparison->nthresholds - 1])
+			if (jaro_winkler_bound(comparison->view[a].length, comparison->view[b].length) <
+				comparison->threshold[comparison->nthresholds - 1])
 				return 0;
 			return level_of_similarity(comparison, text_jaro_winkler(workspace, comparison->view[a], comparison->view[b],
 																	 TEXT_WINKLER_WEIGHT));

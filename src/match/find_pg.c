@@ -126,7 +126,8 @@ apply_decisions(MatcherRun *run, MatcherPairs *pairs)
 	for (int i = 0; i < run->ndecisions; i++)
 	{
 		if (run->decision[i].confirmed)
-			add_edge(run, pairs, (int32) (run->decision[i].pair >> 32), (int32) (run->decision[i].pair & PG_UINT32_MAX), MATCH_DECIDED_ODDS);
+			add_edge(run, pairs, (int32) (run->decision[i].pair >> 32), (int32) (run->decision[i].pair & PG_UINT32_MAX),
+					 MATCH_DECIDED_ODDS);
 	}
 }
 

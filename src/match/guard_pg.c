@@ -337,7 +337,8 @@ salesops_guard_duplicates(PG_FUNCTION_ARGS)
 	spi_open(&scope, SPI_PINNED_AS_CALLER);
 	spi_execute(SPI_OK_UTILITY,
 				psprintf("CREATE TRIGGER %s AFTER INSERT ON %s FOR EACH ROW EXECUTE FUNCTION salesops.guard_row(%s, %s)",
-						 quote_identifier(guard_name(name)), relation_sql_name(relid), quote_literal_cstr(name), quote_literal_cstr(action)),
+						 quote_identifier(guard_name(name)), relation_sql_name(relid), quote_literal_cstr(name),
+						 quote_literal_cstr(action)),
 				0, NULL);
 	spi_close(&scope);
 	PG_RETURN_VOID();

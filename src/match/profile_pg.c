@@ -183,8 +183,8 @@ is_usable_type(Oid type)
 	if (get_typtype(type) == TYPTYPE_ENUM)
 		return true;
 	get_type_category_preferred(type, &category, &preferred);
-	return category == TYPCATEGORY_STRING || (category == TYPCATEGORY_NUMERIC && type != OIDOID && type != MONEYOID && get_typtype(type) == TYPTYPE_BASE &&
-											  (type == INT2OID || type == INT4OID || type == INT8OID || type == NUMERICOID || type == FLOAT4OID || type == FLOAT8OID));
+	return category == TYPCATEGORY_STRING || type == INT2OID || type == INT4OID || type == INT8OID || type == NUMERICOID ||
+		type == FLOAT4OID || type == FLOAT8OID;
 }
 
 /* A column's default expression: text is folded, the rest taken as it is. */

@@ -422,8 +422,8 @@ refresh_trees(const Criteria *criteria)
 /*
  * enforce_stage_criteria(relation, stage_column, pipeline) -> integer
  *
- * Without a stage column: the one given before, else the one attached as the opportunity's stage, else a column called stage. Rows that are there
- * already are not looked at (check_all does). Calling it again is harmless. Errors: 42501, 42809, 42703, 22023.
+ * Without a stage column: the one given before, else the one attached as the opportunity's stage, else a column called stage.
+ * Rows that are there already are not looked at (check_all does). Calling it again is harmless. Errors: 42501, 42809, 42703, 22023.
  */
 Datum
 salesops_enforce_stage_criteria(PG_FUNCTION_ARGS)

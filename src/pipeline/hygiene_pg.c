@@ -126,7 +126,8 @@ store_snapshot(Gathered *gathered, TimestampTz as_of)
 {
 	SpiScope	scope;
 	SpiArg		args[] = {spi_timestamptz(as_of), array_arg(gathered->deals), array_arg(gathered->rules)};
-	SpiArg		figures[] = {spi_timestamptz(as_of), gathered->quality[0], gathered->quality[1], gathered->quality[2], gathered->quality[3]};
+	SpiArg		figures[] = {spi_timestamptz(as_of), gathered->quality[0], gathered->quality[1], gathered->quality[2],
+	gathered->quality[3]};
 	int64		seen;
 
 	spi_open(&scope, SPI_AS_OWNER);

@@ -474,7 +474,8 @@ load_constant(Term *term, char *constant)
 
 	if (term->kind == TERM_NUMERIC)
 	{
-		number = DatumGetNumeric(DirectFunctionCall3(numeric_in, CStringGetDatum(constant), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+		number = DatumGetNumeric(DirectFunctionCall3(numeric_in, CStringGetDatum(constant), ObjectIdGetDatum(InvalidOid),
+													 Int32GetDatum(-1)));
 		term->numeric = view_numeric(VARDATA_ANY(number), VARSIZE_ANY_EXHDR(number));
 	}
 	else if (term->kind == TERM_INTEGER || term->kind == TERM_LENGTH)

@@ -3,8 +3,8 @@
  *		The change queue: triggers that note the keys of changed rows, and the refresh that recomputes for them.
  *
  * The queue is append-only and has no index. A statement-level trigger reads the transition table and appends the keys, many
- * to a row, through the table's access method: no SQL is run at write time. Keys may be queued more than once; draining makes them distinct. (A
- * queue with unique keys would lose changes: a writer finds its key queued already, the queue is drained, the writer commits.)
+ * to a row, through the table's access method: no SQL is run at write time. Keys may be queued more than once; draining makes
+ * them distinct. (A queue with unique keys would lose changes: a writer finds its key queued already, the queue is drained, the writer commits.)
  *
  * Of an UPDATE only the new rows are read; the old key of a row whose key changes is noted by a row-level trigger with a WHEN clause.
  * That trigger also remembers which column the key is: the server keeps it right through renames and restores.
@@ -543,9 +543,9 @@ run_for_all(List *commands)
 PG_FUNCTION_INFO_V1(salesops_refresh_changed);
 
 /*
- * refresh_changed(entity, batch): drain the queue of an entity, so many rows of the queue at a time, and recompute what depends on it, by the commands in
- * salesops.refresh_command, as the caller. Returns how many keys. All or nothing: an error leaves the queue as it was.
- * Keys queued by transactions that commit meanwhile are left to the next call.
+ * refresh_changed(entity, batch): drain the queue of an entity, so many rows of the queue at a time, and recompute what
+ * depends on it, by the commands in salesops.refresh_command, as the caller. Returns how many keys. All or nothing: an error
+ * leaves the queue as it was. Keys queued by transactions that commit meanwhile are left to the next call.
  */
 Datum
 salesops_refresh_changed(PG_FUNCTION_ARGS)

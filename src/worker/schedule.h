@@ -47,7 +47,10 @@ extern bool worker_schedule_parse(const char *text, WorkerSchedule *schedule, ch
 extern int64_t worker_schedule_next(const WorkerSchedule *schedule, int64_t after, int64_t anchor,
 									WorkerZoneOffset offset, void *context);
 
-/* Seconds to wait before attempt number 'failures' + 1: first * 2^(failures - 1), at most 'longest', times 0.8 to 1.2 by 'random' in [0, 1) */
+/*
+ * Seconds to wait before attempt number 'failures' + 1: first * 2^(failures - 1), at most 'longest', times 0.8 to 1.2 by
+ * 'random' in [0, 1)
+ */
 extern double worker_backoff(int failures, double first, double longest, double random);
 
 #endif							/* SALESOPS_WORKER_SCHEDULE_H */

@@ -34,7 +34,8 @@ check_state(const ForecastState *state)
 	ForecastDistribution d;
 
 	forecast_to_text(state, text, length + 1);
-	if (forecast_from_text(text, again) != NULL || forecast_to_text(again, text_again, length + 1) != length || strcmp(text, text_again) != 0)
+	if (forecast_from_text(text, again) != NULL || forecast_to_text(again, text_again, length + 1) != length ||
+		strcmp(text, text_again) != 0)
 		abort();
 	forecast_distribution(&env, again, 0.0, &d);
 	for (double p = 0.05, before = -INFINITY; p < 1.0; p += 0.15)

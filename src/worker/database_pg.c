@@ -519,7 +519,6 @@ housekeeping(TimestampTz now)
 	int64		busy[WORKER_RUNNERS];
 	int			processes;
 	int			nbusy = jobs_at_hand(busy, &processes);
-	SpiScope	scope;
 
 	if (scan_for_lost || time_for(&last_lost_scan, now, LOST_SCAN_MS))
 		worker_record_lost(busy, nbusy);
@@ -527,14 +526,7 @@ housekeeping(TimestampTz now)
 	if (time_for(&last_clock_check, now, CLOCK_CHECK_MS))
 		worker_repair_clock();
 	if (time_for(&last_housekeeping, now, HOUSEKEEPING_MS))
-	{
-		spi_open(&scope, SPI_AS_OWNER);
-		spi_execute(SPI_OK_DELETE,
-					"DELETE FROM salesops.job_history h USING salesops.job_definition d "
-					"WHERE h.job_id = d.job_id AND h.outcome <> 'running' AND h.started_at < pg_catalog.now() - d.retention",
-					0, NULL);
-		spi_close(&scope);
-	}
+		worker_prune_history();
 }
 
 /* One look at the database, in one transaction */

@@ -550,7 +550,10 @@ salesops_run_due_jobs(PG_FUNCTION_ARGS)
 
 	SPI_connect_ext(atomic ? 0 : SPI_OPT_NONATOMIC);
 	context = CurrentMemoryContext;
+	/* what a worker would look after, where there is none */
 	worker_record_lost(NULL, 0);
+	worker_repair_clock();
+	worker_prune_history();
 	/* a job run makes those that wait for it due: look again, but never run one twice for it */
 	for (int round = 0; ran && round < 10; round++)
 	{

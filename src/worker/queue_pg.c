@@ -4,7 +4,8 @@
  *
  * The queue is append-only and has no index. A statement-level trigger reads the transition table and appends the keys, many
  * to a row, through the table's access method: no SQL is run at write time. Keys may be queued more than once; draining makes
- * them distinct. (A queue with unique keys would lose changes: a writer finds its key queued already, the queue is drained, the writer commits.)
+ * them distinct. (A queue with unique keys would lose changes: a writer finds its key queued already, the queue is drained, the
+ * writer commits.)
  *
  * Of an UPDATE only the new rows are read; the old key of a row whose key changes is noted by a row-level trigger with a WHEN clause.
  * That trigger also remembers which column the key is: the server keeps it right through renames and restores.

@@ -126,7 +126,10 @@ get_timestamp(int column, TimestampTz otherwise)
 	return isnull ? otherwise : DatumGetTimestampTz(value);
 }
 
-/* The occurrence that follows the one at hand */
+/*
+ * The occurrence that follows the one at hand. The job's row already names the next one while a failed occurrence is tried
+ * again: that one is still to come.
+ */
 static TimestampTz
 following_occurrence(TimestampTz due, TimestampTz occurrence, TimestampTz now)
 {
@@ -135,6 +138,8 @@ following_occurrence(TimestampTz due, TimestampTz occurrence, TimestampTz now)
 	char	   *catch_up = spi_get_text(0, 7);
 	TimestampTz anchor = get_timestamp(9, now);
 
+	if (strcmp(catch_up, "all") == 0 && occurrence <= now && spi_get_bool(0, 15))
+		return occurrence;
 	if (strcmp(catch_up, "all") == 0 && occurrence <= now)
 		return worker_next_occurrence(schedule, zone, occurrence, anchor);
 	return due > now ? due : worker_next_occurrence(schedule, zone, now, anchor);
@@ -196,7 +201,8 @@ worker_claim_run(int64 job_id, bool by_hand, bool lock_session, JobRun *run)
 					"       extract(epoch FROM timeout)::pg_catalog.float8 * 1000, next_run_at, occurrence, "
 					"       next_run_at <= pg_catalog.clock_timestamp() AND NOT paused AND failures = 0, "
 					"       NOT paused AND (next_run_at <= pg_catalog.clock_timestamp() OR failures = 0 AND on_change IS NOT NULL "
-					"         AND EXISTS (SELECT 1 FROM salesops.change_batch q WHERE q.entity = on_change)) "
+					"         AND EXISTS (SELECT 1 FROM salesops.change_batch q WHERE q.entity = on_change)), "
+					"       failures > 0 AND failures <= retries "
 					"FROM salesops.job_definition WHERE job_id = $1 AND running_run IS NULL",
 					1, (SpiArg[]) {spi_int8(job_id)}) == 1 && (by_hand || spi_get_bool(0, 14)))
 	{
@@ -396,6 +402,20 @@ worker_repair_clock(void)
 						"UPDATE salesops.job_definition SET next_run_at = $2, occurrence = $2 WHERE job_id = $1 AND next_run_at = $3",
 						3, (SpiArg[]) {spi_int8(job_id), spi_timestamptz(next), spi_timestamptz(planned)});
 	}
+	spi_close(&scope);
+}
+
+/* Remove runs that are older than their jobs keep them. In a transaction of the caller's. */
+void
+worker_prune_history(void)
+{
+	SpiScope	scope;
+
+	spi_open(&scope, SPI_AS_OWNER);
+	spi_execute(SPI_OK_DELETE,
+				"DELETE FROM salesops.job_history h USING salesops.job_definition d "
+				"WHERE h.job_id = d.job_id AND h.outcome <> 'running' AND h.started_at < pg_catalog.now() - d.retention",
+				0, NULL);
 	spi_close(&scope);
 }
 

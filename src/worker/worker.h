@@ -116,6 +116,7 @@ extern char *worker_error_text(const ErrorData *error);
 extern const char *worker_run_here(const JobRun *run);
 extern TimestampTz worker_next_occurrence(const char *schedule, const char *zone, TimestampTz after, TimestampTz anchor);
 extern void worker_repair_clock(void);
+extern void worker_prune_history(void);
 
 /* job_pg.c */
 extern bool worker_entity_exists(const char *entity);

@@ -124,6 +124,8 @@ take_slot(void)
 	{
 		my_slot->pid = MyProcPid;
 		my_slot->latch = &MyProc->procLatch;
+		/* the latencies are of this process: those of the one before went with it */
+		my_slot->answered = 0;
 		my_slot->wanted = false;
 		my_slot->ending = WORKER_CRASHED;
 		pg_atomic_write_u64(&my_slot->woken_at, 0);

@@ -123,8 +123,9 @@ bench-deps:
 	@tools/deps bench
 test: deps
 	@test/harness/run
+# DATA is pgxs's name too, for what install copies: the make that demo/run calls must not inherit it
 demo: deps
-	@demo/run $(DATA)
+	@env -u MAKEFLAGS -u MFLAGS -u MAKEOVERRIDES demo/run $(DATA)
 demo-clean:
 	@demo/clean
 lint:

@@ -2,17 +2,18 @@
 -- a job whose functions or data are not there is skipped with a word.
 
 -- ---- what refresh_changed() recomputes ------------------------------------------------------------------------------
+-- the ledger knows the reps of credits that are gone or went to somebody else
 INSERT INTO salesops.refresh_command (entity, name, ordinal, command, everything, bulk_from, needs) VALUES
   ('lead', 'score', 1,
    'SELECT count(salesops.score_lead(l.lead_id)) FROM salesops.lead l WHERE l.lead_id = ANY ($1)',
    'SELECT salesops.score_leads()', 2000,
    'to_regprocedure(''salesops.score_lead(text,text,timestamptz)'') IS NOT NULL AND EXISTS (SELECT FROM salesops.model_version WHERE name = ''lead'' AND active)'),
   ('commission_credit', 'commission', 1,
-   'SELECT count(*) FROM (SELECT DISTINCT c.rep_id FROM salesops.commission_credit c WHERE c.credit_id = ANY ($1)) r, LATERAL salesops.calculate_commission(r.rep_id, salesops.current_quarter())',
+   'SELECT count(*) FROM (SELECT c.rep_id FROM salesops.commission_credit c WHERE c.credit_id = ANY ($1) UNION SELECT l.rep_id FROM salesops.commission_line l WHERE l.credit_id = ANY ($1)) r, LATERAL salesops.calculate_commission(r.rep_id, salesops.current_quarter())',
    'SELECT count(*) FROM salesops.calculate_commissions(salesops.current_quarter())', 1000,
    'EXISTS (SELECT FROM salesops.commission_assignment)'),
   ('opportunity', 'commission', 1,
-   'SELECT count(*) FROM (SELECT DISTINCT c.rep_id FROM salesops.commission_credit c WHERE c.opportunity_id = ANY ($1) OR c.credit_id = ANY ($1)) r, LATERAL salesops.calculate_commission(r.rep_id, salesops.current_quarter())',
+   'SELECT count(*) FROM (SELECT c.rep_id FROM salesops.commission_credit c WHERE c.opportunity_id = ANY ($1) OR c.credit_id = ANY ($1) UNION SELECT l.rep_id FROM salesops.commission_line l WHERE l.credit_id = ANY ($1)) r, LATERAL salesops.calculate_commission(r.rep_id, salesops.current_quarter())',
    'SELECT count(*) FROM salesops.calculate_commissions(salesops.current_quarter())', 1000,
    'EXISTS (SELECT FROM salesops.commission_assignment)');
 

@@ -20,6 +20,13 @@
 #include "varatt.h"
 #endif
 
+#if PG_VERSION_NUM < 170000
+/* 17 asks whether a stronger lock counts too */
+#define lock_held_by_me(tag, mode) LockHeldByMe((tag), (mode))
+#else
+#define lock_held_by_me(tag, mode) LockHeldByMe((tag), (mode), false)
+#endif
+
 /* Background workers may connect as a role without LOGIN only where the server knows how to be asked for it */
 #ifdef BGWORKER_BYPASS_ROLELOGINCHECK
 #define WORKER_CONNECT_FLAGS BGWORKER_BYPASS_ROLELOGINCHECK

@@ -2,11 +2,15 @@
  * guard_pg.c
  *		Duplicates at write time: a row trigger after INSERT that looks the new row up and rejects, warns or records.
  *
- * Who locks what, under 'reject': each inserting transaction takes an advisory lock in share mode on the matcher, then, in
- * ascending order, one in exclusive mode on each blocking key of its row, all held to its end. Two transactions that insert the
- * same person share a key: the second waits, then sees the first's row by a snapshot taken after the wait (also under
- * REPEATABLE READ), so exactly one wins. A transaction that has taken LOCKS_BEFORE_WHOLE key locks takes the matcher's lock in
- * exclusive mode instead, so that a bulk load does not fill the lock table.
+ * Who locks what, under 'reject': each inserting transaction takes an advisory lock in share mode on the matcher and one in
+ * exclusive mode on each blocking key of its row, all held to its end. Two transactions that insert the same person share a key:
+ * the second waits, then sees the first's row by a snapshot taken after the wait (also under REPEATABLE READ), so exactly one
+ * wins. A key is waited for with nothing of the row in hand, so that whoever holds it can go over to the whole meanwhile.
+ *
+ * A transaction that has taken LOCKS_BEFORE_WHOLE key locks goes over to the whole: it gives its share of the matcher back (or two
+ * bulk loads would wait for one another), takes the matcher's lock in exclusive mode, and from then on takes each key's lock only
+ * to see that nobody else holds it, so that a bulk load does not fill the lock table. Whoever comes later waits at the matcher.
+ * Two loads that have inserted the same person, in different orders, can still deadlock, as at a unique index.
  *
  * The look-up runs as the relation's owner, as a unique index would: whoever may insert is guarded, whatever they may read.
  * Keys of existing rows are named only to those who may read them.
@@ -26,6 +30,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/resowner.h"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
 
@@ -49,14 +54,32 @@ static int	locks_taken = 0;
 
 /* ---- locks ---- */
 
-/* One transaction-level advisory lock. */
-static void
-take_lock(uint32 high, uint32 low, LOCKMODE mode)
+/* The tag of one of our advisory locks; low 0 is the whole matcher. */
+static LOCKTAG
+lock_tag(uint32 matcher, uint32 low)
 {
 	LOCKTAG		tag;
 
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, high, low, LOCK_CLASS);
-	(void) LockAcquire(&tag, mode, false, false);
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, matcher, low, LOCK_CLASS);
+	return tag;
+}
+
+/*
+ * Take or give back the matcher's own lock. It belongs to the whole transaction, whichever statement or subtransaction asks: what
+ * one of them took, another can give back.
+ */
+static void
+lock_matcher(uint32 matcher, LOCKMODE mode, bool take)
+{
+	LOCKTAG		tag = lock_tag(matcher, 0);
+	ResourceOwner owner = CurrentResourceOwner;
+
+	CurrentResourceOwner = TopTransactionResourceOwner;
+	if (take)
+		(void) LockAcquire(&tag, mode, false, false);
+	else
+		(void) LockRelease(&tag, mode, false);
+	CurrentResourceOwner = owner;
 }
 
 /* Order of hashes, for qsort. */
@@ -69,27 +92,73 @@ compare_hashes(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/*
- * Lock every blocking key of the new row, in ascending order. Rare words are not locked: two concurrent rows that agree on
- * nothing else may both enter.
- */
+/* Wait until nobody else holds a key's lock, without keeping it. */
 static void
-lock_keys(const MatcherLookup *lookup)
+wait_for_key(uint32 matcher, uint32 hash)
 {
-	uint32		matcher = (uint32) match_hash(lookup->matcher->name, strlen(lookup->matcher->name));
-	uint32		hash[MATCHER_LOOKUP_RULES + 1];
+	LOCKTAG		tag = lock_tag(matcher, hash);
+
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	(void) LockRelease(&tag, ExclusiveLock, false);
+}
+
+/* All keys' locks without waiting, or none and the number of the one that another transaction holds; n where all are ours. */
+static int
+try_keys(uint32 matcher, const uint32 *hash, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		LOCKTAG		tag = lock_tag(matcher, hash[i]);
+
+		if (LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL)
+			continue;
+		for (int j = 0; j < i; j++)
+		{
+			LOCKTAG		ours = lock_tag(matcher, hash[j]);
+
+			(void) LockRelease(&ours, ExclusiveLock, false);
+		}
+		return i;
+	}
+	return n;
+}
+
+/* The matcher's lock in share mode and the keys' locks; see the file's head for what is waited for with what in hand. */
+static void
+lock_each(uint32 matcher, const uint32 *hash, int n)
+{
+	for (;;)
+	{
+		int			taken;
+
+		lock_matcher(matcher, ShareLock, true);
+		taken = try_keys(matcher, hash, n);
+		if (taken == n)
+			return;
+		lock_matcher(matcher, ShareLock, false);
+		wait_for_key(matcher, hash[taken]);
+	}
+}
+
+/* The matcher's lock in exclusive mode, without a share of ours in the way; then a look at each key. */
+static void
+lock_whole(uint32 matcher, const uint32 *hash, int n)
+{
+	LOCKTAG		tag = lock_tag(matcher, 0);
+
+	while (lock_held_by_me(&tag, ShareLock))
+		lock_matcher(matcher, ShareLock, false);
+	lock_matcher(matcher, ExclusiveLock, true);
+	for (int i = 0; i < n; i++)
+		wait_for_key(matcher, hash[i]);
+}
+
+/* Hashes of the new row's blocking keys, ascending; how many. Rare words are not among them. */
+static int
+key_hashes(const MatcherLookup *lookup, uint32 *hash)
+{
 	int			n = 0;
 
-	if (locking_transaction != GetTopTransactionId())
-	{
-		locking_transaction = GetTopTransactionId();
-		locks_taken = 0;
-	}
-	if (locks_taken >= LOCKS_BEFORE_WHOLE)
-	{
-		take_lock(matcher, 0, ExclusiveLock);
-		return;
-	}
 	for (int k = 0; k < lookup->nrules; k++)
 	{
 		char	   *key = lookup->rule_key[k];
@@ -98,10 +167,32 @@ lock_keys(const MatcherLookup *lookup)
 			hash[n++] = (uint32) (match_hash(key, strlen(key)) + (uint64) k * 0x9E3779B9) | 1;
 	}
 	qsort(hash, n, sizeof(uint32), compare_hashes);
-	take_lock(matcher, 0, ShareLock);
-	for (int i = 0; i < n; i++)
-		take_lock(matcher, hash[i], ExclusiveLock);
-	locks_taken += n;
+	return n;
+}
+
+/*
+ * Lock every blocking key of the new row. Rare words are not locked: two concurrent rows that agree on nothing else may both
+ * enter.
+ */
+static void
+lock_keys(const MatcherLookup *lookup)
+{
+	uint32		matcher = (uint32) match_hash(lookup->matcher->name, strlen(lookup->matcher->name));
+	uint32		hash[MATCHER_LOOKUP_RULES + 1];
+	int			n = key_hashes(lookup, hash);
+
+	if (locking_transaction != GetTopTransactionId())
+	{
+		locking_transaction = GetTopTransactionId();
+		locks_taken = 0;
+	}
+	if (locks_taken >= LOCKS_BEFORE_WHOLE)
+		lock_whole(matcher, hash, n);
+	else
+	{
+		lock_each(matcher, hash, n);
+		locks_taken += n;
+	}
 }
 
 /* ---- the trigger ---- */

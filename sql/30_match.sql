@@ -138,6 +138,7 @@ CREATE TABLE salesops.match_decision (
   decided_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   PRIMARY KEY (matcher, left_key, right_key)
 );
+CREATE INDEX match_decision_right ON salesops.match_decision (matcher, right_key);
 COMMENT ON TABLE salesops.match_decision IS 'pairs that people confirmed or rejected: later runs respect them, probabilities are recalibrated by them';
 SELECT pg_catalog.pg_extension_config_dump('salesops.match_decision', '');
 

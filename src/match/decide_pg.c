@@ -63,6 +63,32 @@ read_decisions(const char *matcher)
 	return rows;
 }
 
+MatcherKeyDecisions
+matcher_decisions_of(const Matcher *matcher, const char *key)
+{
+	MatcherKeyDecisions decided = {0};
+	SpiScope	scope;
+	SpiArg		args[] = {spi_text(matcher->name), spi_text(key), spi_bool(OidIsValid(matcher->right_relid))};
+	MemoryContext caller = CurrentMemoryContext;
+
+	spi_open(&scope, SPI_AS_OWNER);
+	decided.count = (int) spi_execute_kept(SPI_OK_SELECT,
+										   "SELECT d.right_key, d.confirmed FROM salesops.match_decision d "
+										   "WHERE d.matcher OPERATOR(pg_catalog.=) $1 AND d.left_key OPERATOR(pg_catalog.=) $2 "
+										   "UNION ALL SELECT d.left_key, d.confirmed FROM salesops.match_decision d "
+										   "WHERE NOT $3 AND d.matcher OPERATOR(pg_catalog.=) $1 AND d.right_key OPERATOR(pg_catalog.=) $2",
+										   lengthof(args), args);
+	decided.other = MemoryContextAlloc(caller, sizeof(char *) * (decided.count + 1));
+	decided.confirmed = MemoryContextAlloc(caller, sizeof(bool) * (decided.count + 1));
+	for (int i = 0; i < decided.count; i++)
+	{
+		decided.other[i] = MemoryContextStrdup(caller, spi_get_text(i, 1));
+		decided.confirmed[i] = spi_get_bool(i, 2);
+	}
+	spi_close(&scope);
+	return decided;
+}
+
 /* For qsort and bsearch. */
 static int
 compare_decisions(const void *a, const void *b)

@@ -159,11 +159,11 @@ key_hashes(const MatcherLookup *lookup, uint32 *hash)
 {
 	int			n = 0;
 
-	for (int k = 0; k < lookup->nrules; k++)
+	for (int k = 0; k < lookup->compiled->nrules; k++)
 	{
 		char	   *key = lookup->rule_key[k];
 
-		if (key != NULL && lookup->matcher->rule[lookup->rule[k]].kind == MATCH_RULE_KEY)
+		if (key != NULL && lookup->matcher->rule[lookup->compiled->rule[k]].kind == MATCH_RULE_KEY)
 			hash[n++] = (uint32) (match_hash(key, strlen(key)) + (uint64) k * 0x9E3779B9) | 1;
 	}
 	qsort(hash, n, sizeof(uint32), compare_hashes);
@@ -240,9 +240,12 @@ record_hits(const MatcherLookup *lookup, const char *key)
 	spi_close(&scope);
 }
 
-/* Look the new row up as the relation's owner, after locking its keys where it may be rejected. */
+/*
+ * Look the new row up as the relation's owner, after locking its keys where it may be rejected. NULL where there is no such matcher
+ * or it is not trained: one that has gone must not stop the inserts.
+ */
 static MatcherLookup *
-look_up(const char *name, TriggerData *trigger, bool lock, const char *key)
+look_up(const char *name, TriggerData *trigger, bool lock)
 {
 	Oid			save_user;
 	int			save_security;
@@ -251,34 +254,19 @@ look_up(const char *name, TriggerData *trigger, bool lock, const char *key)
 
 	GetUserIdAndSecContext(&save_user, &save_security);
 	SetUserIdAndSecContext(trigger->tg_relation->rd_rel->relowner, save_security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
-	lookup = matcher_lookup_start(name, matcher_row_jsonb(row));
-	if (lock)
-		lock_keys(lookup);
-	/* rows that were committed while we waited, and those that this command has inserted so far */
-	CommandCounterIncrement();
-	PushActiveSnapshot(GetLatestSnapshot());
-	matcher_lookup_run(lookup, GUARD_THRESHOLD, OidIsValid(lookup->matcher->right_relid) ? NULL : key);
-	PopActiveSnapshot();
+	lookup = matcher_lookup_start(name, matcher_row_jsonb(row), true);
+	if (lookup != NULL)
+	{
+		if (lock)
+			lock_keys(lookup);
+		/* rows that were committed while we waited, and those that this command has inserted so far */
+		CommandCounterIncrement();
+		PushActiveSnapshot(GetLatestSnapshot());
+		matcher_lookup_run(lookup, GUARD_THRESHOLD, OidIsValid(lookup->matcher->right_relid) ? NULL : lookup->key);
+		PopActiveSnapshot();
+	}
 	SetUserIdAndSecContext(save_user, save_security);
 	return lookup;
-}
-
-/* Key column of a trained matcher, or NULL: one that has gone must not stop the inserts. */
-static char *
-guarding_key(const char *name)
-{
-	SpiScope	scope;
-	SpiArg		args[] = {spi_text(name)};
-	MemoryContext caller = CurrentMemoryContext;
-	char	   *key = NULL;
-
-	spi_open(&scope, SPI_AS_OWNER);
-	if (spi_execute(SPI_OK_SELECT,
-					"SELECT m.key_column FROM salesops.matcher m WHERE m.matcher OPERATOR(pg_catalog.=) $1 AND m.model IS NOT NULL",
-					1, args) > 0)
-		key = MemoryContextStrdup(caller, spi_get_text(0, 1));
-	spi_close(&scope);
-	return key;
 }
 
 /* Act on what was found. */
@@ -312,8 +300,6 @@ salesops_guard_row(PG_FUNCTION_ARGS)
 	MatcherLookup *lookup;
 	const char *name;
 	const char *action;
-	char	   *key;
-	int			column;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigger->tg_event) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
 		!TRIGGER_FIRED_BY_INSERT(trigger->tg_event) || trigger->tg_trigger->tgnargs != 2)
@@ -323,23 +309,17 @@ salesops_guard_row(PG_FUNCTION_ARGS)
 				 errhint("Use salesops.guard_duplicates(relation, matcher, action).")));
 	name = trigger->tg_trigger->tgargs[0];
 	action = trigger->tg_trigger->tgargs[1];
-	key = guarding_key(name);
-	if (key == NULL)
-	{
+	context = AllocSetContextCreate(caller, "salesops guard", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(context);
+	lookup = look_up(name, trigger, strcmp(action, "reject") == 0);
+	if (lookup == NULL)
 		ereport(WARNING,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("duplicates are not guarded: matcher \"%s\" does not exist or is not trained", name),
 				 errhint("SELECT salesops.release_duplicates(%s);",
 						 quote_literal_cstr(relation_sql_name(RelationGetRelid(trigger->tg_relation))))));
-		return PointerGetDatum(NULL);
-	}
-	context = AllocSetContextCreate(caller, "salesops guard", ALLOCSET_DEFAULT_SIZES);
-	MemoryContextSwitchTo(context);
-	column = SPI_fnumber(RelationGetDescr(trigger->tg_relation), key);
-	key = column > 0 ? SPI_getvalue(trigger->tg_trigtuple, RelationGetDescr(trigger->tg_relation), column) : NULL;
-	lookup = look_up(name, trigger, strcmp(action, "reject") == 0, key);
-	if (lookup->nhits > 0)
-		act(lookup, action, key ? key : "NULL", relation_sql_name(RelationGetRelid(trigger->tg_relation)));
+	else if (lookup->nhits > 0)
+		act(lookup, action, lookup->key ? lookup->key : "NULL", relation_sql_name(RelationGetRelid(trigger->tg_relation)));
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
 	return PointerGetDatum(NULL);

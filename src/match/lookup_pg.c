@@ -82,53 +82,41 @@ matcher_row_jsonb(Datum record)
 	return json;
 }
 
-/* The candidate's values and rule keys in one query over a row made from its columns. */
-static char *
-candidate_query(const MatcherLookup *lookup)
-{
-	const Matcher *matcher = lookup->matcher;
-	StringInfoData sql;
-
-	initStringInfo(&sql);
-	appendStringInfoString(&sql, "SELECT ");
-	for (int c = 0; c < matcher->ncolumns; c++)
-		appendStringInfo(&sql, "%s%s", c > 0 ? ", " : "", lookup->column[c]);
-	for (int k = 0; k < lookup->nrules; k++)
-		appendStringInfo(&sql, ", %s", matcher_rule_over(lookup->column, &matcher->rule[lookup->rule[k]]));
-	appendStringInfo(&sql, " FROM pg_catalog.jsonb_populate_record(NULL::%s, $1)", relation_sql_name(matcher->relid));
-	return sql.data;
-}
-
 MatcherLookup *
-matcher_lookup_start(const char *name, Jsonb *candidate)
+matcher_lookup_start(const char *name, Jsonb *candidate, bool missing_ok)
 {
 	MatcherLookup *lookup = palloc0(sizeof(MatcherLookup));
 	MemoryContext caller = CurrentMemoryContext;
 	SpiScope	scope;
 	SpiArg		args[] = {spi_jsonb(candidate)};
-	Matcher    *matcher = matcher_load(name);
-	char	   *sql;
+	bool		decisions;
+	const MatcherCompiled *compiled = matcher_compiled(name, missing_ok, &decisions);
 
-	lookup->matcher = matcher;
-	lookup->nrules = matcher_lookup_rules(matcher, lookup->rule);
-	lookup->value = palloc0(sizeof(char *) * Max(matcher->ncolumns, 1));
-	lookup->column = matcher_column_sql(matcher, matcher->relid);
-	sql = candidate_query(lookup);
+	if (missing_ok && (compiled == NULL || !compiled->trained))
+		return NULL;
+	lookup->compiled = compiled;
+	lookup->matcher = palloc(sizeof(Matcher));
+	*lookup->matcher = *compiled->matcher;
+	lookup->value = palloc0(sizeof(char *) * Max(lookup->matcher->ncolumns, 1));
 	spi_open(&scope, SPI_PINNED_AS_CALLER);
-	spi_execute_kept(SPI_OK_SELECT, sql, 1, args);
-	for (int i = 0; i < matcher->ncolumns + lookup->nrules; i++)
+	spi_execute_kept(SPI_OK_SELECT, compiled->candidate_sql, 1, args);
+	for (int i = -1; i < lookup->matcher->ncolumns + compiled->nrules; i++)
 	{
-		char	   *text = spi_get_text(0, i + 1);
+		char	   *text = spi_get_text(0, i + 2);
 
 		if (text == NULL)
 			continue;
 		text = MemoryContextStrdup(caller, text);
-		if (i < matcher->ncolumns)
+		if (i < 0)
+			lookup->key = text;
+		else if (i < lookup->matcher->ncolumns)
 			lookup->value[i] = text;
 		else
-			lookup->rule_key[i - matcher->ncolumns] = text;
+			lookup->rule_key[i - lookup->matcher->ncolumns] = text;
 	}
 	spi_close(&scope);
+	if (decisions && lookup->key != NULL)
+		lookup->decided = matcher_decisions_of(lookup->matcher, lookup->key);
 	return lookup;
 }
 
@@ -177,42 +165,84 @@ rare_keys(const MatcherLookup *lookup, int r, const char *keys)
 	return result;
 }
 
-/* WHERE of the rows that share a key with the candidate; NULL where it has no key at all. */
+/*
+ * OR key = ANY (those confirmed to be the candidate), whether they share a blocking key or not: the keys in the column's own
+ * type, so that its index serves.
+ */
+static void
+add_confirmed(MatcherLookup *lookup, StringInfo sql, SpiArg *args, int *nargs)
+{
+	Oid			relid = matcher_lookup_relation(lookup->matcher);
+	const char *key = OidIsValid(lookup->matcher->right_relid) ? lookup->matcher->right_key : lookup->matcher->key;
+	Datum	   *keys = palloc(sizeof(Datum) * (lookup->decided.count + 1));
+	int			n = 0;
+
+	for (int i = 0; i < lookup->decided.count; i++)
+	{
+		if (lookup->decided.confirmed[i])
+			keys[n++] = CStringGetTextDatum(lookup->decided.other[i]);
+	}
+	if (n == 0)
+		return;
+	args[*nargs] = spi_array(TEXTARRAYOID, TEXTOID, keys, n);
+	appendStringInfo(sql, "%s%s OPERATOR(pg_catalog.=) ANY ($%d::%s[])", *nargs == 0 ? " WHERE (" : " OR ", quote_identifier(key), *nargs + 1,
+					 format_type_be_qualified(get_atttype(relid, relation_require_column(relid, key))));
+	(*nargs)++;
+}
+
+/* WHERE of the rows that share a key with the candidate, or that people confirmed; NULL where there is nothing to go by. */
 static char *
 lookup_condition(MatcherLookup *lookup, SpiArg *args, int *nargs)
 {
+	char	  **column = matcher_column_sql(lookup->matcher, matcher_lookup_relation(lookup->matcher));
 	StringInfoData sql;
 
 	initStringInfo(&sql);
 	*nargs = 0;
-	for (int k = 0; k < lookup->nrules; k++)
+	for (int k = 0; k < lookup->compiled->nrules; k++)
 	{
-		const MatchRule *rule = &lookup->matcher->rule[lookup->rule[k]];
+		const MatchRule *rule = &lookup->matcher->rule[lookup->compiled->rule[k]];
 		char	   *key = lookup->rule_key[k];
 
 		if (key != NULL && rule->kind != MATCH_RULE_KEY)
-			key = rare_keys(lookup, lookup->rule[k], key);
+			key = rare_keys(lookup, lookup->compiled->rule[k], key);
 		if (key == NULL || key[0] == '\0')
 			continue;
 		args[*nargs] = spi_text(key);
-		appendStringInfo(&sql, "%s(%s) %s $%d%s", *nargs == 0 ? " WHERE (" : " OR ", matcher_rule_over(lookup->column, rule),
+		appendStringInfo(&sql, "%s(%s) %s $%d%s", *nargs == 0 ? " WHERE (" : " OR ", matcher_rule_over(column, rule),
 						 rule->kind == MATCH_RULE_KEY ? "OPERATOR(pg_catalog.=)" : "OPERATOR(pg_catalog.&&)", *nargs + 1,
 						 rule->kind == MATCH_RULE_KEY ? "" : "::pg_catalog.text[]");
 		(*nargs)++;
 	}
+	if (lookup->decided.count > 0)
+		add_confirmed(lookup, &sql, args, nargs);
 	return *nargs > 0 ? sql.data : NULL;
 }
 
-/* Best first, then by key. */
+/* Confirmed ones first, then the best, then by key. */
 static int
 compare_hits(const void *a, const void *b)
 {
 	const MatcherHit *x = a;
 	const MatcherHit *y = b;
 
+	if (x->confirmed != y->confirmed)
+		return x->confirmed ? -1 : 1;
 	if (x->weight != y->weight)
 		return x->weight > y->weight ? -1 : 1;
 	return strcmp(x->key, y->key);
+}
+
+/* What people decided of the candidate and a fetched row: 1 confirmed, -1 rejected, 0 nothing. */
+static int
+decided_of(const MatcherLookup *lookup, const char *key)
+{
+	for (int i = 0; i < lookup->decided.count; i++)
+	{
+		if (strcmp(lookup->decided.other[i], key) == 0)
+			return lookup->decided.confirmed[i] ? 1 : -1;
+	}
+	return 0;
 }
 
 /* Score the fetched rows. */
@@ -222,20 +252,24 @@ score_hits(MatcherLookup *lookup, double threshold)
 	MatchRecords *records = &lookup->loaded.records;
 
 	match_comparisons_prepare(records, lookup->matcher->comparison, lookup->matcher->ncomparisons, matcher_utf8());
-	matcher_model_for(lookup->matcher, records, 0, &lookup->model);
+	lookup->model = lookup->compiled->model;
+	matcher_model_terms(lookup->matcher, records, 0, &lookup->model);
 	match_scorer_init(&lookup->scorer, records, lookup->matcher->comparison, &lookup->model, matcher_workspace(&records->env));
 	lookup->hit = palloc(sizeof(MatcherHit) * records->nrecords);
 	for (int32 i = 1; i < records->nrecords; i++)
 	{
 		int64		weight = match_score(&lookup->scorer, 0, i);
-		double		probability = match_probability(matcher_odds(lookup->matcher, &lookup->scorer, weight));
+		int			decided = decided_of(lookup, matcher_key(&lookup->loaded, i));
+		double		odds = decided > 0 ? MATCH_DECIDED_ODDS : matcher_odds(lookup->matcher, &lookup->scorer, weight);
 		MatcherHit *hit = &lookup->hit[lookup->nhits];
 
-		if (probability < threshold)
+		if (decided < 0 || match_probability(odds) < threshold)
 			continue;
 		hit->key = pstrdup(matcher_key(&lookup->loaded, i));
+		hit->record = i;
 		hit->weight = weight / MATCH_FIXED;
-		hit->probability = probability;
+		hit->probability = match_probability(odds);
+		hit->confirmed = decided > 0;
 		lookup->nhits++;
 	}
 	qsort(lookup->hit, lookup->nhits, sizeof(MatcherHit), compare_hits);
@@ -247,10 +281,13 @@ matcher_lookup_run(MatcherLookup *lookup, double threshold, const char *not_key)
 	Matcher    *matcher = lookup->matcher;
 	Oid			relid = matcher_lookup_relation(matcher);
 	const char *key = OidIsValid(matcher->right_relid) ? matcher->right_key : matcher->key;
-	SpiArg		args[MATCHER_LOOKUP_RULES + 2];
+	SpiArg		args[MATCHER_LOOKUP_RULES + 3];
 	int			nargs;
-	char	   *condition = lookup_condition(lookup, args, &nargs);
+	char	   *condition;
 
+	if (!lookup->compiled->trained)
+		matcher_model_tables(matcher, &lookup->model);	/* the error */
+	condition = lookup_condition(lookup, args, &nargs);
 	if (condition == NULL)
 		return;
 	if (not_key != NULL)
@@ -261,15 +298,19 @@ matcher_lookup_run(MatcherLookup *lookup, double threshold, const char *not_key)
 	}
 	else
 		condition = psprintf("%s)", condition);
-	condition = psprintf("%s LIMIT %d", condition, LOOKUP_ROWS);
+	/* one more than is compared, to know whether there are more */
+	condition = psprintf("%s LIMIT %d", condition, LOOKUP_ROWS + 1);
 	matcher_records_start(matcher, &lookup->loaded);
 	matcher_records_add(&lookup->loaded, "", lookup->value);
 	matcher_records_scan(matcher, &lookup->loaded, relid, key, condition, nargs, args, false);
-	if (lookup->loaded.records.nrecords > LOOKUP_ROWS)
+	if (lookup->loaded.records.nrecords > LOOKUP_ROWS + 1)
+	{
+		lookup->loaded.records.nrecords = LOOKUP_ROWS + 1;
 		ereport(WARNING,
 				(errmsg("matcher \"%s\": more than %d records share a blocking key with the candidate; only that many were compared",
 						matcher->name, LOOKUP_ROWS),
 				 errhint("Make the widest blocking rule narrower.")));
+	}
 	score_hits(lookup, threshold);
 }
 
@@ -280,15 +321,12 @@ matcher_hit_reason(const MatcherLookup *lookup, int hit)
 	const Matcher *matcher = lookup->matcher;
 	bool		told[MATCH_MAX_COMPARISONS] = {0};
 	uint64		pattern;
-	int32		record;
+	int32		record = lookup->hit[hit].record;
 	StringInfoData text;
 
+	if (lookup->hit[hit].confirmed)
+		return "confirmed";
 	initStringInfo(&text);
-	for (record = 1; record < lookup->loaded.records.nrecords; record++)
-	{
-		if (strcmp(matcher_key(&lookup->loaded, record), lookup->hit[hit].key) == 0)
-			break;
-	}
 	pattern = match_pattern(&lookup->loaded.records, matcher->comparison, matcher->ncomparisons, lookup->scorer.workspace, 0, record);
 	for (;;)
 	{
@@ -318,7 +356,8 @@ matcher_hit_reason(const MatcherLookup *lookup, int hit)
  * find_matches(matcher text, candidate record, threshold float8) -> setof (key text, weight float8, probability float8)
  *
  * Records that are probably the candidate, best first. The candidate is any row with columns named as the relation's (the left
- * one's of two; the right one is searched); columns it lacks are unknown.
+ * one's of two; the right one is searched); columns it lacks are unknown. Where it has the key, what people decided of that record
+ * holds: rejected ones do not come, confirmed ones come first.
  */
 Datum
 salesops_find_matches(PG_FUNCTION_ARGS)
@@ -332,7 +371,7 @@ salesops_find_matches(PG_FUNCTION_ARGS)
 	require_probability(threshold, "threshold");
 	InitMaterializedSRF(fcinfo, 0);
 	MemoryContextSwitchTo(context);
-	lookup = matcher_lookup_start(text_to_cstring(PG_GETARG_TEXT_PP(0)), matcher_row_jsonb(PG_GETARG_DATUM(1)));
+	lookup = matcher_lookup_start(text_to_cstring(PG_GETARG_TEXT_PP(0)), matcher_row_jsonb(PG_GETARG_DATUM(1)), false);
 	matcher_lookup_run(lookup, threshold, NULL);
 	for (int i = 0; i < lookup->nhits; i++)
 	{

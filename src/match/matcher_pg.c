@@ -141,8 +141,12 @@ value_sql(const RowExpression *expression)
 char **
 matcher_column_sql(const Matcher *matcher, Oid relid)
 {
-	char	  **sql = palloc(sizeof(char *) * matcher->ncolumns);
+	char	  **kept = matcher->column_sql[relid == matcher->relid ? 0 : 1];
+	char	  **sql;
 
+	if (kept != NULL)
+		return kept;
+	sql = palloc(sizeof(char *) * Max(matcher->ncolumns, 1));
 	for (int c = 0; c < matcher->ncolumns; c++)
 	{
 		char	   *what = psprintf("expression \"%s\" of matcher \"%s\"", matcher->column[c].expression, matcher->name);
@@ -456,6 +460,14 @@ require_relation(const Matcher *matcher, Oid relid)
 	relation_require_select(relid);
 }
 
+void
+matcher_require_relations(const Matcher *matcher)
+{
+	require_relation(matcher, matcher->relid);
+	if (OidIsValid(matcher->right_relid))
+		require_relation(matcher, matcher->right_relid);
+}
+
 Matcher *
 matcher_load(const char *name)
 {
@@ -496,9 +508,7 @@ matcher_load(const char *name)
 	matcher->offset = spi_get_float8(0, 12, &isnull);
 	spi_close(&scope);
 
-	require_relation(matcher, matcher->relid);
-	if (OidIsValid(matcher->right_relid))
-		require_relation(matcher, matcher->right_relid);
+	matcher_require_relations(matcher);
 	problems_init(&problems);
 	matcher->options.max_block = 2000;
 	matcher->options.seed = 42;

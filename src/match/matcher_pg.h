@@ -52,6 +52,7 @@ typedef struct Matcher
 	int			nrules;
 	MatchRule	rule[MATCHER_MAX_RULES];
 	Jsonb	   *model;			/* NULL before training */
+	char	  **column_sql[2];	/* SQL of the columns over either relation, where it is at hand (cache_pg.c); else NULL */
 	/* probability = logistic(slope * log2 odds + offset), from decisions; 1 and 0 without */
 	double		slope;
 	double		offset;
@@ -84,6 +85,8 @@ extern char *matcher_rule_over(char *const *column, const MatchRule *rule);
 extern char *matcher_rule_name(const Matcher *matcher, const MatchRule *rule);
 /* Columns as the given relation's SQL texts, checked by the parser */
 extern char **matcher_column_sql(const Matcher *matcher, Oid relid);
+/* The relations must be there still, and readable by the caller */
+extern void matcher_require_relations(const Matcher *matcher);
 
 /* ---- profile_pg.c: defaults from content ---- */
 extern void matcher_choose(Matcher *matcher);
@@ -114,29 +117,61 @@ extern int	matcher_compare_keys(const MatcherRecords *loaded, int32 a, int32 b);
 /* ---- train_pg.c ---- */
 /* Read the stored model over loaded records; error where the matcher is not trained */
 extern void matcher_model(const Matcher *matcher, const MatchRecords *records, MatchModel *model);
-/* The same where only one record is compared with others: frequencies of its values only */
-extern void matcher_model_for(const Matcher *matcher, const MatchRecords *records, int32 record, MatchModel *model);
+/* The two parts of that: tables without frequencies; frequencies of the values of one record, or of all (-1) */
+extern void matcher_model_tables(const Matcher *matcher, MatchModel *model);
+extern void matcher_model_terms(const Matcher *matcher, const MatchRecords *records, int32 record, MatchModel *model);
 extern TextWorkspace *matcher_workspace(const KernelEnv *env);
 
-/* ---- lookup_pg.c: one record against the relation ---- */
+/* ---- decide_pg.c: what people decided of one record ---- */
+typedef struct MatcherKeyDecisions
+{
+	int			count;
+	char	  **other;			/* keys of the records that it was decided against */
+	bool	   *confirmed;
+} MatcherKeyDecisions;
+
+/* The decisions about the record with this key (of two relations the left one's) */
+extern MatcherKeyDecisions matcher_decisions_of(const Matcher *matcher, const char *key);
+
+/* ---- cache_pg.c: matchers compiled for look-ups ---- */
 #define MATCHER_LOOKUP_RULES 8	/* key rules that a lookup uses, the narrowest; rare words besides */
 
+typedef struct MatcherCompiled
+{
+	Matcher    *matcher;		/* with column_sql; read only: who prepares comparisons works on a copy */
+	int			nrules;
+	int			rule[MATCHER_LOOKUP_RULES + 1]; /* numbers of the matcher's rules */
+	char	   *rule_sql[MATCHER_LOOKUP_RULES + 1];
+	char	   *candidate_sql;	/* a candidate's key, values and rule keys, from its row as jsonb $1 */
+	bool		trained;
+	MatchModel	model;			/* without frequencies */
+} MatcherCompiled;
+
+/*
+ * The matcher as the session keeps it, valid to the end of the transaction; NULL where there is none and that is no error.
+ * decisions: whether people have decided anything.
+ */
+extern const MatcherCompiled *matcher_compiled(const char *name, bool missing_ok, bool *decisions);
+
+/* ---- lookup_pg.c: one record against the relation ---- */
 typedef struct MatcherHit
 {
 	char	   *key;
+	int32		record;
 	double		weight;
 	double		probability;
+	bool		confirmed;		/* people have decided so */
 } MatcherHit;
 
 typedef struct MatcherLookup
 {
 	Matcher    *matcher;
+	const MatcherCompiled *compiled;
 	MatcherRecords loaded;		/* record 0 is the candidate */
-	int			nrules;
-	int			rule[MATCHER_LOOKUP_RULES + 1];	/* numbers of the matcher's rules */
 	char	   *rule_key[MATCHER_LOOKUP_RULES + 1];	/* the candidate's, as text; NULL where it has none */
+	char	   *key;			/* the candidate's own; NULL where it has none */
 	char	  **value;			/* the candidate's, by column */
-	char	  **column;			/* SQL of the columns: parsing them costs more than the rest of a lookup */
+	MatcherKeyDecisions decided;
 	int			nhits;
 	MatcherHit *hit;			/* best first */
 	MatchModel	model;
@@ -147,8 +182,9 @@ typedef struct MatcherLookup
 extern Oid	matcher_lookup_relation(const Matcher *matcher);
 /* Choose the rules of a lookup; returns how many */
 extern int	matcher_lookup_rules(const Matcher *matcher, int *rules);
-/* Values and rule keys of a candidate given as jsonb over the matcher's relation */
-extern MatcherLookup *matcher_lookup_start(const char *name, Jsonb *candidate);
+/* Values and rule keys of a candidate given as jsonb over the matcher's relation; NULL where there is no such matcher or it is not
+ * trained, and that is no error */
+extern MatcherLookup *matcher_lookup_start(const char *name, Jsonb *candidate, bool missing_ok);
 /* Search; a key to leave out may be NULL */
 extern void matcher_lookup_run(MatcherLookup *lookup, double threshold, const char *not_key);
 extern Jsonb *matcher_row_jsonb(Datum record);

@@ -275,9 +275,8 @@ start_frequencies(const Matcher *matcher, const MatchRecords *records, MatchMode
 	return any;
 }
 
-/* Frequencies of the loaded values, or of one record's. */
-static void
-read_terms(const Matcher *matcher, const MatchRecords *records, int32 record, MatchModel *model)
+void
+matcher_model_terms(const Matcher *matcher, const MatchRecords *records, int32 record, MatchModel *model)
 {
 	TermReading reading = {records, matcher, model};
 	Datum		hashes[MATCH_MAX_COMPARISONS];
@@ -308,7 +307,7 @@ read_terms(const Matcher *matcher, const MatchRecords *records, int32 record, Ma
 }
 
 void
-matcher_model_for(const Matcher *matcher, const MatchRecords *records, int32 record, MatchModel *model)
+matcher_model_tables(const Matcher *matcher, MatchModel *model)
 {
 	StoredModel stored = {0};
 	Problems	problems;
@@ -343,13 +342,13 @@ matcher_model_for(const Matcher *matcher, const MatchRecords *records, int32 rec
 		problems_add(&problems, "%d comparisons instead of %d", c, matcher->ncomparisons);
 	problems_raise(&problems, ERRCODE_DATA_CORRUPTED, "Train the matcher again.", "model of matcher \"%s\" does not fit its definition",
 				   matcher->name);
-	read_terms(matcher, records, record, model);
 }
 
 void
 matcher_model(const Matcher *matcher, const MatchRecords *records, MatchModel *model)
 {
-	matcher_model_for(matcher, records, -1, model);
+	matcher_model_tables(matcher, model);
+	matcher_model_terms(matcher, records, -1, model);
 }
 
 /* ---- train_matcher ---- */

@@ -26,8 +26,9 @@ SELECT * FROM salesops.update_clusters('people');
 SELECT cluster_id, array_agg(key ORDER BY key::int) FROM salesops.match_cluster WHERE cluster_id IN ('1', '2') GROUP BY 1 ORDER BY 1;
 -- the same groups as find_clusters', whatever the history
 CREATE VIEW differences AS
-  SELECT count(*) FROM (SELECT array_agg(key ORDER BY key) FROM salesops.match_cluster GROUP BY cluster_id
-                        EXCEPT SELECT array_agg(key ORDER BY key) FROM salesops.find_clusters('people') GROUP BY cluster_id) x;
+  WITH kept AS (SELECT array_agg(key ORDER BY key) FROM salesops.match_cluster GROUP BY cluster_id),
+       full_run AS (SELECT array_agg(key ORDER BY key) FROM salesops.find_clusters('people') GROUP BY cluster_id)
+  SELECT (SELECT count(*) FROM (TABLE kept EXCEPT TABLE full_run) x) AS kept_only, (SELECT count(*) FROM (TABLE full_run EXCEPT TABLE kept) x) AS full_only;
 INSERT INTO people (id, first_name, last_name, phone) SELECT 900, first_name, last_name, phone FROM people WHERE id = 4;
 SELECT * FROM salesops.update_clusters('people');
 DELETE FROM people WHERE id = 202;
@@ -92,7 +93,8 @@ SELECT * FROM calls WHERE call_id IN (4, 201);
 SELECT kind, count(*) FROM salesops.match_merge_row GROUP BY 1 ORDER BY 1;
 SELECT salesops.undo_merge(:merge);
 SELECT (SELECT count(*) FROM (TABLE before EXCEPT TABLE people) x) AS lost, (SELECT count(*) FROM (TABLE people EXCEPT TABLE before) x) AS added,
-       (SELECT count(*) FROM (TABLE calls EXCEPT TABLE calls_before) x) AS calls;
+       (SELECT count(*) FROM (TABLE calls EXCEPT TABLE calls_before) x) AS calls_added,
+       (SELECT count(*) FROM (TABLE calls_before EXCEPT TABLE calls) x) AS calls_lost;
 SELECT salesops.undo_merge(:merge);
 SELECT salesops.undo_merge(4711);
 

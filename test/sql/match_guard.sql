@@ -32,6 +32,58 @@ SELECT key FROM salesops.find_matches('people', (SELECT p FROM people p WHERE id
 SELECT salesops.create_matcher('mutable', 'people', 'id', '[{"column": "email"}]', ARRAY['born::text', 'email']);
 SELECT rule, created FROM salesops.index_matcher('mutable');
 
+-- ---- what people decided holds for look-ups of a row that is there ---------------------------------------------------------
+SELECT key FROM salesops.find_matches('people', (SELECT p FROM people p WHERE id = 4)) ORDER BY 1;
+SELECT salesops.reject_match('people', '1004', '4');
+SELECT key FROM salesops.find_matches('people', (SELECT p FROM people p WHERE id = 4)) ORDER BY 1;
+SELECT key FROM salesops.find_matches('people', (SELECT p FROM people p WHERE id = 1004)) ORDER BY 1;
+-- a candidate without the key is nobody yet: the decision is not about it
+SELECT key FROM salesops.find_matches('people', (SELECT x FROM (SELECT first_name, last_name, born, email FROM people WHERE id = 4) x)) ORDER BY 1;
+-- confirmed ones come first, though nothing makes them candidates
+SELECT salesops.confirm_match('people', '4', '9');
+SELECT key, probability = 1 AS sure FROM salesops.find_matches('people', (SELECT p FROM people p WHERE id = 4), 0.99);
+SELECT key FROM salesops.find_matches('people', (SELECT p FROM people p WHERE id = 9));
+SELECT key FROM salesops.find_matches('people', (SELECT x FROM (SELECT 4 AS id) x));
+SELECT salesops.withdraw_decision('people', '4', '9'), salesops.withdraw_decision('people', '4', '1004');
+SELECT key FROM salesops.find_matches('people', (SELECT p FROM people p WHERE id = 4)) ORDER BY 1;
+
+-- ---- the session keeps a matcher compiled, but not past a change ------------------------------------------------------------
+CREATE TABLE kept (id integer PRIMARY KEY, name text, code text);
+INSERT INTO kept SELECT i, 'name ' || md5((i / 2)::text), 'c' || i / 2 FROM generate_series(1, 200) i;
+SELECT salesops.create_matcher('kept', 'kept', 'id', '[{"column": "name"}, {"column": "code"}]', '{name}');
+SELECT count(*) FROM salesops.train_matcher('kept');
+SELECT key FROM salesops.find_matches('kept', (SELECT k FROM kept k WHERE id = 8)) ORDER BY 1;
+ALTER TABLE kept RENAME COLUMN name TO title;
+SELECT key FROM salesops.find_matches('kept', (SELECT k FROM kept k WHERE id = 8)) ORDER BY 1;
+BEGIN;
+ALTER TABLE kept RENAME COLUMN title TO name;
+SELECT key FROM salesops.find_matches('kept', (SELECT k FROM kept k WHERE id = 8)) ORDER BY 1;
+ROLLBACK;
+SELECT key FROM salesops.find_matches('kept', (SELECT k FROM kept k WHERE id = 8)) ORDER BY 1;
+ALTER TABLE kept RENAME COLUMN title TO name;
+SELECT salesops.drop_matcher('kept');
+SELECT salesops.create_matcher('kept', 'kept', 'id', '[{"column": "code"}]', '{code}');
+SELECT key FROM salesops.find_matches('kept', (SELECT k FROM kept k WHERE id = 8)) ORDER BY 1;
+SELECT count(*) FROM salesops.train_matcher('kept');
+UPDATE kept SET code = 'same' WHERE id IN (8, 90);
+SELECT key FROM salesops.find_matches('kept', (SELECT k FROM kept k WHERE id = 8), 0) ORDER BY 1;
+ALTER TABLE kept RENAME TO kept_on;
+ALTER SCHEMA match_guard RENAME TO match_guarded;
+SELECT key FROM salesops.find_matches('kept', (SELECT k FROM match_guarded.kept_on k WHERE id = 8), 0) ORDER BY 1;
+ALTER SCHEMA match_guarded RENAME TO match_guard;
+
+-- ---- a look-up compares 20,000 rows at most, and says so only where there are more ------------------------------------------
+CREATE TABLE crowd AS SELECT i AS id, 'all' AS block, 'n' || i / 2 AS name FROM generate_series(1, 20000) i;
+ALTER TABLE crowd ADD PRIMARY KEY (id);
+SELECT salesops.create_matcher('crowd', 'crowd', 'id', '[{"column": "name"}]', '{block,name}', '{"max_block": 1000}');
+SET client_min_messages = error;
+SELECT count(*) FROM salesops.train_matcher('crowd');
+RESET client_min_messages;
+SELECT count(*) FROM salesops.find_matches('crowd', (SELECT c FROM crowd c WHERE id = 8), 0);
+INSERT INTO crowd VALUES (20001, 'all', 'last');
+SELECT count(*) FROM salesops.find_matches('crowd', (SELECT c FROM crowd c WHERE id = 8), 0);
+SELECT salesops.drop_matcher('crowd'), salesops.drop_matcher('kept');
+
 -- ---- guards ---------------------------------------------------------------------------------------------------------------
 SELECT salesops.guard_duplicates('people', 'people', 'refuse');
 SELECT salesops.guard_duplicates('people', 'nobody');
@@ -64,6 +116,12 @@ INSERT INTO people VALUES (7001, 'Anna', 'Smith', '1980-05-17', 'anna.smith@exam
 SELECT salesops.guard_duplicates('people', 'people', 'record');
 INSERT INTO people VALUES (7005, 'Anna', 'Smith', '1980-05-17', 'anna.smith@example.com');
 SELECT left_key, right_key, probability > 0.95 AS sure FROM salesops.duplicate_finding ORDER BY 2;
+-- a row that comes back after it was told apart by hand is let in
+SELECT salesops.guard_duplicates('people', 'people', 'reject');
+SELECT count(salesops.reject_match('people', '7005', id::text)) FROM people WHERE id IN (7000, 7001);
+DELETE FROM people WHERE id = 7005;
+INSERT INTO people VALUES (7005, 'Anna', 'Smith', '1980-05-17', 'anna.smith@example.com');
+SELECT salesops.guard_duplicates('people', 'people', 'record');
 -- one guard a matcher, whatever was asked before; a matcher that has gone stops nothing
 SELECT count(*) FROM pg_trigger WHERE tgrelid = 'people'::regclass;
 SELECT salesops.drop_matcher('people');

@@ -13,6 +13,7 @@
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "parser/analyze.h"
+#include "utils/plancache.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -387,6 +388,26 @@ spi_stream_kept(const char *sql, int nargs, const SpiArg *args, bool read_only, 
 	return stream(sql, plan, nargs, args, read_only, callback, arg);
 }
 
+/* Error where the query would write, of itself or in a WITH: it is run read-only, whose error speaks of other things. */
+static void
+check_only_reads(const CachedPlanSource *source)
+{
+	ListCell   *cell;
+
+	foreach(cell, source->query_list)
+	{
+		const Query *query = lfirst_node(Query, cell);
+
+		if (source->resultDesc != NULL && query->commandType != CMD_UTILITY &&
+			(query->commandType != CMD_SELECT || query->hasModifyingCTE || query->rowMarks != NIL))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("the query must only read"),
+					 errdetail("It %s.", query->rowMarks != NIL ? "locks rows" : "changes rows"),
+					 errhint("Give a SELECT without INSERT, UPDATE, DELETE or FOR UPDATE in it.")));
+	}
+}
+
 /* The tuple descriptor of a query's result: parse and analyse only. */
 TupleDesc
 spi_describe(const char *sql)
@@ -399,11 +420,17 @@ spi_describe(const char *sql)
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
 	sources = SPI_plan_get_plan_sources(plan);
+	if (list_length(sources) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("the query is empty"),
+				 errhint("Give a SELECT.")));
 	if (list_length(sources) != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_SYNTAX_ERROR),
 				 errmsg("the query must be one statement, not %d", list_length(sources))));
 	source = (CachedPlanSource *) linitial(sources);
+	check_only_reads(source);
 	if (source->resultDesc == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_SYNTAX_ERROR),

@@ -76,6 +76,13 @@ measure_number(LearnFeature *feature, const double *sorted, size_t rows)
 		feature->scale = 1;
 }
 
+/* Terms of a number in the logistic form. */
+static int
+number_terms(const LearnFeature *feature)
+{
+	return 1 + feature->knots + (feature->edges > 0 ? feature->edges + 1 : 0) + feature->has_missing;
+}
+
 /* Median, reach, hinges and bins of a number. */
 static void
 learn_number(const KernelEnv *env, LearnFeature *feature, const LearnColumn *column, size_t rows,
@@ -109,7 +116,7 @@ learn_number(const KernelEnv *env, LearnFeature *feature, const LearnColumn *col
 				feature->knots = feature->edges = 0;
 		}
 	}
-	feature->design_count = 1 + feature->knots + (feature->edges > 0 ? feature->edges + 1 : 0) + feature->has_missing;
+	feature->design_count = number_terms(feature);
 	kernel_release(env, sorted);
 }
 
@@ -231,7 +238,46 @@ learn_feature(const KernelEnv *env, LearnFeature *feature, const LearnColumn *co
 		learn_levels(env, feature, column, rows, options, min_rows, code_map);
 }
 
-/* Learn all levels again, with a higher threshold, until the design is narrow enough. */
+/* Take a step's terms from all numbers; their trees' form stays what it is. */
+static void
+simplify_numbers(LearnFeatures *features, int step)
+{
+	for (int f = 0; f < features->count; f++)
+	{
+		LearnFeature *feature = &features->feature[f];
+
+		if (feature->kind != LEARN_NUMBER)
+			continue;
+		feature->edges = 0;
+		if (step == LEARN_SIMPLER_HINGES)
+		{
+			for (int k = 1; k < feature->knots; k += 2)
+				feature->knot[k / 2] = feature->knot[k];
+			feature->knots /= 2;
+		}
+		else if (step == LEARN_SIMPLER_LINE)
+			feature->knots = 0;
+		feature->design_count = number_terms(feature);
+	}
+}
+
+/* Learn all levels again, with a higher threshold. */
+static void
+learn_fewer_levels(const KernelEnv *env, LearnFeatures *features, const LearnTable *table, const EncodeOptions *options,
+				   size_t min_rows)
+{
+	for (int f = 0; f < features->count; f++)
+		if (features->feature[f].kind != LEARN_NUMBER)
+		{
+			forget_levels(env, &features->feature[f], &features->code_map[f]);
+			learn_levels(env, &features->feature[f], &table->column[f], table->rows, options, min_rows, &features->code_map[f]);
+		}
+}
+
+/*
+ * Until the columns are few enough: numbers that take more than half of the room are made simpler, else levels need more rows;
+ * when there are no levels left, numbers are made simpler again.
+ */
 static void
 narrow(const KernelEnv *env, LearnFeatures *features, const LearnTable *table, const EncodeOptions *options)
 {
@@ -240,20 +286,29 @@ narrow(const KernelEnv *env, LearnFeatures *features, const LearnTable *table, c
 	for (;;)
 	{
 		int			columns = 0;
+		int			numbers = 0;
+		bool		may_simplify;
 
+		features->design_columns = 0;
 		for (int f = 0; f < features->count; f++)
-			columns += features->feature[f].design_count;
-		features->design_columns = columns;
-		if (columns <= options->max_columns || min_rows > table->rows)
+		{
+			const LearnFeature *feature = &features->feature[f];
+			int			count = options->trees_only ? feature->tree_count : feature->design_count;
+
+			features->design_columns += feature->design_count;
+			columns += count;
+			numbers += feature->kind == LEARN_NUMBER ? count : 0;
+		}
+		may_simplify = features->simpler < LEARN_SIMPLER_LINE && !options->keep_bins && !options->trees_only && numbers > 0;
+		if (columns <= options->max_columns || (min_rows > table->rows && !may_simplify))
 			return;
-		min_rows *= 2;
-		for (int f = 0; f < features->count; f++)
-			if (features->feature[f].kind != LEARN_NUMBER)
-			{
-				forget_levels(env, &features->feature[f], &features->code_map[f]);
-				learn_levels(env, &features->feature[f], &table->column[f], table->rows, options, min_rows,
-							 &features->code_map[f]);
-			}
+		if (may_simplify && (numbers > options->max_columns / 2 || min_rows > table->rows))
+			simplify_numbers(features, ++features->simpler);
+		else
+		{
+			min_rows *= 2;
+			learn_fewer_levels(env, features, table, options, min_rows);
+		}
 	}
 }
 

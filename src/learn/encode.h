@@ -18,6 +18,11 @@
 #define LEARN_LEVEL_MISSING	(-2)
 #define LEARN_LEVEL_OTHER	(-1)
 
+/* what numbers lose, one after the other, where a table is so wide that their terms pass the limit */
+#define LEARN_SIMPLER_BINS	1	/* a line and hinges */
+#define LEARN_SIMPLER_HINGES 2	/* every other hinge */
+#define LEARN_SIMPLER_LINE	3	/* a line */
+
 typedef enum LearnKind
 {
 	LEARN_NUMBER = 1,
@@ -108,6 +113,8 @@ typedef struct EncodeOptions
 	bool		linear_numbers; /* no hinges, no bins */
 	bool		drop_first;
 	bool		target;			/* target encoding allowed */
+	bool		keep_bins;		/* a scorecard: numbers are never made simpler */
+	bool		trees_only;		/* the limit counts the trees' columns */
 } EncodeOptions;
 
 typedef struct LearnFeatures
@@ -116,6 +123,7 @@ typedef struct LearnFeatures
 	LearnFeature *feature;
 	int			tree_columns;
 	int			design_columns;
+	int			simpler;		/* steps by which numbers were made simpler: LEARN_SIMPLER_... */
 	int32_t   **code_map;		/* by feature: table level -> feature level; only while training */
 } LearnFeatures;
 

@@ -138,12 +138,16 @@ read_array(const LearnFeature *feature, const ValueReader *reader, Datum value, 
 	for (int i = 0; i < count; i++)
 	{
 		char	   *text;
+		size_t		length;
 		int32_t		level;
 
 		if (nulls[i])
 			continue;
 		text = OidOutputFunctionCall(reader->output, elements[i]);
-		level = learn_find_level(feature, text, strlen(text));
+		length = strlen(text);
+		if (feature->reading == READ_FOLDED)
+			text = fold_text(text, &length);
+		level = learn_find_level(feature, text, length);
 		if (level >= 0)
 			set_add(room, &into->set_count, level);
 	}
@@ -195,7 +199,11 @@ read_value(FeatureMap *map, int f, Datum value)
 	else if (feature->kind == LEARN_SET)
 		read_words(feature, text, length, map->set_room[f], into);
 	else
+	{
+		if (feature->reading == READ_FOLDED)
+			text = fold_text(text, &length);
 		into->level = learn_find_level(feature, text, length);
+	}
 }
 
 /* See features_pg.h. The most common kind of column does not go through the general way. */

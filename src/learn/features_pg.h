@@ -19,7 +19,8 @@ typedef enum FeatureReading
 {
 	READ_PLAIN = 0,				/* a number as it is, a text as it is, an array's elements */
 	READ_DATE = 1,				/* a date or time: days since the newest of the training data */
-	READ_WORDS = 2				/* a text's words */
+	READ_WORDS = 2,				/* a text's words */
+	READ_FOLDED = 3				/* a text, or an array's elements, in lower case: the column was citext */
 } FeatureReading;
 
 /* ---- training data ---- */

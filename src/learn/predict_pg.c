@@ -14,6 +14,7 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -23,6 +24,7 @@
 #include "utils/typcache.h"
 
 #include "core/compat.h"
+#include "core/errors.h"
 #include "core/kernel_pg.h"
 #include "core/progress.h"
 #include "core/row.h"
@@ -133,6 +135,22 @@ typedef struct PredictBlock
 	void	   *arg;
 } PredictBlock;
 
+/* Error 42703 with the columns there are. */
+static void
+no_such_column(TupleDesc desc, const char *name)
+{
+	StringInfoData names;
+
+	initStringInfo(&names);
+	for (int i = 0; i < desc->natts; i++)
+		append_choice(&names, NameStr(TupleDescAttr(desc, i)->attname));
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_COLUMN),
+			 errmsg("the query has no column \"%s\"", name),
+			 names.len > 0 ? errdetail("Its columns are: %s.", names.data) : 0,
+			 errhint("Name it in the query's SELECT list.")));
+}
+
 /* Where things lie in the query's rows: from the first row's descriptor. */
 static void
 open_block(PredictBlock *block, TupleDesc desc)
@@ -141,9 +159,7 @@ open_block(PredictBlock *block, TupleDesc desc)
 
 	block->extra_column = row_column(desc, block->extra_name);
 	if (block->extra_column < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("the query has no column \"%s\"", block->extra_name)));
+		no_such_column(desc, block->extra_name);
 	*block->extra_reader = value_reader(TupleDescAttr(desc, block->extra_column)->atttypid, block->extra_name);
 	get_typlenbyvalalign(TupleDescAttr(desc, block->extra_column)->atttypid, &block->extra_length, &block->extra_by_value, &align);
 	block->map = learn_map_features(block->loaded->model, block->loaded->name, desc);
@@ -385,7 +401,7 @@ open_comparison(Comparison *comparison, const char *model, const int *versions, 
 
 	comparison->label_column = row_column(desc, label);
 	if (comparison->label_column < 0)
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN), errmsg("the query has no column \"%s\"", label)));
+		no_such_column(desc, label);
 	comparison->label_reader = value_reader(TupleDescAttr(desc, comparison->label_column)->atttypid, label);
 	for (int i = 0; i < 2; i++)
 	{

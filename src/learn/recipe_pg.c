@@ -475,8 +475,9 @@ blend(Bench *bench, const double *trees)
 	for (size_t row = 0; row < rows; row++)
 		margin[row] = learn_model_mix(model, recipe->logistic ? bench->logistic_margin[row] : 0, recipe->trees ? trees[row] : 0);
 	recipe->platt = learn_platt(margin, bench->sample.label, rows);
-	if (recipe->options->calibration == CALIBRATE_PLATT ||
-		(recipe->options->calibration == CALIBRATE_AUTO && recipe->platt.gain > PLATT_GAIN))
+	/* a slope below zero would turn the model round: what knows nothing is not worth straightening */
+	if (recipe->platt.slope > 0 && (recipe->options->calibration == CALIBRATE_PLATT ||
+									(recipe->options->calibration == CALIBRATE_AUTO && recipe->platt.gain > PLATT_GAIN)))
 	{
 		model->slope = recipe->platt.slope;
 		model->offset = recipe->platt.offset;
@@ -559,8 +560,14 @@ encode_table(Bench *bench)
 		options.target = false;
 		options.drop_first = recipe->options->lambda == 0;
 	}
+	options.keep_bins = recipe->method == METHOD_SCORECARD;
+	options.trees_only = !recipe->logistic;
 	recipe->model = palloc0(sizeof(LearnModel));
 	recipe->model->features = *learn_encode(&bench->env, &recipe->table, &options);
+	if (recipe->logistic && recipe->model->features.simpler > 0)
+		add_note(recipe, "many columns: the regression takes numbers as %s",
+				 recipe->model->features.simpler == LEARN_SIMPLER_BINS ? "lines and hinges, without bins" :
+				 recipe->model->features.simpler == LEARN_SIMPLER_HINGES ? "lines and three hinges, without bins" : "lines");
 	if (recipe->trees)
 		bench->matrix = learn_tree_matrix(&bench->env, &recipe->model->features, &recipe->table);
 }

@@ -425,6 +425,27 @@ append_json_number(StringInfo json, double value)
 		appendStringInfoString(json, "null");
 }
 
+/* One row of "coefficients"; errors are null where there are none: more terms than is quick, or a singular matrix. */
+static void
+append_coefficient(StringInfo json, const LogisticFit *fit, int at, const char *feature, const char *term)
+{
+	double		error = fit->standard_error ? fit->standard_error[at] : NAN;
+
+	appendStringInfoString(json, "{\"feature\": ");
+	append_json_text(json, feature);
+	appendStringInfoString(json, ", \"term\": ");
+	append_json_text(json, term);
+	appendStringInfoString(json, ", \"coefficient\": ");
+	append_json_number(json, fit->coefficient[at]);
+	appendStringInfoString(json, ", \"standard_error\": ");
+	append_json_number(json, error);
+	appendStringInfoString(json, ", \"z\": ");
+	append_json_number(json, fit->coefficient[at] / error);
+	appendStringInfoString(json, ", \"p\": ");
+	append_json_number(json, learn_p_value(fit->coefficient[at], error));
+	appendStringInfoChar(json, '}');
+}
+
 /* "coefficients": a row a term, the intercept last. */
 static void
 append_coefficients(StringInfo json, const Recipe *recipe)
@@ -438,34 +459,16 @@ append_coefficients(StringInfo json, const Recipe *recipe)
 
 		for (int i = 0; i < feature->design_count; i++)
 		{
-			int			at = feature->design_first + i;
 			char		term[256];
 
 			learn_design_term(feature, i, term, sizeof term);
-			appendStringInfoString(json, "{\"feature\": ");
-			append_json_text(json, feature->name);
-			appendStringInfoString(json, ", \"term\": ");
-			append_json_text(json, pnstrdup(term, pg_mbcliplen(term, strlen(term), 200)));
-			appendStringInfoString(json, ", \"coefficient\": ");
-			append_json_number(json, fit->coefficient[at]);
-			appendStringInfoString(json, ", \"standard_error\": ");
-			append_json_number(json, fit->standard_error[at]);
-			appendStringInfoString(json, ", \"z\": ");
-			append_json_number(json, fit->coefficient[at] / fit->standard_error[at]);
-			appendStringInfoString(json, ", \"p\": ");
-			append_json_number(json, learn_p_value(fit->coefficient[at], fit->standard_error[at]));
-			appendStringInfoString(json, "}, ");
+			append_coefficient(json, fit, feature->design_first + i, feature->name,
+							   pnstrdup(term, pg_mbcliplen(term, strlen(term), 200)));
+			appendStringInfoString(json, ", ");
 		}
 	}
-	appendStringInfoString(json, "{\"feature\": \"(intercept)\", \"term\": \"\", \"coefficient\": ");
-	append_json_number(json, fit->coefficient[fit->columns]);
-	appendStringInfoString(json, ", \"standard_error\": ");
-	append_json_number(json, fit->standard_error[fit->columns]);
-	appendStringInfoString(json, ", \"z\": ");
-	append_json_number(json, fit->coefficient[fit->columns] / fit->standard_error[fit->columns]);
-	appendStringInfoString(json, ", \"p\": ");
-	append_json_number(json, learn_p_value(fit->coefficient[fit->columns], fit->standard_error[fit->columns]));
-	appendStringInfoString(json, "}]");
+	append_coefficient(json, fit, fit->columns, "(intercept)", "");
+	appendStringInfoChar(json, ']');
 }
 
 /* "quantiles": the hundredths of the held-out probabilities; "tenths": rows and positives by tenth of them, best first. */
@@ -561,7 +564,7 @@ details_json(const Recipe *recipe)
 						 recipe->margin_rows);
 		append_distribution(&json, recipe);
 	}
-	if (recipe->fit && recipe->fit->standard_error)
+	if (recipe->fit && recipe->method == METHOD_LOGISTIC && !recipe->options->fast)
 		append_coefficients(&json, recipe);
 	if (recipe->card)
 		append_card(&json, recipe->options, recipe);

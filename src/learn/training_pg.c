@@ -69,7 +69,8 @@ static bool
 is_number(ValueClass value_class)
 {
 	return value_class == VALUE_INTEGER || value_class == VALUE_FLOAT || value_class == VALUE_NUMERIC ||
-		value_class == VALUE_DATE || value_class == VALUE_TIMESTAMP || value_class == VALUE_INTERVAL;
+		value_class == VALUE_DATE || value_class == VALUE_TIMESTAMP || value_class == VALUE_INTERVAL ||
+		value_class == VALUE_TIME || value_class == VALUE_MONEY;
 }
 
 /* Double the pool's hash. */
@@ -175,12 +176,16 @@ gather_array(TrainingReader *reader, ColumnBuilder *builder, Datum value)
 	for (int i = 0; i < count; i++)
 	{
 		char	   *text;
+		size_t		length;
 
 		if (nulls[i])
 			continue;
 		text = OidOutputFunctionCall(builder->reader.output, elements[i]);
+		length = strlen(text);
+		if (builder->reader.folded)
+			text = fold_text(text, &length);
 		MemoryContextSwitchTo(keep);
-		append_member(builder, pool_code(&builder->pool, text, strlen(text)), from);
+		append_member(builder, pool_code(&builder->pool, text, length), from);
 		MemoryContextSwitchTo(reader->scratch);
 	}
 	MemoryContextSwitchTo(keep);
@@ -208,6 +213,8 @@ gather_value(TrainingReader *reader, ColumnBuilder *builder, Datum value, bool i
 		size_t		length = 0;
 		const char *text = isnull ? "" : value_text(&builder->reader, value, &length);
 
+		if (length > 0 && builder->reader.folded)
+			text = fold_text(text, &length);
 		MemoryContextSwitchTo(keep);
 		builder->code[row] = length == 0 ? -1 : pool_code(&builder->pool, text, length);
 	}
@@ -505,7 +512,7 @@ finish_column(ColumnBuilder *builder, LearnColumn *column, size_t rows)
 		return;
 	}
 	column->kind = value_class == VALUE_ARRAY || nature == TEXT_WORDS ? LEARN_SET : LEARN_CATEGORY;
-	column->reading = nature == TEXT_WORDS ? READ_WORDS : READ_PLAIN;
+	column->reading = nature == TEXT_WORDS ? READ_WORDS : builder->reader.folded ? READ_FOLDED : READ_PLAIN;
 	sort_levels(builder, column, rows);
 }
 

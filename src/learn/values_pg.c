@@ -7,19 +7,41 @@
 #include <ctype.h>
 #include <math.h>
 
+#include "access/htup_details.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "datatype/timestamp.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
+#include "utils/cash.h"
 #include "utils/date.h"
 #include "utils/datetime.h"
+#include "utils/formatting.h"
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "core/compat.h"
 #include "core/errors.h"
 #include "learn/values_pg.h"
+
+/* Is a type the extension citext's, wherever that is installed? */
+static bool
+is_citext(Oid type)
+{
+	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+	bool		found = false;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		Form_pg_type form = (Form_pg_type) GETSTRUCT(tuple);
+
+		found = strcmp(NameStr(form->typname), "citext") == 0 && form->typlen == -1 && form->typcategory == TYPCATEGORY_STRING;
+		ReleaseSysCache(tuple);
+	}
+	return found;
+}
 
 /* Class of a type that is no array. */
 static ValueClass
@@ -47,19 +69,27 @@ class_of_type(Oid type, int *width)
 			return VALUE_TIMESTAMP;
 		case INTERVALOID:
 			return VALUE_INTERVAL;
+		case TIMEOID:
+		case TIMETZOID:
+			return VALUE_TIME;
+		case CASHOID:
+			return VALUE_MONEY;
 		case TEXTOID:
 		case VARCHAROID:
 		case BPCHAROID:
 			return VALUE_TEXT;
 		case NAMEOID:
+		case CHAROID:
 		case UUIDOID:
 		case INETOID:
 		case CIDROID:
 			return VALUE_PRINTED;
 		default:
-			/* enums, and types that behave like text (citext) */
+			/* enums, and types that behave like text */
 			if (get_typtype(type) == TYPTYPE_ENUM)
 				return VALUE_PRINTED;
+			if (is_citext(type))
+				return VALUE_TEXT;
 			{
 				char		category;
 				bool		preferred;
@@ -84,6 +114,7 @@ value_reader(Oid type, const char *name)
 	{
 		ValueClass	element = class_of_type(getBaseType(reader.element), &width);
 
+		reader.folded = is_citext(getBaseType(reader.element));
 		if (element == VALUE_TEXT || element == VALUE_PRINTED || element == VALUE_INTEGER)
 			reader.value_class = VALUE_ARRAY;
 		get_typlenbyvalalign(reader.element, &reader.element_length, &reader.element_by_value, &reader.element_align);
@@ -91,6 +122,7 @@ value_reader(Oid type, const char *name)
 		return reader;
 	}
 	reader.value_class = class_of_type(reader.type, &reader.width);
+	reader.folded = reader.value_class == VALUE_TEXT && is_citext(reader.type);
 	if (reader.value_class != VALUE_TEXT)
 		getTypeOutputInfo(reader.type, &reader.output, &varlena);
 	return reader;
@@ -181,6 +213,16 @@ value_text(const ValueReader *reader, Datum value, size_t *length)
 	return text;
 }
 
+/* See values_pg.h. */
+char *
+fold_text(const char *text, size_t *length)
+{
+	char	   *folded = str_tolower(text, *length, DEFAULT_COLLATION_OID);
+
+	*length = strlen(folded);
+	return folded;
+}
+
 /* A text that should be a number or a date. */
 static double
 number_of_text(const ValueReader *reader, Datum value, bool as_date)
@@ -226,6 +268,10 @@ plain_number(const ValueReader *reader, Datum value)
 
 				return (double) interval->time / USECS_PER_DAY + interval->day + 30.0 * interval->month;
 			}
+		case VALUE_TIME:
+			return (double) (reader->type == TIMEOID ? DatumGetTimeADT(value) : DatumGetTimeTzADTP(value)->time) / USECS_PER_DAY;
+		case VALUE_MONEY:
+			return DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, DirectFunctionCall1(cash_numeric, value)));
 		default:
 			elog(ERROR, "unexpected class of value %d", reader->value_class);
 			return 0;

@@ -17,7 +17,9 @@ typedef enum ValueClass
 	VALUE_DATE,
 	VALUE_TIMESTAMP,			/* with or without time zone */
 	VALUE_INTERVAL,
-	VALUE_TEXT,					/* text, varchar, char */
+	VALUE_TIME,					/* of day, with or without time zone */
+	VALUE_MONEY,
+	VALUE_TEXT,					/* text, varchar, char, citext */
 	VALUE_PRINTED,				/* enum, uuid, name, inet: by the output function */
 	VALUE_ARRAY					/* of texts or whole numbers */
 } ValueClass;
@@ -27,6 +29,7 @@ typedef struct ValueReader
 	ValueClass	value_class;
 	Oid			type;			/* base type of a domain */
 	Oid			output;			/* VALUE_PRINTED, and the elements of VALUE_ARRAY */
+	bool		folded;			/* citext, or an array of it: texts that differ by case only are one */
 	int			width;			/* VALUE_INTEGER, VALUE_FLOAT: bytes */
 	Oid			element;
 	int16		element_length;
@@ -38,11 +41,14 @@ typedef struct ValueReader
 /* How to read a column of this type. */
 extern ValueReader value_reader(Oid type, const char *name);
 
-/* Finite number of a value; dates and times in days since 2000-01-01. A blank text is NaN. Error where it is no number. */
+/* Finite number of a value; dates in days since 2000-01-01, times of day and intervals in days. A blank text is NaN. Error where it is no number. */
 extern double value_number(const ValueReader *reader, Datum value, bool as_date);
 
 /* Text of a value without blanks around it; may point into the value. Not for arrays. */
 extern const char *value_text(const ValueReader *reader, Datum value, size_t *length);
+
+/* A text of a folded column in lower case, by the database's collation; allocated. */
+extern char *fold_text(const char *text, size_t *length);
 
 /* A text as a whole number or decimal; false where it is neither. */
 extern bool parse_number(const char *text, size_t length, double *number);

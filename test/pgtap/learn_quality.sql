@@ -46,7 +46,7 @@ SELECT cmp_ok(ece, '<=', 0.02::float8, 'x-education: calibration error') FROM re
 SELECT cmp_ok(precision_at_10, '>=', 0.95::float8, 'x-education: precision in the top tenth') FROM reached WHERE model = 'education';
 SELECT is_empty($$SELECT name, column_name, degree FROM salesops.model_leakage WHERE name IN ('telco', 'olist') AND degree IN ('left out', 'question')$$,
                 'telco-churn, olist-funnel: no false alarm');
-SELECT is((SELECT max(abs(ln(p / (1 - p)) - s)) < 1e-4 FROM (
+SELECT is((SELECT max(abs(ln(p / (1 - p)) - s)) < 1e-12 FROM (
             SELECT salesops.predict('telco', t) AS p, (SELECT sum(contribution) FROM salesops.explain_prediction('telco', t, 1000)) AS s
               FROM (SELECT * FROM telco LIMIT 100) t) x), true, 'contributions of the blend add up to the log odds');
 SELECT is_empty($$SELECT b.key FROM salesops.predict_batch('telco', 'SELECT * FROM telco LIMIT 500', 'customerID') b JOIN telco t ON t."customerID" = b.key

@@ -27,16 +27,16 @@ SELECT version FROM salesops.train_model('m', 'SELECT * FROM leads ORDER BY u', 
 SELECT count(DISTINCT content) AS models, count(DISTINCT fingerprint) AS fingerprints FROM salesops.model_version WHERE version IN (3, 4);
 
 -- contributions add up to the log odds, for every version
-SELECT v AS version, max(abs(ln(p / (1 - p)) - s)) < 1e-9 AS exact
+SELECT v AS version, max(abs(ln(p / (1 - p)) - s)) < 1e-12 AS exact
   FROM (SELECT v, salesops.activate_model('m', v) IS NOT NULL AS done FROM generate_series(1, 1) v) a,
        LATERAL (SELECT salesops.predict('m', l) AS p, (SELECT sum(contribution) FROM salesops.explain_prediction('m', l, 2)) AS s
                   FROM leads l LIMIT 100) q GROUP BY v;
 SELECT salesops.activate_model('m', 2);
-SELECT max(abs(ln(p / (1 - p)) - s)) < 1e-9 AS exact
+SELECT max(abs(ln(p / (1 - p)) - s)) < 1e-12 AS exact
   FROM (SELECT salesops.predict('m', l) AS p, (SELECT sum(contribution) FROM salesops.explain_prediction('m', l, 2)) AS s
           FROM leads l LIMIT 100) q;
 SELECT salesops.activate_model('m', 3);
-SELECT max(abs(ln(p / (1 - p)) - s)) < 1e-9 AS exact
+SELECT max(abs(ln(p / (1 - p)) - s)) < 1e-12 AS exact
   FROM (SELECT salesops.predict('m', l) AS p, (SELECT sum(contribution) FROM salesops.explain_prediction('m', l, 2)) AS s
           FROM leads l LIMIT 100) q;
 SELECT feature, value FROM salesops.explain_prediction('m', (SELECT l FROM leads l WHERE id = 1), 2) WHERE feature LIKE '(%';

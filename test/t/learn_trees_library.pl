@@ -28,7 +28,7 @@ my $batch = q{SELECT count(*), count(*) FILTER (WHERE b.probability = salesops.p
 	FROM salesops.predict_batch('one', 'SELECT * FROM lead_row', 'id') b JOIN lead_row r ON r.id::text = b.key};
 is($node->safe_psql('postgres', $batch), '3000|3000', 'predict_batch gives the very bits of predict');
 
-my $explain = q{SELECT max(abs(ln(p / (1 - p)) - total)) < 1e-9 FROM
+my $explain = q{SELECT max(abs(ln(p / (1 - p)) - total)) < 1e-12 FROM
 	(SELECT salesops.predict('one', r) p, (SELECT sum(contribution) FROM salesops.explain_prediction('one', r, 100)) total
 	 FROM lead_row r WHERE id <= 100) x};
 is($node->safe_psql('postgres', $explain), 't', 'contributions add up to the log odds');

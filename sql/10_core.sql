@@ -91,7 +91,7 @@ CREATE FUNCTION salesops.opportunity_rows()
   LANGUAGE sql STABLE PARALLEL SAFE AS 'SELECT';
 COMMENT ON FUNCTION salesops.opportunity_rows() IS 'rows of the contract view opportunity, read from the attached relation';
 CREATE FUNCTION salesops.opportunity_stage_change_rows()
-  RETURNS TABLE (opportunity_id text, stage text, entered_at timestamptz, amount numeric, close_date date)
+  RETURNS TABLE (opportunity_id text, stage text, entered_at timestamptz, amount numeric, close_date date, change_number bigint)
   LANGUAGE sql STABLE PARALLEL SAFE AS 'SELECT';
 COMMENT ON FUNCTION salesops.opportunity_stage_change_rows() IS
   'rows of the contract view opportunity_stage_change, read from the attached relation';
@@ -121,7 +121,8 @@ CREATE VIEW salesops.opportunity WITH (security_invoker = true) AS SELECT * FROM
 COMMENT ON VIEW salesops.opportunity IS 'contract view: deals; amount in currency, close_date is the expected and closed_at the real end';
 CREATE VIEW salesops.opportunity_stage_change WITH (security_invoker = true) AS
   SELECT * FROM salesops.opportunity_stage_change_rows();
-COMMENT ON VIEW salesops.opportunity_stage_change IS 'contract view: each entry of a deal into a stage';
+COMMENT ON VIEW salesops.opportunity_stage_change IS
+  'contract view: each entry of a deal into a stage; change_number orders what has the same time';
 CREATE VIEW salesops.activity WITH (security_invoker = true) AS SELECT * FROM salesops.activity_rows();
 COMMENT ON VIEW salesops.activity IS 'contract view: calls, mails, meetings, visits';
 CREATE VIEW salesops.sales_rep WITH (security_invoker = true) AS SELECT * FROM salesops.sales_rep_rows();

@@ -210,7 +210,7 @@ COMMENT ON FUNCTION salesops.end_bypass(bigint) IS 'End a bypass before its time
 CREATE TABLE salesops.tracked_stage_change (
 	relation regclass NOT NULL,
 	opportunity_id text NOT NULL,
-	stage text NOT NULL,
+	stage text,
 	previous_stage text,
 	entered_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
 	amount numeric,
@@ -221,6 +221,7 @@ CREATE TABLE salesops.tracked_stage_change (
 CREATE INDEX ON salesops.tracked_stage_change (relation, opportunity_id, entered_at);
 COMMENT ON TABLE salesops.tracked_stage_change IS
 	'Changes of stage, amount and close date written by the triggers of track_stage_changes(), each once, in the user''s own transaction';
+COMMENT ON COLUMN salesops.tracked_stage_change.stage IS 'NULL where the deal left its stage for none: it was deleted, or its stage emptied';
 COMMENT ON COLUMN salesops.tracked_stage_change.previous_stage IS 'NULL where the deal was created; the same stage where only amount or close date changed';
 COMMENT ON COLUMN salesops.tracked_stage_change.entered_at IS 'By the clock, not the transaction: two changes in one transaction keep their order';
 SELECT pg_catalog.pg_extension_config_dump('salesops.tracked_stage_change', '');
@@ -251,7 +252,7 @@ INSERT INTO salesops.access_right (level, kind, object) VALUES ('reader', 'table
 CREATE VIEW salesops.opportunity_relation AS SELECT o.relation FROM salesops.source o WHERE o.entity = 'opportunity';
 COMMENT ON VIEW salesops.opportunity_relation IS 'The relation attached as opportunity';
 CREATE VIEW salesops.tracked_history WITH (security_invoker = true) AS
-SELECT c.opportunity_id, c.stage, c.entered_at, c.amount, c.close_date
+SELECT c.opportunity_id, c.stage, c.entered_at, c.amount, c.close_date, c.change_id AS change_number
   FROM salesops.tracked_stage_change c
  WHERE c.relation = (SELECT o.relation FROM salesops.opportunity_relation o);
 COMMENT ON VIEW salesops.tracked_history IS 'What is tracked of the relation attached as opportunity: attach it as opportunity_stage_change (track_stage_changes() does where nothing is)';

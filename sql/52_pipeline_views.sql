@@ -14,28 +14,42 @@ CREATE VIEW salesops.mapped_opportunity_column AS
 SELECT k AS contract_column FROM salesops.source o, pg_catalog.jsonb_object_keys(o.columns) k WHERE o.entity = 'opportunity';
 COMMENT ON VIEW salesops.mapped_opportunity_column IS 'Contract columns of opportunity that a column of yours stands behind: only those can be incomplete';
 
+CREATE VIEW salesops.mapped_history_column WITH (security_invoker = true) AS
+SELECT k AS contract_column
+  FROM salesops.source h
+  LEFT JOIN salesops.tracked_relation t ON h.relation = 'salesops.tracked_history'::pg_catalog.regclass
+       AND t.relation = (SELECT o.relation FROM salesops.opportunity_relation o),
+       pg_catalog.jsonb_object_keys(h.columns) k
+ WHERE h.entity = 'opportunity_stage_change'
+   AND NOT (t.relation IS NOT NULL AND (k = 'amount' AND t.amount_column IS NULL OR k = 'close_date' AND t.close_date_column IS NULL));
+COMMENT ON VIEW salesops.mapped_history_column IS 'Contract columns of opportunity_stage_change that something stands behind: only those are known of the past';
+
 -- ---- history ------------------------------------------------------------------------------------------------------
 
+-- Changes of one time are in the order of change_number where the history has one, else in that of their stages: what is
+-- logged at once has mostly gone forward, and what closes a deal comes last.
 CREATE FUNCTION salesops.stage_spells(as_of timestamptz DEFAULT pg_catalog.now())
 	RETURNS TABLE (opportunity_id text, visit bigint, stage text, ordinal integer, kind text, entered_at timestamptz,
 		left_at timestamptz, next_stage text, next_ordinal integer, next_kind text, days double precision, ended boolean,
-		amount numeric, close_date date)
+		amount numeric, close_date date, spell_number bigint)
 	LANGUAGE sql STABLE PARALLEL SAFE ROWS 10000
 BEGIN ATOMIC
 	WITH change AS (
 		SELECT c.opportunity_id, c.stage, c.entered_at, c.amount, c.close_date, p.ordinal, p.kind,
-		       lag(c.stage) OVER (PARTITION BY c.opportunity_id ORDER BY c.entered_at, p.ordinal) AS before
+		       lag(c.stage) OVER deal AS before, row_number() OVER deal AS place
 		  FROM salesops.opportunity_stage_change c
 		  LEFT JOIN salesops.pipeline_stage p ON p.stage = c.stage
-		 WHERE c.entered_at <= as_of AND c.stage IS NOT NULL
+		 WHERE c.entered_at <= as_of AND isfinite(c.entered_at)
+		WINDOW deal AS (PARTITION BY c.opportunity_id ORDER BY c.entered_at, c.change_number, p.ordinal, c.stage, c.amount, c.close_date)
 	), spell AS (
 		SELECT c.opportunity_id, c.stage, c.entered_at, c.amount, c.close_date, c.ordinal, c.kind,
-		       row_number() OVER (PARTITION BY c.opportunity_id, c.stage ORDER BY c.entered_at) AS visit,
+		       row_number() OVER (PARTITION BY c.opportunity_id, c.stage ORDER BY c.place) AS visit,
+		       row_number() OVER following AS spell_number,
 		       lead(c.entered_at) OVER following AS left_at, lead(c.stage) OVER following AS next_stage,
 		       lead(c.ordinal) OVER following AS next_ordinal, lead(c.kind) OVER following AS next_kind
 		  FROM change c
 		 WHERE c.before IS DISTINCT FROM c.stage
-		WINDOW following AS (PARTITION BY c.opportunity_id ORDER BY c.entered_at, c.ordinal)
+		WINDOW following AS (PARTITION BY c.opportunity_id ORDER BY c.place)
 	), closed AS (
 		SELECT o.opportunity_id, o.closed_at, o.stage, p.ordinal, p.kind
 		  FROM salesops.opportunity o JOIN salesops.pipeline_stage p ON p.stage = o.stage AND p.kind <> 'open'
@@ -45,51 +59,86 @@ BEGIN ATOMIC
 	       coalesce(s.left_at, e.closed_at), coalesce(s.next_stage, e.stage), coalesce(s.next_ordinal, e.ordinal),
 	       coalesce(s.next_kind, e.kind),
 	       (extract(epoch FROM coalesce(s.left_at, e.closed_at, as_of) - s.entered_at) / 86400)::double precision,
-	       s.left_at IS NOT NULL OR e.closed_at IS NOT NULL, s.amount, s.close_date
+	       s.next_stage IS NOT NULL OR e.closed_at IS NOT NULL, s.amount, s.close_date, s.spell_number
 	  FROM spell s
-	  LEFT JOIN closed e ON s.left_at IS NULL AND s.kind = 'open' AND e.opportunity_id = s.opportunity_id AND e.closed_at >= s.entered_at;
+	  LEFT JOIN closed e ON s.left_at IS NULL AND s.kind = 'open' AND e.opportunity_id = s.opportunity_id AND e.closed_at >= s.entered_at
+	 WHERE s.stage IS NOT NULL;
 END;
 COMMENT ON FUNCTION salesops.stage_spells(timestamptz) IS
-	'Each stay of a deal in a stage, re-entries apart (visit), as known at a time: what was written later is hidden; days run on where it has not ended';
+	'Each stay of a deal in a stage, re-entries apart (visit), as known at a time: what was written later is hidden. left_at is NULL where it goes on; ended is false there and where the deal was deleted or its stage emptied: it left, but to no stage';
 
 CREATE VIEW salesops.stage_history WITH (security_invoker = true) AS SELECT * FROM salesops.stage_spells(pg_catalog.now());
-COMMENT ON VIEW salesops.stage_history IS 'Each stay of a deal in a stage, re-entries apart; ended is false where it goes on';
+COMMENT ON VIEW salesops.stage_history IS 'Each stay of a deal in a stage, re-entries apart; left_at is NULL where it goes on';
 
 CREATE FUNCTION salesops.pipeline_as_of(at timestamptz)
-	RETURNS TABLE (opportunity_id text, stage text, kind text, entered_at timestamptz, amount numeric, close_date date)
+	RETURNS TABLE (opportunity_id text, stage text, kind text, entered_at timestamptz, amount numeric, close_date date,
+		first_entered_at timestamptz)
 	LANGUAGE sql STABLE PARALLEL SAFE ROWS 1000
 BEGIN ATOMIC
-	SELECT DISTINCT ON (c.opportunity_id) c.opportunity_id, c.stage, p.kind, c.entered_at, c.amount, c.close_date
-	  FROM salesops.opportunity_stage_change c
-	  LEFT JOIN salesops.pipeline_stage p ON p.stage = c.stage
-	 WHERE c.entered_at <= at
-	 ORDER BY c.opportunity_id, c.entered_at DESC, p.ordinal DESC NULLS LAST;
+	WITH change AS (
+		SELECT c.opportunity_id, c.stage, p.kind, c.entered_at, c.amount, c.close_date, lag(c.stage) OVER deal AS before,
+		       row_number() OVER deal AS place
+		  FROM salesops.opportunity_stage_change c
+		  LEFT JOIN salesops.pipeline_stage p ON p.stage = c.stage
+		 WHERE c.entered_at <= at AND isfinite(c.entered_at)
+		WINDOW deal AS (PARTITION BY c.opportunity_id ORDER BY c.entered_at, c.change_number, p.ordinal, c.stage, c.amount, c.close_date)
+	), latest AS (
+		SELECT DISTINCT ON (c.opportunity_id) c.opportunity_id, c.stage, c.kind,
+		       max(c.entered_at) FILTER (WHERE c.before IS DISTINCT FROM c.stage) OVER (PARTITION BY c.opportunity_id) AS entered_at,
+		       c.amount, c.close_date, min(c.entered_at) OVER (PARTITION BY c.opportunity_id) AS first_entered_at
+		  FROM change c
+		 ORDER BY c.opportunity_id, c.place DESC
+	)
+	SELECT l.* FROM latest l WHERE l.stage IS NOT NULL;
 END;
 COMMENT ON FUNCTION salesops.pipeline_as_of(timestamptz) IS
-	'Every deal as it was at a time, from the history alone: no value of today gets into it';
+	'Every deal as it was at a time, from the history alone: no value of today gets into it. entered_at: when it came into that stage';
 
--- ---- the pipeline now ----------------------------------------------------------------------------------------------
+-- ---- the pipeline now, and as it was -----------------------------------------------------------------------------------
 
 CREATE FUNCTION salesops.open_opportunities(as_of timestamptz DEFAULT pg_catalog.now())
 	RETURNS TABLE (opportunity_id text, name text, account_id text, owner_id text, stage text, ordinal integer, amount numeric,
 		currency text, close_date date, created_at timestamptz, probability double precision, forecast_category text, next_step text,
-		entered_at timestamptz, entry_known boolean, days_in_stage double precision, max_days integer)
+		entered_at timestamptz, entry_known boolean, days_in_stage double precision, max_days integer, known_from text)
 	LANGUAGE sql STABLE PARALLEL SAFE ROWS 1000
 BEGIN ATOMIC
-	SELECT o.opportunity_id, o.name, o.account_id, o.owner_id, o.stage, p.ordinal, o.amount, o.currency, o.close_date, o.created_at,
-	       coalesce(o.probability, p.probability), o.forecast_category, o.next_step,
-	       coalesce(h.entered_at, o.created_at), h.entered_at IS NOT NULL,
-	       (extract(epoch FROM as_of - coalesce(h.entered_at, o.created_at)) / 86400)::double precision, p.max_days
-	  FROM salesops.opportunity o
-	  LEFT JOIN salesops.pipeline_stage p ON p.stage = o.stage
+	WITH deal AS (
+		-- now: the rows themselves
+		SELECT o.opportunity_id, o.name, o.account_id, o.owner_id, o.stage, p.ordinal, o.amount, o.currency, o.close_date, o.created_at,
+		       coalesce(o.probability, p.probability) AS probability, o.forecast_category, o.next_step, p.max_days, 'row' AS known_from
+		  FROM salesops.opportunity o
+		  LEFT JOIN salesops.pipeline_stage p ON p.stage = o.stage
+		 WHERE as_of >= now() AND coalesce(p.kind, 'open') = 'open' AND (p.kind IS NOT NULL OR o.closed_at IS NULL)
+		   AND (o.created_at IS NULL OR o.created_at <= as_of)
+		UNION ALL
+		-- the past: what the history says; what it does not have is not known
+		SELECT h.opportunity_id, NULL, NULL, NULL, h.stage, p.ordinal, h.amount, NULL, h.close_date, coalesce(o.created_at, h.first_entered_at),
+		       p.probability, NULL, NULL, p.max_days, 'history'
+		  FROM salesops.pipeline_as_of(as_of) h
+		  LEFT JOIN salesops.pipeline_stage p ON p.stage = h.stage
+		  LEFT JOIN salesops.opportunity o ON o.opportunity_id = h.opportunity_id
+		  LEFT JOIN salesops.pipeline_stage k ON k.stage = o.stage AND k.kind <> 'open' AND o.closed_at <= as_of
+		 WHERE as_of < now() AND coalesce(p.kind, 'open') = 'open' AND k.kind IS NULL
+		UNION ALL
+		-- deals that were there but have no history of that time: no more is known than that
+		SELECT o.opportunity_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, o.created_at, NULL, NULL, NULL, NULL, 'nothing'
+		  FROM salesops.opportunity o
+		  LEFT JOIN salesops.pipeline_stage p ON p.stage = o.stage
+		 WHERE as_of < now() AND o.created_at <= as_of AND (coalesce(p.kind, 'open') = 'open' AND o.closed_at IS NULL OR o.closed_at > as_of)
+		   AND NOT EXISTS (SELECT FROM salesops.opportunity_stage_change c WHERE c.opportunity_id = o.opportunity_id AND c.entered_at <= as_of)
+	)
+	SELECT d.opportunity_id, d.name, d.account_id, d.owner_id, d.stage, d.ordinal, d.amount, d.currency, d.close_date, d.created_at,
+	       d.probability, d.forecast_category, d.next_step, CASE WHEN d.known_from <> 'nothing' THEN coalesce(h.entered_at, d.created_at) END,
+	       h.entered_at IS NOT NULL,
+	       CASE WHEN d.known_from <> 'nothing' THEN extract(epoch FROM as_of - coalesce(h.entered_at, d.created_at)) / 86400 END::double precision,
+	       d.max_days, d.known_from
+	  FROM deal d
 	  LEFT JOIN (SELECT s.opportunity_id, s.stage, max(s.entered_at) AS entered_at
-	               FROM salesops.stage_spells(as_of) s WHERE NOT s.ended GROUP BY 1, 2) h
-	         ON h.opportunity_id = o.opportunity_id AND h.stage = o.stage
-	 WHERE coalesce(p.kind, 'open') = 'open' AND (p.kind IS NOT NULL OR o.closed_at IS NULL)
-	   AND (o.created_at IS NULL OR o.created_at <= as_of);
+	               FROM salesops.stage_spells(as_of) s WHERE s.left_at IS NULL GROUP BY 1, 2) h
+	         ON h.opportunity_id = d.opportunity_id AND h.stage = d.stage;
 END;
 COMMENT ON FUNCTION salesops.open_opportunities(timestamptz) IS
-	'Open deals with the time they have been in their stage; entry_known is false where only the deal''s creation is known';
+	'Open deals with the time they have been in their stage; entry_known is false where only the deal''s creation is known. known_from: row for now, history for a time in the past (what the history does not have is NULL), nothing for deals without history of that time';
 
 CREATE VIEW salesops.pipeline_by_stage WITH (security_invoker = true) AS
 SELECT p.stage, p.ordinal, p.kind, o.currency, count(o.opportunity_id) AS deals, coalesce(sum(o.amount), 0) AS amount,
@@ -105,6 +154,68 @@ COMMENT ON VIEW salesops.pipeline_by_stage IS
 
 -- ---- velocity, conversion, bottlenecks -------------------------------------------------------------------------------
 
+CREATE FUNCTION salesops.require_groupings(by text[]) RETURNS boolean
+	LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'salesops_require_groupings';
+COMMENT ON FUNCTION salesops.require_groupings(text[]) IS 'Is there anything to group by? Error that lists every name that a report cannot be grouped by';
+
+CREATE FUNCTION salesops.opportunity_groups(by text[])
+	RETURNS TABLE (opportunity_id text, grp text[])
+	LANGUAGE sql STABLE PARALLEL SAFE ROWS 1000
+BEGIN ATOMIC
+	SELECT o.opportunity_id, g.grp
+	  FROM salesops.opportunity o
+	  LEFT JOIN salesops.sales_rep r ON r.rep_id = o.owner_id
+	  LEFT JOIN salesops.account a ON a.account_id = o.account_id
+	 CROSS JOIN LATERAL (SELECT array_agg((to_jsonb(o) || jsonb_build_object('rep_region', r.region, 'manager_id', r.manager_id,
+	                                       'industry', a.industry, 'country', a.country, 'region', a.region)) ->> b.name
+	                                      ORDER BY b.place) AS grp
+	                       FROM unnest(by) WITH ORDINALITY AS b (name, place)) g
+	 WHERE salesops.require_groupings(by);
+END;
+COMMENT ON FUNCTION salesops.opportunity_groups(text[]) IS
+	'Each deal''s values, as they are today, of columns of opportunity, or rep_region, manager_id, industry, country, region; no rows for none';
+
+CREATE FUNCTION salesops.stage_velocity_by(by text[], as_of timestamptz DEFAULT pg_catalog.now(), period interval DEFAULT '90 days')
+	RETURNS TABLE (grp text[], stage text, ordinal integer, visits bigint, left_stage bigint, still_in bigint, median_days double precision,
+		usual_days double precision, mean_days double precision, closed_mean_days double precision,
+		recent_median_days double precision, previous_median_days double precision, change double precision,
+		days_to_close double precision, lasting salesops.survival)
+	LANGUAGE sql STABLE PARALLEL SAFE ROWS 100
+BEGIN ATOMIC
+	WITH spell AS MATERIALIZED (
+		SELECT s.*, coalesce(g.grp, '{}') AS grp, min(CASE WHEN s.next_kind <> 'open' THEN s.left_at END) OVER later AS closes_at,
+		       max(CASE WHEN NOT s.ended THEN s.left_at END) OVER later AS gone_at
+		  FROM salesops.stage_spells(as_of) s
+		  LEFT JOIN salesops.opportunity_groups(by) g ON g.opportunity_id = s.opportunity_id
+		 WHERE cardinality(by) = 0 OR g.opportunity_id IS NOT NULL
+		WINDOW later AS (PARTITION BY s.opportunity_id ORDER BY s.spell_number ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING)
+	), measured AS MATERIALIZED (
+		-- recent and previous are followed up equally long: the previous ones as they stood at the end of their period
+		SELECT s.grp, s.stage, count(*) AS visits, count(*) FILTER (WHERE s.ended) AS left_stage, count(*) FILTER (WHERE s.left_at IS NULL) AS still_in,
+		       salesops.survival(s.days, s.ended) AS lasting, max(s.days) AS longest, avg(s.days) FILTER (WHERE s.ended) AS closed_mean_days,
+		       salesops.survival(s.days, s.ended) FILTER (WHERE s.entered_at > as_of - period) AS recent,
+		       salesops.survival((extract(epoch FROM least(s.left_at, as_of - period) - s.entered_at) / 86400)::double precision,
+		                         s.ended AND s.left_at <= as_of - period)
+		           FILTER (WHERE s.entered_at > as_of - 2 * period AND s.entered_at <= as_of - period) AS previous,
+		       salesops.survival((extract(epoch FROM coalesce(s.closes_at, s.gone_at, as_of) - s.entered_at) / 86400)::double precision,
+		                         s.closes_at IS NOT NULL) AS closing
+		  FROM spell s WHERE s.kind = 'open' GROUP BY 1, 2
+	), grps AS (
+		SELECT m.grp FROM measured m GROUP BY 1
+		UNION SELECT '{}'::text[] WHERE cardinality(by) = 0
+	)
+	SELECT g.grp, p.stage, p.ordinal, m.visits, m.left_stage, m.still_in, salesops.median(m.lasting),
+	       salesops.survival_quantile(m.lasting, 0.8), salesops.restricted_mean(m.lasting, m.longest), m.closed_mean_days,
+	       salesops.median(m.recent), salesops.median(m.previous), salesops.median(m.recent) - salesops.median(m.previous),
+	       salesops.median(m.closing), m.lasting
+	  FROM grps g
+	 CROSS JOIN salesops.pipeline_stage p
+	  LEFT JOIN measured m ON m.stage = p.stage AND m.grp = g.grp
+	 WHERE p.kind = 'open' AND (m.visits > 0 OR cardinality(by) = 0);
+END;
+COMMENT ON FUNCTION salesops.stage_velocity_by(text[], timestamptz, interval) IS
+	'stage_velocity by any columns of opportunity, or rep_region, manager_id, industry, country, region, as they are today; groups'' samples (lasting) can be merged';
+
 CREATE FUNCTION salesops.stage_velocity_at(as_of timestamptz, period interval DEFAULT '90 days')
 	RETURNS TABLE (stage text, ordinal integer, visits bigint, left_stage bigint, still_in bigint, median_days double precision,
 		usual_days double precision, mean_days double precision, closed_mean_days double precision,
@@ -112,32 +223,9 @@ CREATE FUNCTION salesops.stage_velocity_at(as_of timestamptz, period interval DE
 		days_to_close double precision)
 	LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
 BEGIN ATOMIC
-	WITH spell AS (
-		SELECT s.*, max(s.entered_at) FILTER (WHERE s.kind <> 'open') OVER (PARTITION BY s.opportunity_id) AS closed_at,
-		       max(s.left_at) FILTER (WHERE s.next_kind <> 'open') OVER (PARTITION BY s.opportunity_id) AS left_open_at
-		  FROM salesops.stage_spells(as_of) s
-	), recent AS (
-		SELECT s.stage, salesops.survival(s.days, s.ended) AS lasting FROM spell s
-		 WHERE s.kind = 'open' AND s.entered_at > as_of - period GROUP BY 1
-	), previous AS (
-		SELECT s.stage, salesops.survival(s.days, s.ended) AS lasting FROM salesops.stage_spells(as_of - period) s
-		 WHERE s.kind = 'open' AND s.entered_at > as_of - 2 * period GROUP BY 1
-	), whole AS (
-		SELECT s.stage, count(*) AS visits, count(*) FILTER (WHERE s.ended) AS left_stage, salesops.survival(s.days, s.ended) AS lasting,
-		       max(s.days) AS longest, avg(s.days) FILTER (WHERE s.ended) AS closed_mean_days,
-		       salesops.survival(greatest(extract(epoch FROM coalesce(greatest(s.closed_at, s.left_open_at), as_of) - s.entered_at) / 86400, 0)::double precision,
-		                         coalesce(s.closed_at, s.left_open_at) IS NOT NULL) AS closing
-		  FROM spell s WHERE s.kind = 'open' GROUP BY 1
-	)
-	SELECT p.stage, p.ordinal, w.visits, w.left_stage, w.visits - w.left_stage, salesops.median(w.lasting),
-	       salesops.survival_quantile(w.lasting, 0.8), salesops.restricted_mean(w.lasting, w.longest), w.closed_mean_days,
-	       salesops.median(r.lasting), salesops.median(b.lasting), salesops.median(r.lasting) - salesops.median(b.lasting),
-	       salesops.median(w.closing)
-	  FROM salesops.pipeline_stage p
-	  LEFT JOIN whole w ON w.stage = p.stage
-	  LEFT JOIN recent r ON r.stage = p.stage
-	  LEFT JOIN previous b ON b.stage = p.stage
-	 WHERE p.kind = 'open';
+	SELECT v.stage, v.ordinal, v.visits, v.left_stage, v.still_in, v.median_days, v.usual_days, v.mean_days, v.closed_mean_days,
+	       v.recent_median_days, v.previous_median_days, v.change, v.days_to_close
+	  FROM salesops.stage_velocity_by('{}', as_of, period) v;
 END;
 COMMENT ON FUNCTION salesops.stage_velocity_at(timestamptz, interval) IS
 	'How long deals stay in each open stage (Kaplan-Meier: open deals are censored), against the period before; see doc/pipeline.md for the columns';
@@ -145,41 +233,21 @@ CREATE VIEW salesops.stage_velocity WITH (security_invoker = true) AS SELECT * F
 COMMENT ON VIEW salesops.stage_velocity IS
 	'How long deals stay in each stage: median, the time by which 80 % have left, mean; open deals censored, not left out; the last 90 days against the 90 before';
 
-CREATE FUNCTION salesops.stage_velocity_by(by text[], as_of timestamptz DEFAULT pg_catalog.now())
-	RETURNS TABLE (grp text[], stage text, ordinal integer, visits bigint, left_stage bigint, median_days double precision,
-		usual_days double precision, lasting salesops.survival)
-	LANGUAGE sql STABLE PARALLEL SAFE ROWS 100
-BEGIN ATOMIC
-	SELECT g.grp, s.stage, s.ordinal, count(*), count(*) FILTER (WHERE s.ended),
-	       salesops.median(salesops.survival(s.days, s.ended)), salesops.survival_quantile(salesops.survival(s.days, s.ended), 0.8),
-	       salesops.survival(s.days, s.ended)
-	  FROM salesops.stage_spells(as_of) s
-	  JOIN salesops.opportunity o ON o.opportunity_id = s.opportunity_id
-	  LEFT JOIN salesops.sales_rep r ON r.rep_id = o.owner_id
-	  LEFT JOIN salesops.account a ON a.account_id = o.account_id
-	 CROSS JOIN LATERAL (SELECT array_agg((to_jsonb(o) || jsonb_build_object('rep_region', r.region, 'manager_id', r.manager_id,
-	                                       'industry', a.industry, 'country', a.country, 'region', a.region)) ->> b.name
-	                                      ORDER BY b.place) AS grp
-	                       FROM unnest(by) WITH ORDINALITY AS b (name, place)) g
-	 WHERE s.kind = 'open'
-	 GROUP BY 1, 2, 3;
-END;
-COMMENT ON FUNCTION salesops.stage_velocity_by(text[], timestamptz) IS
-	'stage_velocity by columns of opportunity, or rep_region, manager_id, industry, country, region; groups'' samples can be merged';
-
-CREATE FUNCTION salesops.stage_conversion_at(as_of timestamptz)
-	RETURNS TABLE (stage text, ordinal integer, cohort date, entered bigint, advanced bigint, won bigint, lost bigint, still_open bigint,
+CREATE FUNCTION salesops.stage_conversion_by(by text[], as_of timestamptz DEFAULT pg_catalog.now())
+	RETURNS TABLE (grp text[], stage text, ordinal integer, cohort date, entered bigint, advanced bigint, won bigint, lost bigint, still_open bigint,
 		conversion double precision, win_rate double precision)
 	LANGUAGE sql STABLE PARALLEL SAFE ROWS 100
 BEGIN ATOMIC
 	WITH path AS (
-		SELECT s.*, max(CASE WHEN s.next_kind <> 'lost' THEN s.next_ordinal END) OVER later AS furthest,
+		SELECT s.*, coalesce(g.grp, '{}') AS grp, max(CASE WHEN s.next_kind <> 'lost' THEN s.next_ordinal END) OVER later AS furthest,
 		       bool_or(s.next_kind = 'won') OVER later AS was_won,
-		       last_value(coalesce(s.next_kind, s.kind)) OVER later AS final_kind
+		       last_value(CASE WHEN s.ended THEN s.next_kind WHEN s.left_at IS NULL THEN s.kind END) OVER later AS final_kind
 		  FROM salesops.stage_spells(as_of) s
-		WINDOW later AS (PARTITION BY s.opportunity_id ORDER BY s.entered_at, s.ordinal ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING)
+		  LEFT JOIN salesops.opportunity_groups(by) g ON g.opportunity_id = s.opportunity_id
+		 WHERE cardinality(by) = 0 OR g.opportunity_id IS NOT NULL
+		WINDOW later AS (PARTITION BY s.opportunity_id ORDER BY s.spell_number ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING)
 	)
-	SELECT p.stage, p.ordinal, date_trunc('month', p.entered_at AT TIME ZONE 'UTC')::date, count(*),
+	SELECT p.grp, p.stage, p.ordinal, date_trunc('month', p.entered_at AT TIME ZONE 'UTC')::date, count(*),
 	       count(*) FILTER (WHERE p.furthest > p.ordinal OR p.was_won),
 	       count(*) FILTER (WHERE p.final_kind = 'won'), count(*) FILTER (WHERE p.final_kind = 'lost'),
 	       count(*) FILTER (WHERE p.final_kind = 'open'),
@@ -188,13 +256,88 @@ BEGIN ATOMIC
 	       count(*) FILTER (WHERE p.final_kind = 'won')::double precision / nullif(count(*) FILTER (WHERE p.final_kind <> 'open'), 0)
 	  FROM path p
 	 WHERE p.kind = 'open' AND p.visit = 1
-	 GROUP BY 1, 2, 3;
+	 GROUP BY 1, 2, 3, 4;
+END;
+COMMENT ON FUNCTION salesops.stage_conversion_by(text[], timestamptz) IS
+	'stage_conversion by any columns of opportunity, or rep_region, manager_id, industry, country, region, as they are today';
+
+CREATE FUNCTION salesops.stage_conversion_at(as_of timestamptz)
+	RETURNS TABLE (stage text, ordinal integer, cohort date, entered bigint, advanced bigint, won bigint, lost bigint, still_open bigint,
+		conversion double precision, win_rate double precision)
+	LANGUAGE sql STABLE PARALLEL SAFE ROWS 100
+BEGIN ATOMIC
+	SELECT c.stage, c.ordinal, c.cohort, c.entered, c.advanced, c.won, c.lost, c.still_open, c.conversion, c.win_rate
+	  FROM salesops.stage_conversion_by('{}', as_of) c;
 END;
 COMMENT ON FUNCTION salesops.stage_conversion_at(timestamptz) IS
 	'Of the deals that first entered a stage in a month: how many went further, were won, lost, are open';
 CREATE VIEW salesops.stage_conversion WITH (security_invoker = true) AS SELECT * FROM salesops.stage_conversion_at(pg_catalog.now());
 COMMENT ON VIEW salesops.stage_conversion IS
 	'Stage to stage conversion by monthly cohort (UTC) of first entry: conversion and win_rate are of the decided ones, still_open are not counted in them';
+
+CREATE FUNCTION salesops.pipeline_bottleneck_by(by text[], as_of timestamptz DEFAULT pg_catalog.now(), period interval DEFAULT '90 days',
+		baseline interval DEFAULT '365 days')
+	RETURNS TABLE (grp text[], rank bigint, stage text, ordinal integer, usual_days double precision, slowdown double precision,
+		window_days double precision, left_stage bigint, expected_to_leave double precision, z double precision, is_slower boolean,
+		excess_days double precision, open_deals bigint, open_amount numeric, win_rate double precision, value_per_day numeric,
+		cost_of_delay numeric, finding text)
+	LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
+BEGIN ATOMIC
+	WITH span AS (
+		SELECT as_of - period / d AS from_at, extract(epoch FROM period / d)::double precision / 86400 AS days FROM (VALUES (1), (3)) v (d)
+	), spell AS MATERIALIZED (
+		SELECT s.*, coalesce(g.grp, '{}') AS grp, bool_or(s.next_kind = 'won') OVER deal AS was_won, bool_or(s.next_kind = 'lost') OVER deal AS was_lost
+		  FROM salesops.stage_spells(as_of) s
+		  LEFT JOIN salesops.opportunity_groups(by) g ON g.opportunity_id = s.opportunity_id
+		 WHERE cardinality(by) = 0 OR g.opportunity_id IS NOT NULL
+		WINDOW deal AS (PARTITION BY s.opportunity_id)
+	), before AS (
+		-- the stays as they stood when the span began, in whole days
+		SELECT w.from_at, s.grp, s.stage, round(extract(epoch FROM least(s.left_at, w.from_at) - s.entered_at) / 86400)::double precision AS age,
+		       s.ended AND s.left_at <= w.from_at AS departed
+		  FROM span w JOIN spell s ON s.kind = 'open' AND s.entered_at <= w.from_at AND s.entered_at > w.from_at - baseline
+	), usual AS MATERIALIZED (
+		SELECT b.from_at, b.grp, b.stage, salesops.survival(b.age, b.departed) AS lasting, max(b.age) AS longest FROM before b GROUP BY 1, 2, 3
+	), aged AS MATERIALIZED (
+		-- whole days at the span's begin and at its end, or at the departure: few distinct ages, each looked up once
+		SELECT s.grp, s.stage, w.from_at, w.days, round(greatest(extract(epoch FROM w.from_at - s.entered_at) / 86400, 0))::double precision AS age_before,
+		       round(s.days::numeric)::double precision AS age, count(*) AS deals, count(*) FILTER (WHERE s.ended) AS departed
+		  FROM span w JOIN spell s ON s.kind = 'open' AND (s.left_at IS NULL OR s.left_at > w.from_at)
+		 GROUP BY 1, 2, 3, 4, 5, 6
+	), pace AS MATERIALIZED (
+		SELECT g.grp, g.stage, g.days AS window_days, sum(g.departed)::bigint AS observed,
+		       sum(g.deals * (salesops.cumulative_hazard(u.lasting, g.age) - salesops.cumulative_hazard(u.lasting, least(g.age_before, g.age)))) AS expected,
+		       min(salesops.median(u.lasting)) AS usual_days, min(salesops.restricted_mean(u.lasting, u.longest)) AS mean_days
+		  FROM aged g JOIN usual u ON u.grp = g.grp AND u.stage = g.stage AND u.from_at = g.from_at
+		 GROUP BY 1, 2, 3
+	), clearest AS (
+		SELECT DISTINCT ON (p.grp, p.stage) p.*, (p.expected - p.observed) / sqrt(nullif(p.expected, 0)) AS z,
+		       (p.expected + 0.5) / (p.observed + 0.5) AS slowdown
+		  FROM pace p
+		 ORDER BY p.grp, p.stage, (p.expected - p.observed) / sqrt(nullif(p.expected, 0)) DESC NULLS LAST, p.window_days DESC
+	), worth AS MATERIALIZED (
+		SELECT s.grp, s.stage, s.ordinal, count(*) FILTER (WHERE s.left_at IS NULL) AS open_deals, sum(s.amount) FILTER (WHERE s.left_at IS NULL) AS open_amount,
+		       count(*) FILTER (WHERE s.entered_at > as_of - period) AS entries,
+		       avg(s.amount) FILTER (WHERE s.left_at IS NULL OR s.left_at > as_of - period) AS average_amount,
+		       count(*) FILTER (WHERE s.was_won)::double precision / nullif(count(*) FILTER (WHERE s.was_won OR s.was_lost), 0) AS win_rate
+		  FROM spell s WHERE s.kind = 'open' GROUP BY 1, 2, 3
+	), costed AS (
+		SELECT c.*, w.ordinal, w.open_deals, w.open_amount, w.win_rate, coalesce(c.z > 2.58, false) AS is_slower,
+		       greatest(c.slowdown - 1, 0) * c.mean_days AS excess_days,
+		       round((w.entries / (extract(epoch FROM period) / 86400) * w.average_amount * w.win_rate::numeric)::numeric, 2) AS value_per_day
+		  FROM clearest c JOIN worth w ON w.grp = c.grp AND w.stage = c.stage
+	)
+	SELECT c.grp, rank() OVER (ORDER BY c.is_slower DESC, c.excess_days * c.value_per_day::double precision DESC NULLS LAST, c.z DESC NULLS LAST, c.ordinal, c.grp),
+	       c.stage, c.ordinal, c.usual_days, c.slowdown, c.window_days, c.observed, c.expected, c.z, c.is_slower, c.excess_days, c.open_deals,
+	       c.open_amount, c.win_rate, c.value_per_day, round(c.excess_days::numeric * c.value_per_day, 2),
+	       CASE WHEN c.is_slower THEN format('%s is %s times slower than usual: %s deals left it in %s days, %s were to be expected', c.stage,
+	                                         round(c.slowdown::numeric, 1), c.observed, round(c.window_days::numeric), round(c.expected::numeric)) ||
+	                                  coalesce('; each day costs ' || c.value_per_day, '')
+	            ELSE format('%s goes on at its usual pace', c.stage) END
+	  FROM costed c;
+END;
+COMMENT ON FUNCTION salesops.pipeline_bottleneck_by(text[], timestamptz, interval, interval) IS
+	'pipeline_bottleneck by any columns of opportunity, or rep_region, manager_id, industry, country, region, as they are today; ranked over all groups';
 
 CREATE FUNCTION salesops.pipeline_bottleneck_at(as_of timestamptz, period interval DEFAULT '90 days', baseline interval DEFAULT '365 days')
 	RETURNS TABLE (rank bigint, stage text, ordinal integer, usual_days double precision, slowdown double precision,
@@ -203,54 +346,9 @@ CREATE FUNCTION salesops.pipeline_bottleneck_at(as_of timestamptz, period interv
 		cost_of_delay numeric, finding text)
 	LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
 BEGIN ATOMIC
-	WITH span AS (
-		SELECT as_of - period / d AS from_at, extract(epoch FROM period / d)::double precision / 86400 AS days FROM (VALUES (1), (3)) v (d)
-	), usual AS (
-		SELECT w.from_at, s.stage, salesops.survival(round(s.days::numeric)::double precision, s.ended) AS lasting,
-		       round(max(s.days)::numeric)::double precision AS longest
-		  FROM span w CROSS JOIN LATERAL salesops.stage_spells(w.from_at) s
-		 WHERE s.kind = 'open' AND s.entered_at > w.from_at - baseline
-		 GROUP BY 1, 2
-	), spell AS MATERIALIZED (
-		SELECT s.*, bool_or(s.next_kind = 'won') OVER deal AS was_won, bool_or(s.next_kind = 'lost') OVER deal AS was_lost
-		  FROM salesops.stage_spells(as_of) s
-		WINDOW deal AS (PARTITION BY s.opportunity_id)
-	), aged AS (
-		-- whole days at the span's begin and at its end, or at the departure: few distinct ages, each looked up once
-		SELECT s.stage, w.from_at, w.days, round(greatest(extract(epoch FROM w.from_at - s.entered_at) / 86400, 0))::double precision AS age_before,
-		       round(s.days::numeric)::double precision AS age, count(*) AS deals, count(*) FILTER (WHERE s.ended) AS departed
-		  FROM span w JOIN spell s ON s.kind = 'open' AND (s.left_at IS NULL OR s.left_at > w.from_at)
-		 GROUP BY 1, 2, 3, 4, 5
-	), pace AS (
-		SELECT g.stage, g.days AS window_days, sum(g.departed)::bigint AS observed,
-		       sum(g.deals * (salesops.cumulative_hazard(u.lasting, g.age) - salesops.cumulative_hazard(u.lasting, least(g.age_before, g.age)))) AS expected,
-		       min(salesops.median(u.lasting)) AS usual_days, min(salesops.restricted_mean(u.lasting, u.longest)) AS mean_days
-		  FROM aged g JOIN usual u ON u.stage = g.stage AND u.from_at = g.from_at
-		 GROUP BY 1, 2
-	), clearest AS (
-		SELECT DISTINCT ON (p.stage) p.*, (p.expected - p.observed) / sqrt(nullif(p.expected, 0)) AS z,
-		       (p.expected + 0.5) / (p.observed + 0.5) AS slowdown
-		  FROM pace p
-		 ORDER BY p.stage, (p.expected - p.observed) / sqrt(nullif(p.expected, 0)) DESC NULLS LAST, p.window_days DESC
-	), worth AS (
-		SELECT s.stage, s.ordinal, count(*) FILTER (WHERE NOT s.ended) AS open_deals, sum(s.amount) FILTER (WHERE NOT s.ended) AS open_amount,
-		       count(*) FILTER (WHERE s.entered_at > as_of - period) AS entries,
-		       avg(s.amount) FILTER (WHERE s.left_at IS NULL OR s.left_at > as_of - period) AS average_amount,
-		       count(*) FILTER (WHERE s.was_won)::double precision / nullif(count(*) FILTER (WHERE s.was_won OR s.was_lost), 0) AS win_rate
-		  FROM spell s WHERE s.kind = 'open' GROUP BY 1, 2
-	), costed AS (
-		SELECT c.*, w.ordinal, w.open_deals, w.open_amount, w.win_rate, coalesce(c.z > 2.58, false) AS is_slower,
-		       greatest(c.slowdown - 1, 0) * c.mean_days AS excess_days,
-		       round((w.entries / (extract(epoch FROM period) / 86400) * w.average_amount * w.win_rate::numeric)::numeric, 2) AS value_per_day
-		  FROM clearest c JOIN worth w ON w.stage = c.stage
-	)
-	SELECT rank() OVER (ORDER BY c.is_slower DESC, c.excess_days * c.value_per_day::double precision DESC NULLS LAST, c.z DESC NULLS LAST, c.ordinal),
-	       c.stage, c.ordinal, c.usual_days, c.slowdown, c.window_days, c.observed, c.expected, c.z, c.is_slower, c.excess_days, c.open_deals,
-	       c.open_amount, c.win_rate, c.value_per_day, round(c.excess_days::numeric * c.value_per_day, 2),
-	       CASE WHEN c.is_slower THEN format('%s is %s times slower than usual: %s deals left it in %s days, %s were to be expected; each day costs %s', c.stage,
-	                                         round(c.slowdown::numeric, 1), c.observed, round(c.window_days::numeric), round(c.expected::numeric), c.value_per_day)
-	            ELSE format('%s goes on at its usual pace', c.stage) END
-	  FROM costed c;
+	SELECT b.rank, b.stage, b.ordinal, b.usual_days, b.slowdown, b.window_days, b.left_stage, b.expected_to_leave, b.z, b.is_slower,
+	       b.excess_days, b.open_deals, b.open_amount, b.win_rate, b.value_per_day, b.cost_of_delay, b.finding
+	  FROM salesops.pipeline_bottleneck_by('{}', as_of, period, baseline) b;
 END;
 COMMENT ON FUNCTION salesops.pipeline_bottleneck_at(timestamptz, interval, interval) IS
 	'Which stage holds deals up: departures in the period, or its last third where that says more, against those that the time before leads to expect of the same deals at the same ages (one-sample log-rank)';
@@ -258,33 +356,66 @@ CREATE VIEW salesops.pipeline_bottleneck WITH (security_invoker = true) AS SELEC
 COMMENT ON VIEW salesops.pipeline_bottleneck IS
 	'Stages ranked by what their slowness costs in the last 90 days: excess_days times value_per_day, those that are beyond chance (z above 2.58) first';
 
-CREATE FUNCTION salesops.sales_velocity_at(as_of timestamptz, period interval DEFAULT '90 days', periods integer DEFAULT 4)
-	RETURNS TABLE (from_at timestamptz, to_at timestamptz, created bigint, won bigint, lost bigint, win_rate double precision,
-		average_amount numeric, cycle_days double precision, velocity_per_day numeric)
+CREATE FUNCTION salesops.sales_velocity_by(by text[], as_of timestamptz DEFAULT pg_catalog.now(), period interval DEFAULT '90 days', periods integer DEFAULT 4)
+	RETURNS TABLE (grp text[], from_at timestamptz, to_at timestamptz, created bigint, won bigint, lost bigint, win_rate double precision,
+		average_amount numeric, cycle_days double precision, velocity_per_day numeric, change double precision)
 	LANGUAGE sql STABLE PARALLEL SAFE ROWS 4
 BEGIN ATOMIC
 	WITH span AS (
-		SELECT as_of - i * period AS from_at, as_of - (i - 1) * period AS to_at FROM generate_series(1, periods) i
+		SELECT i, as_of - i * period AS from_at, as_of - (i - 1) * period AS to_at FROM generate_series(1, periods + 1) i
 	), deal AS (
-		SELECT o.created_at, o.closed_at, o.amount, p.kind FROM salesops.opportunity o JOIN salesops.pipeline_stage p ON p.stage = o.stage
-	), counted AS (
-		SELECT s.from_at, s.to_at, count(*) FILTER (WHERE d.created_at >= s.from_at AND d.created_at < s.to_at) AS created,
+		-- of the past, stage and amount are those of the history; the row's where there is none
+		SELECT coalesce(o.opportunity_id, h.opportunity_id) AS opportunity_id, coalesce(o.created_at, h.first_entered_at) AS created_at,
+		       CASE WHEN as_of >= now() OR h.opportunity_id IS NULL OR h.kind = 'open' AND o.closed_at <= as_of AND p.kind <> 'open' THEN p.kind
+		            ELSE h.kind END AS kind,
+		       coalesce(CASE WHEN o.closed_at <= as_of THEN o.closed_at END, CASE WHEN h.kind <> 'open' THEN h.entered_at END) AS closed_at,
+		       CASE WHEN as_of >= now() OR h.opportunity_id IS NULL OR NOT m.known THEN o.amount ELSE h.amount END AS amount
+		  FROM salesops.opportunity o
+		  LEFT JOIN salesops.pipeline_stage p ON p.stage = o.stage
+		  FULL JOIN salesops.pipeline_as_of(as_of) h ON h.opportunity_id = o.opportunity_id
+		 CROSS JOIN (SELECT count(*) > 0 AS known FROM salesops.mapped_history_column c WHERE c.contract_column = 'amount') m
+	), grouped AS MATERIALIZED (
+		SELECT d.*, coalesce(g.grp, '{}') AS grp FROM deal d LEFT JOIN salesops.opportunity_groups(by) g ON g.opportunity_id = d.opportunity_id
+		 WHERE cardinality(by) = 0 OR g.opportunity_id IS NOT NULL
+	), grps AS (
+		SELECT d.grp FROM grouped d GROUP BY 1
+		UNION SELECT '{}'::text[] WHERE cardinality(by) = 0
+	), counted AS MATERIALIZED (
+		SELECT g.grp, s.i, s.from_at, s.to_at, count(*) FILTER (WHERE d.created_at >= s.from_at AND d.created_at < s.to_at) AS created,
 		       count(*) FILTER (WHERE d.kind = 'won' AND d.closed_at >= s.from_at AND d.closed_at < s.to_at) AS won,
 		       count(*) FILTER (WHERE d.kind = 'lost' AND d.closed_at >= s.from_at AND d.closed_at < s.to_at) AS lost,
 		       avg(d.amount) FILTER (WHERE d.kind = 'won' AND d.closed_at >= s.from_at AND d.closed_at < s.to_at) AS average_amount,
 		       avg(extract(epoch FROM d.closed_at - d.created_at) / 86400)
 		           FILTER (WHERE d.kind = 'won' AND d.closed_at >= s.from_at AND d.closed_at < s.to_at)::double precision AS cycle_days
-		  FROM span s LEFT JOIN deal d ON d.created_at < s.to_at AND (d.closed_at IS NULL OR d.closed_at >= s.from_at)
-		 GROUP BY 1, 2
+		  FROM span s CROSS JOIN grps g
+		  LEFT JOIN grouped d ON d.grp = g.grp AND d.created_at < s.to_at AND (d.closed_at IS NULL OR d.closed_at >= s.from_at)
+		 GROUP BY 1, 2, 3, 4
+	), paced AS (
+		SELECT c.*, c.won::double precision / nullif(c.won + c.lost, 0) AS win_rate,
+		       round(c.created * (c.won::numeric / nullif(c.won + c.lost, 0)) * c.average_amount / nullif(c.cycle_days, 0)::numeric, 2) AS velocity_per_day
+		  FROM counted c
+	), changed AS (
+		SELECT p.*, (p.velocity_per_day / nullif(lead(p.velocity_per_day) OVER (PARTITION BY p.grp ORDER BY p.i), 0) - 1)::double precision AS change
+		  FROM paced p
 	)
-	SELECT c.from_at, c.to_at, c.created, c.won, c.lost, c.won::double precision / nullif(c.won + c.lost, 0), c.average_amount, c.cycle_days,
-	       round(c.created * (c.won::numeric / nullif(c.won + c.lost, 0)) * c.average_amount / nullif(c.cycle_days, 0)::numeric, 2)
-	  FROM counted c ORDER BY c.from_at DESC;
+	SELECT c.grp, c.from_at, c.to_at, c.created, c.won, c.lost, c.win_rate, c.average_amount, c.cycle_days, c.velocity_per_day, c.change
+	  FROM changed c WHERE c.i <= periods ORDER BY c.grp, c.i;
+END;
+COMMENT ON FUNCTION salesops.sales_velocity_by(text[], timestamptz, interval, integer) IS
+	'sales_velocity by any columns of opportunity (currency, say), or rep_region, manager_id, industry, country, region, as they are today';
+
+CREATE FUNCTION salesops.sales_velocity_at(as_of timestamptz, period interval DEFAULT '90 days', periods integer DEFAULT 4)
+	RETURNS TABLE (from_at timestamptz, to_at timestamptz, created bigint, won bigint, lost bigint, win_rate double precision,
+		average_amount numeric, cycle_days double precision, velocity_per_day numeric, change double precision)
+	LANGUAGE sql STABLE PARALLEL SAFE ROWS 4
+BEGIN ATOMIC
+	SELECT v.from_at, v.to_at, v.created, v.won, v.lost, v.win_rate, v.average_amount, v.cycle_days, v.velocity_per_day, v.change
+	  FROM salesops.sales_velocity_by('{}', as_of, period, periods) v ORDER BY v.from_at DESC;
 END;
 COMMENT ON FUNCTION salesops.sales_velocity_at(timestamptz, interval, integer) IS
-	'Deals created x win rate x average won amount / cycle length in days, for the last periods';
+	'Deals created x win rate x average won amount / cycle length in days, for the last periods; change: of the velocity, against the period before, as a share';
 CREATE VIEW salesops.sales_velocity WITH (security_invoker = true) AS SELECT * FROM salesops.sales_velocity_at(pg_catalog.now());
-COMMENT ON VIEW salesops.sales_velocity IS 'Money per day: deals x win rate x amount / cycle, for the last four spans of 90 days';
+COMMENT ON VIEW salesops.sales_velocity IS 'Money per day: deals x win rate x amount / cycle, for the last four spans of 90 days, and its change against the span before';
 
 -- ---- hygiene ---------------------------------------------------------------------------------------------------------
 
@@ -293,7 +424,7 @@ CREATE FUNCTION salesops.stale_opportunities(as_of timestamptz DEFAULT pg_catalo
 		days_in_stage double precision, limit_days double precision, limit_source text)
 	LANGUAGE sql STABLE PARALLEL SAFE ROWS 100
 BEGIN ATOMIC
-	WITH usual AS (
+	WITH usual AS MATERIALIZED (
 		SELECT s.stage, CASE WHEN count(*) FILTER (WHERE s.ended) >= 10
 		                     THEN salesops.survival_quantile(salesops.survival(s.days, s.ended), 0.8) END AS days
 		  FROM salesops.stage_spells(as_of) s WHERE s.kind = 'open' GROUP BY 1
@@ -331,7 +462,7 @@ SELECT d.rule, coalesce(s.points, d.points) AS points, coalesce(s.threshold, d.t
 	('stale', 20, NULL, 'longer in its stage than is usual there', 'move it on, or close it as lost'),
 	('pushed', 15, 3, 'the close date was moved out threshold times or more', 'ask the customer for a date and the reason, or lower the category'),
 	('no_activity', 15, 30, 'no activity for threshold days', 'contact the customer'),
-	('amount_changed_late', 10, 0.2, 'the amount changed by more than this share within 14 days of the close date', 'have the new amount confirmed'),
+	('amount_changed_late', 10, 0.2, 'the amount changed by more than this share in the 14 days up to the close date that stood then', 'have the new amount confirmed'),
 	('category_at_odds', 10, NULL, 'forecast category and stage contradict each other', 'correct the category or the stage'),
 	('unknown_stage', 20, NULL, 'the stage is not one that define_stages() knows', 'move the deal to a stage of the pipeline'),
 	('duplicate', 20, NULL, 'another open deal of the same account has the same name or amount', 'merge the two or close one')
@@ -351,35 +482,46 @@ CREATE FUNCTION salesops.find_hygiene(as_of timestamptz DEFAULT pg_catalog.now()
 	LANGUAGE sql STABLE PARALLEL SAFE ROWS 1000
 BEGIN ATOMIC
 	WITH deal AS MATERIALIZED (
-		SELECT o.* FROM salesops.open_opportunities(as_of) o
+		SELECT o.* FROM salesops.open_opportunities(as_of) o WHERE o.known_from <> 'nothing'
+	), remembered AS (
+		-- of the past only what the history has can be found missing
+		SELECT as_of >= now() AS is_now, coalesce(bool_or(m.contract_column = 'amount'), false) AS amount,
+		       coalesce(bool_or(m.contract_column = 'close_date'), false) AS close_date
+		  FROM salesops.mapped_history_column m
 	), mapped AS (
 		SELECT coalesce(bool_or(m.contract_column = 'amount'), false) AS amount, coalesce(bool_or(m.contract_column = 'close_date'), false) AS close_date,
 		       coalesce(bool_or(m.contract_column = 'owner_id'), false) AS owner, coalesce(bool_or(m.contract_column = 'account_id'), false) AS account,
 		       coalesce(bool_or(m.contract_column = 'name'), false) AS name, coalesce(bool_or(m.contract_column = 'next_step'), false) AS next_step
 		  FROM salesops.mapped_opportunity_column m
-	), moved AS (
+	), moved AS MATERIALIZED (
 		SELECT c.opportunity_id, count(*) FILTER (WHERE c.close_date > c.close_before) AS pushes,
 		       sum(c.close_date - c.close_before) FILTER (WHERE c.close_date > c.close_before) AS days,
-		       max(abs(c.amount / nullif(c.amount_before, 0) - 1)) FILTER (WHERE c.entered_at::date > c.close_date - 14) AS late_change
+		       max(abs(c.amount / nullif(c.amount_before, 0) - 1))
+		           FILTER (WHERE coalesce(c.close_before, c.close_date) - (c.entered_at AT TIME ZONE 'UTC')::date BETWEEN 0 AND 14) AS late_change
 		  FROM (SELECT h.opportunity_id, h.entered_at, h.close_date, h.amount, lag(h.close_date) OVER w AS close_before, lag(h.amount) OVER w AS amount_before
 		          FROM salesops.opportunity_stage_change h WHERE h.entered_at <= as_of
-		        WINDOW w AS (PARTITION BY h.opportunity_id ORDER BY h.entered_at)) c
+		        WINDOW w AS (PARTITION BY h.opportunity_id ORDER BY h.entered_at, h.change_number, h.close_date, h.amount)) c
 		 GROUP BY 1
-	), active AS (
+	), active AS MATERIALIZED (
 		SELECT a.opportunity_id, max(a.occurred_at) AS last_at FROM salesops.activity a
 		 WHERE a.occurred_at <= as_of AND a.opportunity_id IS NOT NULL GROUP BY 1
-	), twin AS (
+	), twin AS MATERIALIZED (
 		SELECT d.opportunity_id, count(*) OVER (PARTITION BY d.account_id, lower(btrim(d.name))) AS by_name,
 		       count(*) OVER (PARTITION BY d.account_id, d.amount) AS by_amount, d.name IS NOT NULL AS named, d.amount IS NOT NULL AS priced
 		  FROM deal d WHERE d.account_id IS NOT NULL
+	), late AS MATERIALIZED (
+		SELECT l.opportunity_id, l.days_in_stage, l.limit_days FROM salesops.stale_opportunities(as_of) l
 	), seen AS (
 		SELECT d.opportunity_id, f.rule, f.detail
 		  FROM deal d
-		 CROSS JOIN mapped m
+		 CROSS JOIN (SELECT CASE WHEN r.is_now THEN m.amount ELSE m.amount AND r.amount END AS amount,
+		                    CASE WHEN r.is_now THEN m.close_date ELSE m.close_date AND r.close_date END AS close_date, m.owner AND r.is_now AS owner,
+		                    m.account AND r.is_now AS account, m.name AND r.is_now AS name, m.next_step AND r.is_now AS next_step
+		               FROM mapped m CROSS JOIN remembered r) m
 		  LEFT JOIN moved v ON v.opportunity_id = d.opportunity_id
 		  LEFT JOIN active a ON a.opportunity_id = d.opportunity_id
 		  LEFT JOIN twin t ON t.opportunity_id = d.opportunity_id
-		  LEFT JOIN salesops.stale_opportunities(as_of) l ON l.opportunity_id = d.opportunity_id
+		  LEFT JOIN late l ON l.opportunity_id = d.opportunity_id
 		 CROSS JOIN LATERAL (VALUES
 			('missing_amount', CASE WHEN m.amount AND (d.amount IS NULL OR d.amount <= 0) THEN 'amount is ' || coalesce(d.amount::text, 'empty') END),
 			('missing_close_date', CASE WHEN m.close_date AND d.close_date IS NULL THEN 'close date is empty' END),
@@ -413,7 +555,7 @@ BEGIN ATOMIC
 	  JOIN salesops.hygiene_rule r ON r.rule = s.rule AND r.is_active;
 END;
 COMMENT ON FUNCTION salesops.find_hygiene(timestamptz) IS
-	'Every finding names the deal, the rule, what was found and how to fix it; a field can be missing only where a column of yours is mapped to it';
+	'Every finding names the deal, the rule, what was found and how to fix it; a field can be missing only where a column of yours is mapped to it, and in the past only where the history has it';
 
 CREATE TABLE salesops.hygiene_finding (
 	opportunity_id text NOT NULL,
@@ -457,17 +599,20 @@ SELECT o.opportunity_id, o.name, o.owner_id, o.stage, o.amount, o.currency, grea
 COMMENT ON VIEW salesops.opportunity_hygiene IS 'Each open deal''s score: 100 less the points of its findings';
 
 CREATE FUNCTION salesops.pipeline_quality_at(as_of timestamptz)
-	RETURNS TABLE (measured_at timestamptz, open_deals bigint, clean_deals bigint, quality double precision, findings bigint, average_score double precision)
+	RETURNS TABLE (measured_at timestamptz, open_deals bigint, clean_deals bigint, quality double precision, findings bigint, average_score double precision,
+		unknown_deals bigint)
 	LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
 BEGIN ATOMIC
-	SELECT as_of, count(*), count(*) FILTER (WHERE h.findings IS NULL),
-	       count(*) FILTER (WHERE h.findings IS NULL)::double precision / nullif(count(*), 0), coalesce(sum(h.findings), 0)::bigint,
-	       avg(greatest(100 - coalesce(h.points, 0), 0))::double precision
+	SELECT as_of, count(*) FILTER (WHERE o.known_from <> 'nothing'), count(*) FILTER (WHERE h.findings IS NULL AND o.known_from <> 'nothing'),
+	       count(*) FILTER (WHERE h.findings IS NULL AND o.known_from <> 'nothing')::double precision / nullif(count(*) FILTER (WHERE o.known_from <> 'nothing'), 0),
+	       coalesce(sum(h.findings), 0)::bigint,
+	       (avg(greatest(100 - coalesce(h.points, 0), 0)) FILTER (WHERE o.known_from <> 'nothing'))::double precision,
+	       count(*) FILTER (WHERE o.known_from = 'nothing')
 	  FROM salesops.open_opportunities(as_of) o
 	  LEFT JOIN (SELECT f.opportunity_id, sum(f.points) AS points, count(*) AS findings FROM salesops.find_hygiene(as_of) f GROUP BY 1) h
 	         ON h.opportunity_id = o.opportunity_id;
 END;
-COMMENT ON FUNCTION salesops.pipeline_quality_at(timestamptz) IS 'The share of open deals with no finding';
+COMMENT ON FUNCTION salesops.pipeline_quality_at(timestamptz) IS 'The share of open deals with no finding; unknown_deals were there then but have no history of that time, and are left out';
 CREATE VIEW salesops.pipeline_quality WITH (security_invoker = true) AS
 SELECT q.measured_at, q.open_deals, q.clean_deals, q.quality, q.findings, q.average_score FROM salesops.pipeline_quality_at(pg_catalog.now()) q
 UNION ALL
@@ -476,7 +621,7 @@ SELECT s.taken_at, s.open_deals, s.clean_deals, s.clean_deals::double precision 
 COMMENT ON VIEW salesops.pipeline_quality IS 'The share of open deals with no finding: now, as the caller sees the deals, and at each snapshot';
 
 INSERT INTO salesops.access_right (level, kind, object)
-SELECT 'reader', 'table', 'salesops.' || v FROM pg_catalog.unnest(ARRAY['pipeline_stage', 'mapped_opportunity_column', 'stage_history',
+SELECT 'reader', 'table', 'salesops.' || v FROM pg_catalog.unnest(ARRAY['pipeline_stage', 'mapped_opportunity_column', 'mapped_history_column', 'stage_history',
 	'pipeline_by_stage', 'stage_velocity', 'stage_conversion', 'pipeline_bottleneck', 'sales_velocity', 'stale_opportunity', 'hygiene_rule',
 	'hygiene_finding', 'hygiene_snapshot', 'pipeline_hygiene', 'opportunity_hygiene', 'pipeline_quality']) v;
 

@@ -63,6 +63,8 @@ typedef struct Criteria
 /* of track_stage_changes() */
 #define TRIGGER_HISTORY_INSERT	"zz_salesops_history_insert"
 #define TRIGGER_HISTORY_UPDATE	"zz_salesops_history_update"
+#define TRIGGER_HISTORY_DELETE	"zz_salesops_history_delete"
+#define TRIGGER_HISTORY_TRUNCATE	"zz_salesops_history_truncate"
 
 /* criteria_pg.c: by the latest snapshot, in the current memory context; opens its own SPI scope */
 extern Criteria *criteria_load(Oid relid);

@@ -3,8 +3,9 @@
  *		track_stage_changes(): each change of a deal's stage, amount or close date, written once, in the user's transaction.
  *
  * An update that changes none of them costs the comparison of them in a trigger's WHEN and nothing else. Inserts, COPY
- * included, go through one statement-level trigger and its transition table; so do updates of a partitioned table, where
- * a change of stage may move the row to another partition, which no row trigger on UPDATE sees. Rows are written with a
+ * included, and deletes go through one statement-level trigger and its transition table; so do updates of a partitioned
+ * table, where a change of stage may move the row to another partition, which no row trigger on UPDATE sees. A deal that
+ * is deleted, or whose stage is emptied, gets a row without a stage: it has left, to none. Rows are written with a
  * plan that the session keeps; which columns to read is kept beside it until the relation changes.
  *
  * Values go in through their types' output functions, never through casts: a cast can be the user's own function, and
@@ -13,6 +14,7 @@
 #include "postgres.h"
 
 #include "access/table.h"
+#include "catalog/namespace.h"
 #include "catalog/partition.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
@@ -183,34 +185,70 @@ prepare_insert(void)
 	insert_plan = plan;
 }
 
-/* Write one row, within an SPI scope of the owner. A deal without key or stage is no history yet. */
+/* Write one row, within an SPI scope of the owner. Without a stage it says that the deal has left the one before for none. */
 static void
-record_row(const Tracker *tracker, TupleTableSlot *old, TupleTableSlot *new, Datum user)
+write_change(const Tracker *tracker, char *const *values, const char *previous, Datum user)
 {
-	char	   *values[TRACKED_COLUMNS];
-	char	   *previous = old ? column_value(old, tracker->columns[TRACKED_STAGE]) : NULL;
-	bool		changed = old == NULL;
+	const char *texts[] = {values[TRACKED_KEY], values[TRACKED_STAGE], previous, values[TRACKED_AMOUNT], values[TRACKED_CLOSE_DATE]};
 	Datum		arguments[7] = {ObjectIdGetDatum(tracker->root)};
 	char		nulls[8] = "       ";
 
-	for (int i = 0; i < TRACKED_COLUMNS; i++)
+	for (size_t i = 0; i < lengthof(texts); i++)
 	{
-		values[i] = column_value(new, tracker->columns[i]);
-		if (old && !same_text(values[i], column_value(old, tracker->columns[i])))
-			changed = true;
-	}
-	if (!changed || values[TRACKED_KEY] == NULL || values[TRACKED_STAGE] == NULL)
-		return;
-	for (int i = 0; i < 5; i++)
-	{
-		char	   *text = i == 2 ? previous : values[i < 2 ? i : i - 1];
-
-		nulls[i + 1] = text == NULL ? 'n' : ' ';
-		arguments[i + 1] = text == NULL ? (Datum) 0 : CStringGetTextDatum(text);
+		nulls[i + 1] = texts[i] == NULL ? 'n' : ' ';
+		arguments[i + 1] = texts[i] == NULL ? (Datum) 0 : CStringGetTextDatum(texts[i]);
 	}
 	arguments[6] = user;
 	if (SPI_execute_plan(insert_plan, arguments, nulls, false, 0) != SPI_OK_INSERT)
 		elog(ERROR, "cannot write into tracked_stage_change");
+}
+
+/* What is tracked of a row; all NULL for no row */
+static void
+read_values(const Tracker *tracker, TupleTableSlot *slot, char **values)
+{
+	for (int i = 0; i < TRACKED_COLUMNS; i++)
+		values[i] = slot ? column_value(slot, tracker->columns[i]) : NULL;
+}
+
+/* A deal is deleted, or has another key from now on: it has left its stage, if it had one. */
+static void
+record_departure(const Tracker *tracker, char *const *values, Datum user)
+{
+	char	   *gone[TRACKED_COLUMNS] = {values[TRACKED_KEY]};
+
+	if (values[TRACKED_KEY] != NULL && values[TRACKED_STAGE] != NULL)
+		write_change(tracker, gone, values[TRACKED_STAGE], user);
+}
+
+/* One row written: old is NULL where it is created, new where it is deleted. A deal without key or stage is no history yet. */
+static void
+record_row(const Tracker *tracker, TupleTableSlot *old, TupleTableSlot *new, Datum user)
+{
+	char	   *before[TRACKED_COLUMNS];
+	char	   *after[TRACKED_COLUMNS];
+	bool		changed = false;
+
+	read_values(tracker, old, before);
+	read_values(tracker, new, after);
+	if (old && new && same_text(before[TRACKED_KEY], after[TRACKED_KEY]))
+	{
+		for (int i = TRACKED_STAGE; i < TRACKED_COLUMNS; i++)
+			changed |= !same_text(before[i], after[i]);
+		if (changed && after[TRACKED_KEY] != NULL && (before[TRACKED_STAGE] != NULL || after[TRACKED_STAGE] != NULL))
+			write_change(tracker, after, before[TRACKED_STAGE], user);
+		return;
+	}
+	record_departure(tracker, before, user);
+	if (after[TRACKED_KEY] != NULL && after[TRACKED_STAGE] != NULL)
+		write_change(tracker, after, NULL, user);
+}
+
+/* The next row of a transition table; true where there is no such table */
+static bool
+next_row(Tuplestorestate *table, TupleTableSlot *slot)
+{
+	return table == NULL || tuplestore_gettupleslot(table, true, false, slot);
 }
 
 /* All rows of a statement; those of an update stand in both tuplestores in the same order */
@@ -222,15 +260,16 @@ record_statement(const Tracker *tracker, TriggerData *trigger, Datum user)
 	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "salesops stage change", ALLOCSET_SMALL_SIZES);
 	MemoryContext context = MemoryContextSwitchTo(scratch);
 
-	tuplestore_rescan(trigger->tg_newtable);
+	if (trigger->tg_newtable)
+		tuplestore_rescan(trigger->tg_newtable);
 	if (trigger->tg_oldtable)
 		tuplestore_rescan(trigger->tg_oldtable);
-	while (tuplestore_gettupleslot(trigger->tg_newtable, true, false, new))
+	while (next_row(trigger->tg_newtable ? trigger->tg_newtable : trigger->tg_oldtable, trigger->tg_newtable ? new : old))
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (trigger->tg_oldtable && !tuplestore_gettupleslot(trigger->tg_oldtable, true, false, old))
+		if (trigger->tg_newtable && !next_row(trigger->tg_oldtable, old))
 			elog(ERROR, "transition tables differ in length");
-		record_row(tracker, trigger->tg_oldtable ? old : NULL, new, user);
+		record_row(tracker, trigger->tg_oldtable ? old : NULL, trigger->tg_newtable ? new : NULL, user);
 		MemoryContextSwitchTo(scratch);
 		MemoryContextReset(scratch);
 	}
@@ -240,7 +279,19 @@ record_statement(const Tracker *tracker, TriggerData *trigger, Datum user)
 	ExecDropSingleTupleTableSlot(old);
 }
 
-/* Trigger function: AFTER INSERT or UPDATE, for each statement with transition tables, or for each row */
+/* TRUNCATE: every deal that was in a stage has left it. */
+static void
+record_truncation(const Tracker *tracker, Datum user)
+{
+	(void) spi_execute(SPI_OK_INSERT,
+					   "INSERT INTO salesops.tracked_stage_change (relation, opportunity_id, previous_stage, changed_by)"
+					   " SELECT $1, l.opportunity_id, l.stage, $2 FROM (SELECT DISTINCT ON (c.opportunity_id) c.opportunity_id, c.stage"
+					   " FROM salesops.tracked_stage_change c WHERE c.relation = $1"
+					   " ORDER BY c.opportunity_id, c.entered_at DESC, c.change_id DESC) l WHERE l.stage IS NOT NULL", 2,
+					   (SpiArg[]) {spi_oid(tracker->root), spi_datum(NAMEOID, user, false)});
+}
+
+/* Trigger function: AFTER INSERT, UPDATE or DELETE, for each statement with transition tables, or for each row; AFTER TRUNCATE */
 Datum
 salesops_record_stage_change(PG_FUNCTION_ARGS)
 {
@@ -256,13 +307,17 @@ salesops_record_stage_change(PG_FUNCTION_ARGS)
 				 errmsg("stage changes are recorded by AFTER triggers"),
 				 errhint("Let salesops.track_stage_changes() make them.")));
 	tracker = get_tracker(RelationGetRelid(trigger->tg_relation));
-	if (!OidIsValid(tracker->root) || (TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event) && trigger->tg_newtable == NULL))
+	if (!OidIsValid(tracker->root) ||
+		(TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event) && !TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event) &&
+		 trigger->tg_newtable == NULL && trigger->tg_oldtable == NULL))
 		PG_RETURN_POINTER(NULL);
 	copy = *tracker;			/* an invalidation may come meanwhile */
 	user = DirectFunctionCall1(namein, CStringGetDatum(GetUserNameFromId(GetUserId(), false)));
 	spi_open(&scope, SPI_AS_OWNER);
 	prepare_insert();
-	if (TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event))
+	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
+		record_truncation(&copy, user);
+	else if (TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event))
 		record_statement(&copy, trigger, user);
 	else
 		record_row(&copy, trigger->tg_trigslot, TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newslot : NULL, user);
@@ -325,50 +380,78 @@ changed_condition(char **columns)
 	StringInfoData condition;
 
 	initStringInfo(&condition);
-	for (int i = TRACKED_STAGE; i < TRACKED_COLUMNS; i++)
+	for (int i = 0; i < TRACKED_COLUMNS; i++)
 		if (columns[i])
 			appendStringInfo(&condition, "%sold.%s IS DISTINCT FROM new.%s", condition.len > 0 ? " OR " : "",
 							 quote_identifier(columns[i]), quote_identifier(columns[i]));
 	return condition.data;
 }
 
-/* The two triggers, made as the owner of the extension: the right was checked */
+/* One trigger: its name, its event, and when it is called */
+static void
+create_trigger(Oid relid, const char *name, const char *event, const char *when)
+{
+	(void) spi_execute(SPI_OK_UTILITY,
+					   psprintf("CREATE OR REPLACE TRIGGER %s AFTER %s ON %s %s EXECUTE FUNCTION salesops.record_stage_change()",
+								name, event, relation_sql_name(relid), when), 0, NULL);
+}
+
+/* The triggers, made as the owner of the extension: the right was checked */
 static void
 create_triggers(Oid relid, char **columns)
 {
 	SpiScope	scope;
-	char	   *name = relation_sql_name(relid);
 	bool		partitioned = get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE;
 
 	spi_open(&scope, SPI_AS_OWNER);
-	(void) spi_execute(SPI_OK_UTILITY,
-					   psprintf("CREATE OR REPLACE TRIGGER " TRIGGER_HISTORY_INSERT " AFTER INSERT ON %s REFERENCING NEW TABLE AS new_rows"
-								" FOR EACH STATEMENT EXECUTE FUNCTION salesops.record_stage_change()", name), 0, NULL);
-	(void) spi_execute(SPI_OK_UTILITY,
-					   partitioned
-					   ? psprintf("CREATE OR REPLACE TRIGGER " TRIGGER_HISTORY_UPDATE " AFTER UPDATE ON %s"
-								  " REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows"
-								  " FOR EACH STATEMENT EXECUTE FUNCTION salesops.record_stage_change()", name)
-					   : psprintf("CREATE OR REPLACE TRIGGER " TRIGGER_HISTORY_UPDATE " AFTER UPDATE ON %s"
-								  " FOR EACH ROW WHEN (%s) EXECUTE FUNCTION salesops.record_stage_change()",
-								  name, changed_condition(columns)), 0, NULL);
+	create_trigger(relid, TRIGGER_HISTORY_INSERT, "INSERT", "REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT");
+	create_trigger(relid, TRIGGER_HISTORY_UPDATE, "UPDATE",
+				   partitioned ? "REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT"
+				   : psprintf("FOR EACH ROW WHEN (%s)", changed_condition(columns)));
+	create_trigger(relid, TRIGGER_HISTORY_DELETE, "DELETE", "REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT");
+	create_trigger(relid, TRIGGER_HISTORY_TRUNCATE, "TRUNCATE", "FOR EACH STATEMENT");
 	spi_close(&scope);
 }
 
-/* Where no history is attached and these are the deals, what is tracked becomes the history. */
+/* Is a history of the user's attached that has rows, as far as the caller may see? */
+static bool
+has_history(void)
+{
+	SpiScope	scope;
+	uint64		rows;
+
+	if (!OidIsValid(contract_relation("opportunity_stage_change")))
+		return false;
+	spi_open(&scope, SPI_AS_CALLER);
+	rows = spi_execute(SPI_OK_SELECT, "SELECT 1 FROM salesops.opportunity_stage_change c LIMIT 1", 0, NULL);
+	spi_close(&scope);
+	return rows > 0;
+}
+
+/* Where no history is attached, or an empty one (create_crm's), and these are the deals, what is tracked becomes the history. */
 static void
 attach_history(Oid relid)
 {
 	SpiScope	scope;
+	Oid			attached = contract_relation("opportunity_stage_change");
 
-	if (contract_relation("opportunity") != relid || OidIsValid(contract_relation("opportunity_stage_change")))
+	if (contract_relation("opportunity") != relid || has_history() ||
+		attached == get_relname_relid("tracked_history", get_namespace_oid("salesops", false)))
 		return;
 	spi_open(&scope, SPI_AS_OWNER);
+	if (OidIsValid(attached))
+		(void) spi_execute(SPI_OK_DELETE, "DELETE FROM salesops.source s WHERE s.entity = 'opportunity_stage_change'", 0, NULL);
 	(void) spi_execute(SPI_OK_INSERT,
 					   "INSERT INTO salesops.source (entity, relation, columns) SELECT 'opportunity_stage_change', 'salesops.tracked_history',"
-					   " pg_catalog.jsonb_object_agg(c, c) FROM unnest(ARRAY['opportunity_id', 'stage', 'entered_at', 'amount', 'close_date']) c",
-					   0, NULL);
+					   " pg_catalog.jsonb_object_agg(c, c)"
+					   " FROM unnest(ARRAY['opportunity_id', 'stage', 'entered_at', 'amount', 'close_date', 'change_number']) c", 0, NULL);
 	spi_close(&scope);
+	if (OidIsValid(attached))
+		ereport(NOTICE,
+				(errmsg("%s has no rows: what is tracked is attached as opportunity_stage_change in its place",
+						relation_sql_name(attached)),
+				 errhint("To use a table of your own instead: SELECT * FROM salesops.attach('opportunity_stage_change', %s).",
+						 sql_literal(relation_sql_name(attached)))));
 }
 
 /* The right, the kind of relation and the lock */
@@ -415,7 +498,8 @@ Datum
 salesops_untrack_stage_changes(PG_FUNCTION_ARGS)
 {
 	Oid			relid = PG_GETARG_OID(0);
-	static const char *const triggers[] = {TRIGGER_HISTORY_INSERT, TRIGGER_HISTORY_UPDATE};
+	static const char *const triggers[] = {TRIGGER_HISTORY_INSERT, TRIGGER_HISTORY_UPDATE, TRIGGER_HISTORY_DELETE,
+	TRIGGER_HISTORY_TRUNCATE};
 	SpiScope	scope;
 	uint64		rows;
 

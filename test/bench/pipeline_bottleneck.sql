@@ -1,7 +1,7 @@
 -- A planted slow-down: in a generated pipeline of three stages the second takes twice as long from a day on. How many days until
 -- pipeline_bottleneck names it, and how many until the mean duration of the deals that left a stage does (the same windows: the
--- last 90 days against the time before, z above 2.33, and the greatest of the stages)? Eight seeds; false alarms before the day
--- are counted too.
+-- last 90 days against the time before, z above 2.33, and the greatest of the stages)? Twelve seeds; false alarms before the day
+-- are counted too. About a minute.
 \pset footer off
 SET client_min_messages = warning;
 CREATE TABLE deal (opportunity_id text PRIMARY KEY, stage text, amount numeric, created_at timestamptz);
@@ -46,18 +46,34 @@ CREATE TABLE result (seed int, day int, ours text, rival text);
 CREATE PROCEDURE run(seed int) LANGUAGE plpgsql AS $$
 DECLARE
 	as_of timestamptz;
+	ours text;
+	rival text;
+	ours_found boolean := false;
+	rival_found boolean := false;
+	d int := -30;
 BEGIN
 	CALL generate(seed, 350);
-	FOR d IN 320..450 BY 2 LOOP
-		as_of := timestamptz '2025-01-01 00:00Z' + d * interval '1 day';
-		INSERT INTO result VALUES (seed, d - 350, (SELECT b.stage FROM salesops.pipeline_bottleneck_at(as_of) b WHERE b.rank = 1 AND b.is_slower),
-			(SELECT r.stage FROM rival(as_of) r WHERE r.z > 2.33 ORDER BY r.z DESC LIMIT 1));
+	-- every fifth day before it, for false alarms; then every second day, until both have named it
+	WHILE d <= 100 AND NOT (ours_found AND rival_found) LOOP
+		as_of := timestamptz '2025-01-01 00:00Z' + (350 + d) * interval '1 day';
+		SELECT b.stage INTO ours FROM salesops.pipeline_bottleneck_at(as_of) b WHERE b.rank = 1 AND b.is_slower;
+		SELECT r.stage INTO rival FROM rival(as_of) r WHERE r.z > 2.33 ORDER BY r.z DESC LIMIT 1;
+		INSERT INTO result VALUES (seed, d, ours, rival);
+		ours_found := ours_found OR d > 0 AND ours IS NOT DISTINCT FROM 'B';
+		rival_found := rival_found OR d > 0 AND rival IS NOT DISTINCT FROM 'B';
+		d := d + CASE WHEN d < 0 THEN 5 ELSE 2 END;
 	END LOOP;
 END $$;
-CALL run(1); CALL run(2); CALL run(3); CALL run(4); CALL run(5); CALL run(6); CALL run(7); CALL run(8);
-SELECT seed, min(day) FILTER (WHERE day > 0 AND ours = 'B') AS bottleneck_days, min(day) FILTER (WHERE day > 0 AND rival = 'B') AS mean_of_closed_days,
+CALL run(1); CALL run(2); CALL run(3); CALL run(4); CALL run(5); CALL run(6);
+CALL run(7); CALL run(8); CALL run(9); CALL run(10); CALL run(11); CALL run(12);
+-- who had not named it after 100 days counts with 102
+CREATE VIEW found AS
+SELECT seed, coalesce(min(day) FILTER (WHERE day > 0 AND ours = 'B'), 102) AS ours, coalesce(min(day) FILTER (WHERE day > 0 AND rival = 'B'), 102) AS rival,
        count(*) FILTER (WHERE day <= 0 AND ours IS NOT NULL) AS false_alarms, count(*) FILTER (WHERE day <= 0 AND rival IS NOT NULL) AS rival_false_alarms,
        count(*) FILTER (WHERE day <= 0) AS looks
-  FROM result GROUP BY 1 ORDER BY 1;
-SELECT round(avg(o), 1) AS bottleneck_days, round(avg(r), 1) AS mean_of_closed_days, round(avg(o) / avg(r), 2) AS ratio
-  FROM (SELECT min(day) FILTER (WHERE day > 0 AND ours = 'B') AS o, min(day) FILTER (WHERE day > 0 AND rival = 'B') AS r FROM result GROUP BY seed) x;
+  FROM result GROUP BY 1;
+SELECT seed, ours AS bottleneck_days, rival AS mean_of_closed_days, round(ours::numeric / rival, 2) AS ratio, false_alarms, rival_false_alarms, looks FROM found ORDER BY 1;
+SELECT round(avg(ours), 1) AS bottleneck_days, round(avg(rival), 1) AS mean_of_closed_days, round(avg(ours) / avg(rival), 2) AS ratio,
+       count(*) FILTER (WHERE 2 * ours <= rival) AS seeds_in_half_the_days, count(*) AS seeds, sum(false_alarms) AS false_alarms,
+       sum(rival_false_alarms) AS rival_false_alarms, sum(looks) AS looks
+  FROM found;

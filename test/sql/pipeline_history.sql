@@ -7,14 +7,14 @@ CREATE SCHEMA pipeline_history;
 SET search_path = pipeline_history;
 SET timezone = 'UTC';
 CREATE TABLE deal (id int PRIMARY KEY, stage text, amount int, due date, owner text, customer text, name text, next_step text, category text, note text,
-	created_at timestamptz DEFAULT '2026-01-01', closed_at timestamptz);
+	created_at timestamptz DEFAULT '2018-01-01', closed_at timestamptz);
 SELECT salesops.define_stages('default', '[{"stage": "new"}, {"stage": "proposal", "max_days": 30, "probability": 0.3}, {"stage": "won", "kind": "won"}, {"stage": "lost", "kind": "lost"}]');
 SELECT * FROM salesops.attach('opportunity', 'deal', '{"opportunity_id": "id", "close_date": "due", "owner_id": "owner", "account_id": "customer", "forecast_category": "category"}')
  WHERE source_column IS NOT NULL ORDER BY 1;
 
 -- tracking: each change once, only what changed, by INSERT, COPY, bulk UPDATE, ON CONFLICT
 SELECT salesops.track_stage_changes('deal'), salesops.track_stage_changes('deal');
-INSERT INTO deal (id, stage, amount, due) VALUES (1, 'new', 1, NULL), (2, 'new', 2, '2027-01-01'), (3, NULL, 1, NULL);
+INSERT INTO deal (id, stage, amount, due) VALUES (1, 'new', 1, NULL), (2, 'new', 2, '2019-01-01'), (3, NULL, 1, NULL);
 COPY deal (id, stage, amount) FROM stdin;
 4	new	4
 \.
@@ -45,7 +45,22 @@ INSERT INTO deal (id, stage, amount) VALUES (5, 'new', 1);
 SELECT salesops.add_criterion('deal', 'new', 'noted', 'note <> ''z''', judged => 'always') > 0;
 UPDATE deal SET note = 'z' WHERE id = 4;
 SELECT salesops.drop_criterion('deal', 'large'), salesops.drop_criterion('deal', 'noted');
+-- a deal that goes: it leaves its stage for none, and is censored there; also when its stage is emptied or its key changes
+INSERT INTO deal (id, stage) VALUES (5, 'new');
+UPDATE deal SET stage = NULL WHERE id = 5;
+UPDATE deal SET id = 44 WHERE id = 4;
+DELETE FROM deal WHERE id IN (1, 3);
+MERGE INTO deal d USING (VALUES (2, 'gone'), (44, 'proposal'), (9, 'new')) v (id, stage) ON d.id = v.id
+	WHEN MATCHED AND v.stage = 'gone' THEN DELETE WHEN MATCHED THEN UPDATE SET stage = v.stage WHEN NOT MATCHED THEN INSERT (id, stage) VALUES (v.id, v.stage);
+SELECT opportunity_id, stage, previous_stage FROM salesops.tracked_stage_change ORDER BY change_id DESC LIMIT 8;
+SELECT opportunity_id, stage, next_stage, left_at IS NOT NULL AS has_left, ended FROM salesops.stage_history WHERE opportunity_id IN ('4', '5', '44', '9') ORDER BY 1, spell_number;
+SELECT opportunity_id, stage FROM salesops.pipeline_as_of(now()) ORDER BY 1;
+SELECT sum(visits), sum(left_stage), sum(still_in) FROM salesops.stage_velocity;
+TRUNCATE deal;
+SELECT opportunity_id, stage, previous_stage FROM salesops.tracked_stage_change ORDER BY change_id DESC LIMIT 2;
+SELECT count(*) FROM salesops.pipeline_as_of(now());
 SELECT salesops.untrack_stage_changes('deal'), salesops.untrack_stage_changes('deal');
+SELECT tgname FROM pg_trigger WHERE tgrelid = 'deal'::regclass AND tgname LIKE 'zz_salesops_history%';
 SELECT salesops.release_stage_criteria('deal');
 
 -- a partitioned table whose stage is its key: a change of stage moves the row
@@ -70,52 +85,86 @@ INSERT INTO part2 VALUES (1, 'new', 1), (11, 'new', 2);
 UPDATE part2 SET stage = 'proposal', id = id + 10 WHERE id = 1 AND false;
 UPDATE part2 SET stage = 'proposal';
 UPDATE part2 SET amount = 3 WHERE id = 11;
+DELETE FROM part2 WHERE id = 1;
 SELECT opportunity_id, stage, previous_stage, amount FROM salesops.tracked_stage_change WHERE relation = 'part2'::regclass ORDER BY change_id;
 
 -- an attached history, in the shape of an audit table that also logs other changes; re-entries apart
 CREATE TABLE log (deal text, stage text, at timestamptz, amount numeric, due date);
 INSERT INTO log VALUES
-	('1', 'new', '2026-01-01', 100, '2026-03-01'), ('1', 'new', '2026-01-05', 110, '2026-03-01'), ('1', 'proposal', '2026-01-11', 110, '2026-03-01'),
-	('1', 'new', '2026-01-21', 110, '2026-04-01'), ('1', 'proposal', '2026-01-26', 110, '2026-05-01'), ('1', 'won', '2026-02-05', 120, '2026-05-01'),
-	('2', 'new', '2026-01-01', 200, '2026-03-01'), ('2', 'lost', '2026-01-16', 200, '2026-03-01'),
-	('4', 'new', '2026-01-01', 400, '2026-03-01'), ('4', 'proposal', '2026-01-09', 400, '2026-04-01'), ('4', 'proposal', '2026-02-01', 400, '2026-05-01'),
-	('4', 'proposal', '2026-03-01', 700, '2026-06-01'), ('6', 'new', '2026-02-01', 600, '2026-06-01'), ('7', 'new', '2026-02-20', 600, '2026-06-01');
+	('1', 'new', '2018-01-01', 100, '2018-03-01'), ('1', 'new', '2018-01-05', 110, '2018-03-01'), ('1', 'proposal', '2018-01-11', 110, '2018-03-01'),
+	('1', 'new', '2018-01-21', 110, '2018-04-01'), ('1', 'proposal', '2018-01-26', 110, '2018-05-01'), ('1', 'won', '2018-02-05', 120, '2018-05-01'),
+	('2', 'new', '2018-01-01', 200, '2018-03-01'), ('2', 'lost', '2018-01-16', 200, '2018-03-01'),
+	('4', 'new', '2018-01-01', 400, '2018-03-01'), ('4', 'proposal', '2018-01-09', 400, '2018-04-01'), ('4', 'proposal', '2018-02-01', 400, '2018-05-01'),
+	('4', 'proposal', '2018-03-01', 700, '2018-06-01'), ('6', 'new', '2018-02-01', 600, '2018-06-01'), ('7', 'new', '2018-02-20', 600, '2018-06-01');
 SELECT count(*) FROM salesops.attach('opportunity_stage_change', 'log', '{"opportunity_id": "deal", "entered_at": "at", "close_date": "due"}');
 TRUNCATE deal;
 INSERT INTO deal (id, stage, amount, due, owner, customer, name, next_step, category, closed_at) VALUES
-	(1, 'won', 120, '2026-05-01', 'ann', 'c1', 'one', NULL, NULL, '2026-02-05'), (2, 'lost', 200, '2026-03-01', 'bob', 'c2', 'two', NULL, NULL, '2026-01-16'),
-	(4, 'proposal', 700, '2026-06-05', 'ann', 'c3', 'four', 'call', 'commit', NULL), (6, 'new', NULL, '2026-02-15', NULL, 'c4', 'Six ', '', NULL, NULL),
-	(7, 'new', 600, '2026-06-01', 'bob', 'c4', 'six', 'meet', NULL, NULL), (8, 'odd', 5, '2026-06-01', 'bob', 'c5', 'eight', 'x', NULL, NULL);
-SELECT opportunity_id, visit, stage, entered_at::date, left_at::date, next_stage, days, ended FROM salesops.stage_spells('2026-03-03') ORDER BY 1, entered_at;
--- nothing of later: on 2026-01-10 deal 1 was new and open
-SELECT opportunity_id, stage, days, ended FROM salesops.stage_spells('2026-01-10') ORDER BY 1, entered_at;
-SELECT * FROM salesops.pipeline_as_of('2026-01-25') ORDER BY 1;
--- new: 10, 5, 15, 8 ended; 30 and 11 censored at 2026-03-03. At risk 6: S(5) 5/6, S(8) 4/6, S(10) 3/6; 11+; S(15) 1/4
-SELECT stage, visits, left_stage, still_in, median_days, usual_days, closed_mean_days FROM salesops.stage_velocity_at('2026-03-03') ORDER BY ordinal;
-SELECT grp, stage, visits, left_stage, median_days, lasting FROM salesops.stage_velocity_by('{owner_id}', '2026-03-03') ORDER BY 1, ordinal;
-SELECT stage, cohort, entered, advanced, won, lost, still_open, conversion, win_rate FROM salesops.stage_conversion_at('2026-03-03') ORDER BY ordinal, cohort;
+	(1, 'won', 120, '2018-05-01', 'ann', 'c1', 'one', NULL, NULL, '2018-02-05'), (2, 'lost', 200, '2018-03-01', 'bob', 'c2', 'two', NULL, NULL, '2018-01-16'),
+	(4, 'proposal', 700, '2018-06-05', 'ann', 'c3', 'four', 'call', 'commit', NULL), (6, 'new', NULL, '2018-02-15', NULL, 'c4', 'Six ', '', NULL, NULL),
+	(7, 'new', 600, '2018-06-01', 'bob', 'c4', 'six', 'meet', NULL, NULL), (8, 'odd', 5, '2018-06-01', 'bob', 'c5', 'eight', 'x', NULL, NULL);
+SELECT opportunity_id, visit, stage, entered_at::date, left_at::date, next_stage, days, ended FROM salesops.stage_spells('2018-03-03') ORDER BY 1, entered_at;
+-- equal times: in the order of change_number where there is one, else of the stages
+INSERT INTO log VALUES ('9', 'proposal', '2018-01-01', 1), ('9', 'new', '2018-01-01', 1), ('9', 'won', '2018-01-01', 2);
+SELECT visit, stage, next_stage, days FROM salesops.stage_spells('2018-03-03') WHERE opportunity_id = '9' ORDER BY spell_number;
+ALTER TABLE log ADD n int;
+UPDATE log SET n = CASE stage WHEN 'won' THEN 1 WHEN 'new' THEN 3 ELSE 2 END WHERE deal = '9';
+SELECT count(*) FROM salesops.attach('opportunity_stage_change', 'log', '{"opportunity_id": "deal", "entered_at": "at", "close_date": "due", "change_number": "n"}');
+SELECT visit, stage, next_stage, days FROM salesops.stage_spells('2018-03-03') WHERE opportunity_id = '9' ORDER BY spell_number;
+SELECT stage FROM salesops.pipeline_as_of('2018-03-03') WHERE opportunity_id = '9';
+DELETE FROM log WHERE deal = '9';
+-- nothing of later: on 2018-01-10 deal 1 was new and open
+SELECT opportunity_id, stage, days, ended FROM salesops.stage_spells('2018-01-10') ORDER BY 1, entered_at;
+SELECT * FROM salesops.pipeline_as_of('2018-01-25') ORDER BY 1;
+-- new: 10, 5, 15, 8 ended; 30 and 11 censored at 2018-03-03. At risk 6: S(5) 5/6, S(8) 4/6, S(10) 3/6; 11+; S(15) 1/4
+SELECT stage, visits, left_stage, still_in, median_days, usual_days, closed_mean_days FROM salesops.stage_velocity_at('2018-03-03') ORDER BY ordinal;
+SELECT grp, stage, visits, left_stage, median_days, lasting FROM salesops.stage_velocity_by('{owner_id}', '2018-03-03') ORDER BY 1, ordinal;
+SELECT stage, cohort, entered, advanced, won, lost, still_open, conversion, win_rate FROM salesops.stage_conversion_at('2018-03-03') ORDER BY ordinal, cohort;
+SELECT grp, stage, cohort, entered, advanced, won, lost, still_open FROM salesops.stage_conversion_by('{owner_id}', '2018-03-03') ORDER BY 1, ordinal, cohort;
+SELECT grp, from_at::date, created, won, lost FROM salesops.sales_velocity_by('{account_id,rep_region}', '2018-03-03', '90 days', 1) ORDER BY 1;
+SELECT grp, stage, left_stage, open_deals FROM salesops.pipeline_bottleneck_by('{owner_id}', '2018-03-03', '30 days') ORDER BY 1, ordinal;
+SELECT count(*) FROM salesops.stage_velocity_by('{owner_id,colour,NULL}');
+SELECT count(*) FROM salesops.sales_velocity_by('{{owner_id}}');
 SELECT stage, kind, deals, amount, deals_without_amount FROM salesops.pipeline_by_stage ORDER BY ordinal;
-SELECT from_at::date, created, won, lost, win_rate, average_amount, cycle_days FROM salesops.sales_velocity_at('2026-03-03', '90 days', 1);
-SELECT opportunity_id, stage, days_in_stage, limit_days, limit_source FROM salesops.stale_opportunities('2026-03-03') ORDER BY 1;
-SELECT opportunity_id, rule, points, finding FROM salesops.find_hygiene('2026-03-03') ORDER BY 1, 2;
-SELECT open_deals, clean_deals, quality, findings, average_score FROM salesops.pipeline_quality_at('2026-03-03');
+SELECT from_at::date, created, won, lost, win_rate, average_amount, cycle_days FROM salesops.sales_velocity_at('2018-03-03', '90 days', 1);
+SELECT opportunity_id, stage, days_in_stage, limit_days, limit_source FROM salesops.stale_opportunities('2018-03-03') ORDER BY 1;
+-- of the past only what the history says: today's amount, owner, category and next step are not the ones of then
+SELECT opportunity_id, rule, points, finding FROM salesops.find_hygiene('2018-03-03') ORDER BY 1, 2;
+SELECT opportunity_id, known_from, stage, amount, close_date, owner_id, next_step, entered_at::date FROM salesops.open_opportunities('2018-03-03') ORDER BY 1;
+SELECT open_deals, clean_deals, quality, findings, average_score, unknown_deals FROM salesops.pipeline_quality_at('2018-03-03');
+UPDATE deal SET amount = 1, due = '2018-01-01', owner = 'eve', stage = 'won' WHERE id = 4;
+SELECT opportunity_id, known_from, stage, amount, close_date FROM salesops.open_opportunities('2018-03-03') WHERE opportunity_id = '4';
+UPDATE deal SET amount = 700, due = '2018-06-05', owner = 'ann', stage = 'proposal' WHERE id = 4;
+-- now: the rows themselves
+SELECT opportunity_id, known_from, stage, amount, owner_id FROM salesops.open_opportunities() ORDER BY 1;
+SELECT opportunity_id, rule, points FROM salesops.find_hygiene() ORDER BY 1, 2;
+SELECT opportunity_id, score, findings, rules FROM salesops.opportunity_hygiene ORDER BY 1;
+SELECT open_deals, clean_deals, quality, findings, average_score, unknown_deals FROM salesops.pipeline_quality_at(now());
+-- an amount changed late: in the 14 days up to the close date that stood then, by days of UTC whatever the session's zone; not after it
+INSERT INTO log VALUES ('20', 'new', '2018-01-01', 100, '2018-03-20'), ('20', 'new', '2018-03-06 00:30+01', 200, '2018-03-20'), ('21', 'new', '2018-01-01', 100, '2018-03-20'), ('21', 'new', '2018-03-06 00:30Z', 200, '2018-03-20'),
+	('22', 'new', '2018-01-01', 100, '2018-03-20'), ('22', 'new', '2018-03-20 23:30Z', 200, '2018-09-20'), ('23', 'new', '2018-01-01', 100, '2018-03-20'), ('23', 'new', '2018-03-21 00:30Z', 200, '2018-03-20');
+SET timezone = 'America/New_York';
+SELECT opportunity_id, rule, finding FROM salesops.find_hygiene('2018-04-01Z') WHERE rule = 'amount_changed_late' ORDER BY 1;
+SET timezone = 'Pacific/Kiritimati';
+SELECT opportunity_id FROM salesops.find_hygiene('2018-04-01Z') WHERE rule = 'amount_changed_late' ORDER BY 1;
+SET timezone = 'UTC';
+DELETE FROM log WHERE deal >= '20' AND deal < '3';
 SELECT salesops.set_hygiene_rule('duplicate', is_active => false), salesops.set_hygiene_rule('pushed', 5, 2);
 SELECT salesops.set_hygiene_rule('nonsense');
 SELECT salesops.set_hygiene_rule('pushed', 500);
-SELECT opportunity_id, rule, points, finding FROM salesops.find_hygiene('2026-03-03') WHERE rule IN ('duplicate', 'pushed') ORDER BY 1, 2;
-SELECT salesops.take_hygiene_snapshot('2026-03-03');
+SELECT opportunity_id, rule, points FROM salesops.find_hygiene() WHERE rule IN ('duplicate', 'pushed') ORDER BY 1, 2;
+SELECT salesops.take_hygiene_snapshot();
 UPDATE deal SET amount = 10 WHERE id = 6;
-SELECT salesops.take_hygiene_snapshot('2026-03-04');
-SELECT opportunity_id, rule, first_seen::date, last_seen::date, resolved_at::date FROM salesops.hygiene_finding WHERE opportunity_id = '6' ORDER BY rule;
-SELECT measured_at::date, open_deals, clean_deals, findings FROM salesops.pipeline_quality WHERE measured_at < '2026-04-01' ORDER BY 1;
+SELECT salesops.take_hygiene_snapshot();
+SELECT opportunity_id, rule, first_seen < last_seen AS seen_again, resolved_at IS NOT NULL AS resolved FROM salesops.hygiene_finding WHERE opportunity_id = '6' ORDER BY rule;
+SELECT open_deals, clean_deals, findings FROM salesops.pipeline_quality ORDER BY measured_at;
 
 -- acting on findings
 SELECT * FROM salesops.apply_hygiene('[{"rule": "nonsense", "action": "explode"}, {"rule": "stale", "action": "close", "stage": "new"}, {"rule": "stale", "action": "set", "column": "currency"}, 3]');
 SELECT * FROM salesops.apply_hygiene('{"stale": "dance"}');
-SELECT * FROM salesops.apply_hygiene('{"stale": "close", "category_at_odds": "flag"}', as_of => '2026-03-03');
+SELECT * FROM salesops.apply_hygiene('{"stale": "close", "category_at_odds": "flag"}');
 SELECT id, stage FROM deal WHERE id = 4;
 SELECT run_id > 0 AS ran, opportunity_id, rule, action, column_name, old_value, new_value, done
-  FROM salesops.apply_hygiene('[{"rule": "stale", "action": "close"}, {"rule": "missing_owner", "action": "set", "column": "owner_id", "value": "ann"}, {"rule": "past_close_date", "action": "flag"}]', false, '2026-03-03');
+  FROM salesops.apply_hygiene('[{"rule": "stale", "action": "close"}, {"rule": "missing_owner", "action": "set", "column": "owner_id", "value": "ann"}, {"rule": "no_next_step", "action": "flag"}]', false);
 SELECT id, stage, owner FROM deal WHERE id IN (4, 6) ORDER BY 1;
 UPDATE deal SET owner = 'eve' WHERE id = 6;
 SELECT salesops.revert_hygiene(max(run_id)) FROM salesops.hygiene_action;

@@ -9,6 +9,7 @@
  * Edgeworth: Feller II, XVI.4; one-factor copula: Vasicek 2002.
  */
 #include "forecast/distribution.h"
+#include "forecast/spectrum.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -17,41 +18,16 @@
 #define OUTCOMES_MAX		16384	/* enumerate up to so many outcomes */
 #define OUTCOMES_NODES_MAX	1024	/* … where each must be weighed under every node of the factor */
 #define LATTICE_MAX			32768	/* cells of an exact lattice */
-#define LATTICE_NODES_MAX	4096
+#define LATTICE_NODES_MAX	2048
 #define CELLS_MIN			1024
 #define CELLS_MAX			16384
 #define CELLS_NODES_MAX		2048
-#define NODES_MAX			89
+#define NODES_MIN			12
+#define NODES_MAX			89		/* 12 with the steps halved three times */
 #define NODE_RANGE			4.75	/* of the factor, in deviations */
+#define GRID_NODES			9		/* nodes that are asked how far the grid must reach */
 #define TAIL_LOG			18.0	/* leave out less than exp(-18) on each side */
 #define FACTOR_GROUPS		1024
-#define RARE				0.05	/* skewness squared or kurtosis of the rest from which it is lumpy */
-
-typedef struct Complex
-{
-	double		re;
-	double		im;
-} Complex;
-
-/* One value of the common factor: everything conditional on it */
-typedef struct Node
-{
-	double		weight;
-	double		probability[FORECAST_KEPT];
-	double		cumulant[4];	/* of the rest */
-	double		rare[2][4];		/* the same of its deals below and from even odds; the latter as what may be lost */
-	double		mean;
-	double		variance;
-} Node;
-
-typedef struct Grid
-{
-	int			cells;			/* a power of two */
-	double		step;
-	double		first;			/* cell 0 is at first * step */
-	bool		lattice;
-	double		rest_period;	/* lattice: steps between outcomes of the rest */
-} Grid;
 
 /* Standard normal distribution function. */
 double
@@ -100,11 +76,26 @@ forecast_normal_quantile(double p)
 
 /* A deal's probability given the factor: its threshold is passed when sqrt(rho) z + sqrt(1 - rho) e is. */
 static double
-conditional_probability(double probability, double correlation, double z)
+conditional_probability(double probit, double correlation, double z)
 {
-	if (correlation == 0.0)
-		return probability;
-	return forecast_normal_cdf((forecast_normal_quantile(probability) + sqrt(correlation) * z) / sqrt(1.0 - correlation));
+	return forecast_normal_cdf((probit + sqrt(correlation) * z) / sqrt(1.0 - correlation));
+}
+
+/* What every node needs of the deals and knots: their probits, taken once */
+typedef struct Probits
+{
+	double		deal[FORECAST_KEPT];
+	double		knot[FORECAST_KNOTS];
+} Probits;
+
+/* Take them. */
+static void
+take_probits(const ForecastState *state, Probits *probits)
+{
+	for (int i = 0; i < state->kept; i++)
+		probits->deal[i] = forecast_normal_quantile(state->deal[i].probability);
+	for (int k = 0; k < FORECAST_KNOTS; k++)
+		probits->knot[k] = forecast_normal_quantile(forecast_knots[k]);
 }
 
 /*
@@ -112,7 +103,7 @@ conditional_probability(double probability, double correlation, double z)
  * halves are seen from the side that is rare: gains of improbable deals, losses of probable ones.
  */
 static void
-rest_under_factor(const ForecastRest *rest, double correlation, double z, Node *node)
+rest_under_factor(const ForecastRest *rest, const Probits *probits, double correlation, double z, ForecastNode *node)
 {
 	double		free_variance = 0.0;
 	double		at_one = rest->cumulant[0];
@@ -122,7 +113,7 @@ rest_under_factor(const ForecastRest *rest, double correlation, double z, Node *
 	{
 		const double *power = rest->knot[k];
 		double		p0 = forecast_knots[k];
-		double		p = conditional_probability(p0, correlation, z);
+		double		p = probits != NULL ? conditional_probability(probits->knot[k], correlation, z) : p0;
 		double		rare = p < 0.5 ? p : 1.0 - p;
 		double		sign = p < 0.5 ? 1.0 : -1.0;
 		double		v = p * (1.0 - p);
@@ -145,9 +136,9 @@ rest_under_factor(const ForecastRest *rest, double correlation, double z, Node *
 	}
 }
 
-/* Fill in a node for one value of the factor. */
+/* Fill in a node for one value of the factor; without probits the deals are independent. */
 static void
-set_node(const ForecastState *state, double correlation, double z, Node *node)
+set_node(const ForecastState *state, const Probits *probits, double correlation, double z, ForecastNode *node)
 {
 	const ForecastRest *rest = forecast_rest_const(state);
 
@@ -155,8 +146,8 @@ set_node(const ForecastState *state, double correlation, double z, Node *node)
 	memset(node->rare, 0, sizeof(node->rare));
 	if (rest != NULL && rest->deals > 0)
 	{
-		rest_under_factor(rest, correlation, z, node);
-		if (correlation == 0.0)
+		rest_under_factor(rest, probits, correlation, z, node);
+		if (probits == NULL)
 			memcpy(node->cumulant, rest->cumulant, sizeof(node->cumulant));
 	}
 	node->mean = node->cumulant[0];
@@ -164,7 +155,7 @@ set_node(const ForecastState *state, double correlation, double z, Node *node)
 	for (int i = 0; i < state->kept; i++)
 	{
 		const ForecastDeal *d = &state->deal[i];
-		double		p = conditional_probability(d->probability, correlation, z);
+		double		p = probits != NULL ? conditional_probability(probits->deal[i], correlation, z) : d->probability;
 
 		node->probability[i] = p;
 		node->mean += (double) d->count * p * d->amount;
@@ -175,7 +166,7 @@ set_node(const ForecastState *state, double correlation, double z, Node *node)
 
 /* The largest jump of the conditional mean between neighbours, in conditional deviations. */
 static double
-largest_jump(const Node *node, int count)
+largest_jump(const ForecastNode *node, int count)
 {
 	double		largest = 0.0;
 
@@ -190,35 +181,48 @@ largest_jump(const Node *node, int count)
 	return largest;
 }
 
+/* Twice as many nodes, less one: those there are spread out, new ones between them. */
+static int
+halve_steps(const ForecastState *state, const Probits *probits, double correlation, int count, ForecastNode *node)
+{
+	int			more = 2 * count - 1;
+
+	for (int i = count - 1; i > 0; i--)
+		memcpy(&node[2 * i], &node[i], sizeof(ForecastNode));
+	for (int i = 1; i < more; i += 2)
+		set_node(state, probits, correlation, -NODE_RANGE + 2.0 * NODE_RANGE * i / (more - 1), &node[i]);
+	return more;
+}
+
 /*
  * Nodes of the factor: as few as keep neighbours within 1.5 conditional deviations; where even the most do not (very many
- * deals), the rest's variance is raised to bridge the gaps, which adds at most .2 % to the sum's deviation.
+ * deals), a normal part is added to bridge the gaps, which adds at most .3 % to the sum's deviation. All outcomes of few deals
+ * are not to be blurred: they take the most nodes and no bridge.
  */
 static int
-make_nodes(const ForecastState *state, double correlation, int fewest, Node *node)
+make_nodes(const ForecastState *state, double correlation, bool few, ForecastNode *node)
 {
-	int			count = fewest;
+	int			count = few ? NODES_MAX : NODES_MIN;
 	double		total = 0.0;
+	Probits		probits;
 
 	if (correlation == 0.0)
 	{
-		set_node(state, 0.0, 0.0, node);
+		set_node(state, NULL, 0.0, 0.0, node);
 		node->weight = 1.0;
 		return 1;
 	}
-	for (;; count = count * 2 - 1)
-	{
-		for (int i = 0; i < count; i++)
-			set_node(state, correlation, -NODE_RANGE + 2.0 * NODE_RANGE * i / (count - 1), &node[i]);
-		if (count * 2 - 1 > NODES_MAX || largest_jump(node, count) <= 1.5)
-			break;
-	}
+	take_probits(state, &probits);
+	for (int i = 0; i < count; i++)
+		set_node(state, &probits, correlation, -NODE_RANGE + 2.0 * NODE_RANGE * i / (count - 1), &node[i]);
+	while (count * 2 - 1 <= NODES_MAX && largest_jump(node, count) > 1.5)
+		count = halve_steps(state, &probits, correlation, count, node);
 	for (int i = 0; i < count; i++)
 	{
 		double		jump = fabs(node[i + 1 < count ? i + 1 : i].mean - node[i > 0 ? i - 1 : 0].mean) / (i > 0 && i + 1 < count ? 2 : 1);
 		double		wanted = (jump / 1.5) * (jump / 1.5);
 
-		if (wanted > node[i].variance && forecast_rest_const(state) != NULL)
+		if (wanted > node[i].variance && !few)
 			node[i].cumulant[1] += wanted - node[i].variance;
 		total += node[i].weight;
 	}
@@ -270,7 +274,7 @@ binomial_mass(int64_t n, int64_t k, double p)
 
 /* The probabilities of the same outcomes, added to weight[] with the node's own weight. */
 static void
-outcome_weights(const ForecastState *state, const Node *node, double *scratch, double *weight, size_t outcomes)
+outcome_weights(const ForecastState *state, const ForecastNode *node, double *scratch, double *weight, size_t outcomes)
 {
 	size_t		size = 1;
 
@@ -350,7 +354,7 @@ collect_outcomes(const KernelEnv *env, Outcome *outcome, int count, ForecastDist
 
 /* The distribution by going through every outcome. */
 static void
-enumerate_outcomes(const KernelEnv *env, const ForecastState *state, const Node *node, int nodes,
+enumerate_outcomes(const KernelEnv *env, const ForecastState *state, const ForecastNode *node, int nodes,
 				   ForecastDistribution *distribution)
 {
 	size_t		outcomes = (size_t) outcome_count(state);
@@ -376,7 +380,7 @@ enumerate_outcomes(const KernelEnv *env, const ForecastState *state, const Node 
 
 /* Log of the moment generating function of the kept deals and a normal rest. */
 static double
-log_generating(const ForecastState *state, const Node *node, double t)
+log_generating(const ForecastState *state, const ForecastNode *node, double t)
 {
 	double		sum = node->cumulant[0] * t + 0.5 * node->cumulant[1] * t * t;
 
@@ -393,7 +397,7 @@ log_generating(const ForecastState *state, const Node *node, double t)
 
 /* Chernoff's bound: where the upper (sign 1) or lower (sign -1) tail falls below exp(-TAIL_LOG). */
 static double
-tail_bound(const ForecastState *state, const Node *node, double sign)
+tail_bound(const ForecastState *state, const ForecastNode *node, double sign)
 {
 	double		best = INFINITY;
 	double		deviation = sqrt(node->variance);
@@ -453,7 +457,7 @@ power_of_two(double n, int least, int most)
 
 /* Choose the grid: the exact lattice where it fits, else cells of about .002 deviations. */
 static void
-choose_grid(const ForecastState *state, const Node *node, int nodes, Grid *grid)
+choose_grid(const ForecastState *state, const ForecastNode *node, int nodes, ForecastGrid *grid)
 {
 	const ForecastRest *rest = forecast_rest_const(state);
 	double		low = INFINITY;
@@ -461,8 +465,10 @@ choose_grid(const ForecastState *state, const Node *node, int nodes, Grid *grid)
 	double		deviation = sqrt(forecast_variance(state));
 	int64_t		cents = common_step(state);
 
-	for (int n = 0; n < nodes; n += nodes > 1 ? nodes - 1 : 1)
+	for (int k = 0; k < (nodes > 1 ? GRID_NODES : 1); k++)
 	{
+		int			n = k * (nodes - 1) / (GRID_NODES - 1);
+
 		low = fmin(low, tail_bound(state, &node[n], -1.0));
 		high = fmax(high, tail_bound(state, &node[n], 1.0));
 	}
@@ -482,28 +488,6 @@ choose_grid(const ForecastState *state, const Node *node, int nodes, Grid *grid)
 	grid->first = floor(0.5 * (low + high) / grid->step) - grid->cells / 2;
 }
 
-/* Product of two complex numbers. */
-static inline Complex
-multiply(Complex x, Complex y)
-{
-	return (Complex) {x.re * y.re - x.im * y.im, x.re * y.im + x.im * y.re};
-}
-
-/* x to the power n by squaring. */
-static inline Complex
-complex_power(Complex x, int64_t n)
-{
-	Complex		result = {1.0, 0.0};
-
-	for (; n > 0; n >>= 1)
-	{
-		if (n & 1)
-			result = multiply(result, x);
-		x = multiply(x, x);
-	}
-	return result;
-}
-
 /* Roots of unity exp(-2 pi i k / cells). */
 static Complex *
 make_roots(const KernelEnv *env, int cells)
@@ -517,151 +501,6 @@ make_roots(const KernelEnv *env, int cells)
 		root[k] = (Complex) {cos(angle), sin(angle)};
 	}
 	return root;
-}
-
-/* Multiply a spectrum by one deal's polynomial (1 - p) + p ((1 - f) z^j + f z^(j + 1)), to the power of its count. */
-static void
-multiply_deal(Complex *spectrum, const Complex *root, const Grid *grid, double amount, double p, int64_t count)
-{
-	double		position = amount / grid->step;
-	double		whole = grid->lattice ? floor(position + 0.5) : floor(position);
-	double		share = grid->lattice ? 0.0 : position - whole;
-	unsigned	mask = (unsigned) grid->cells - 1;
-	unsigned	stride = (unsigned) ((int64_t) fmod(whole, grid->cells) & (int64_t) mask);
-	unsigned	at = 0;
-
-	for (int k = 0; k <= grid->cells / 2; k++)
-	{
-		Complex		z = root[at];
-		Complex		next = root[(at + (unsigned) k) & mask];
-		Complex		factor = {1.0 - p + p * (z.re + share * (next.re - z.re)), p * (z.im + share * (next.im - z.im))};
-
-		spectrum[k] = multiply(spectrum[k], count == 1 ? factor : complex_power(factor, count));
-		at = (at + stride) & mask;
-	}
-}
-
-/*
- * Two jumps and their rates, as a compound Poisson law with the given four cumulants (Prony's method; Gauss's quadrature
- * where all amounts have one sign). False where no such law exists: probabilities near one half.
- */
-static bool
-two_jumps(const double c[4], double jump[2], double rate[2])
-{
-	double		determinant = c[1] * c[1] - c[0] * c[2];
-	double		half;
-	double		root;
-
-	jump[0] = jump[1] = rate[0] = rate[1] = 0.0;
-	if (c[1] <= 0.0)
-		return true;
-	if (fabs(determinant) <= 1e-9 * c[1] * c[1])
-	{
-		if (c[2] == 0.0)
-			return false;
-		jump[0] = c[2] / c[1];
-		rate[0] = c[1] / (jump[0] * jump[0]);
-		return true;
-	}
-	half = -0.5 * (c[3] * c[0] - c[2] * c[1]) / determinant;
-	root = half * half - (c[2] * c[2] - c[1] * c[3]) / determinant;
-	if (root <= 0.0)
-		return false;
-	root = sqrt(root);
-	jump[0] = half + root;
-	jump[1] = half - root;
-	if (fabs(jump[0]) < 1e-9 * root || fabs(jump[1]) < 1e-9 * root)
-		return false;
-	rate[0] = (c[1] - c[0] * jump[1]) / (2.0 * root) / jump[0];
-	rate[1] = (c[0] * jump[0] - c[1]) / (2.0 * root) / jump[1];
-	return rate[0] >= 0.0 && rate[1] >= 0.0;
-}
-
-/* Multiply by a compound Poisson law with jumps on the rest's lattice; one between two points is shared, keeping the mean. */
-static void
-multiply_jumps(Complex *spectrum, const Complex *root, const Grid *grid, const double jump[2], const double rate[2])
-{
-	int64_t		mask = grid->cells - 1;
-	int64_t		unit = (int64_t) fmod(grid->rest_period, grid->cells);
-
-	for (int k = 0; k <= grid->cells / 2; k++)
-	{
-		Complex		exponent = {0.0, 0.0};
-		double		size;
-
-		for (int i = 0; i < 2; i++)
-		{
-			double		position = jump[i] / (grid->step * grid->rest_period);
-			double		left = floor(position);
-			double		share = position - left;
-			int64_t		cells = (int64_t) fmod(left * grid->rest_period, grid->cells) * k;
-			Complex		a = root[cells & mask];
-			Complex		b = root[(cells + unit * k) & mask];
-
-			exponent.re += rate[i] * (a.re + share * (b.re - a.re) - 1.0);
-			exponent.im += rate[i] * (a.im + share * (b.im - a.im));
-		}
-		size = exp(exponent.re);
-		spectrum[k] = multiply(spectrum[k], (Complex) {size * cos(exponent.im), size * sin(exponent.im)});
-	}
-}
-
-/* Multiply by the normal law with the Edgeworth polynomial; periodic on a lattice. */
-static void
-multiply_edgeworth(Complex *spectrum, const Grid *grid, const double cumulant[4])
-{
-	double		h = grid->step;
-	double		k1 = cumulant[0] / h;
-	double		k2 = cumulant[1] / (h * h);
-	double		k3 = cumulant[2] / (h * h * h);
-	double		k4 = cumulant[3] / (h * h * h * h);
-	double		period = 2.0 * M_PI / grid->rest_period;
-
-	if (grid->lattice && k2 == 0.0)
-		k1 = grid->rest_period * floor(k1 / grid->rest_period + 0.5);
-	for (int k = 0; k <= grid->cells / 2; k++)
-	{
-		double		w = remainder(2.0 * M_PI * k / grid->cells, period);
-		double		size = exp(-0.5 * w * w * k2);
-		double		w3 = w * w * w;
-		Complex		series = {1.0 + k4 * w3 * w / 24.0 - k3 * k3 * w3 * w3 / 72.0, k3 * w3 / 6.0};
-		Complex		turn = {size * cos(w * k1), -size * sin(w * k1)};
-
-		spectrum[k] = multiply(spectrum[k], multiply(turn, series));
-	}
-}
-
-/* Is the law so skewed or heavy-tailed that no normal expansion will do? */
-static bool
-lumpy(const double c[4])
-{
-	return c[2] * c[2] > RARE * c[1] * c[1] * c[1] || c[3] > RARE * c[1] * c[1];
-}
-
-/*
- * Multiply by the rest's function. A half of it of which few deals are expected to fall on their rare side is two jumps
- * with Poisson rates; all else is nearly normal.
- */
-static void
-multiply_rest(Complex *spectrum, const Complex *root, const Grid *grid, const Node *node)
-{
-	double		cumulant[4];
-
-	memcpy(cumulant, node->cumulant, sizeof(cumulant));
-	for (int half = 0; half < 2; half++)
-	{
-		double		jump[2];
-		double		rate[2];
-
-		if (!lumpy(node->rare[half]) || !two_jumps(node->rare[half], jump, rate))
-			continue;
-		multiply_jumps(spectrum, root, grid, jump, rate);
-		for (int j = 0; j < 4; j++)
-			cumulant[j] -= node->rare[half][j];
-	}
-	if (cumulant[1] <= 1e-9 * node->cumulant[1])
-		memset(cumulant + 1, 0, sizeof(double) * 3);
-	multiply_edgeworth(spectrum, grid, cumulant);
 }
 
 /* Fourier transform in place, radix 2; with the roots above it goes forward, and of a conjugate spectrum back. */
@@ -687,7 +526,7 @@ transform(Complex *x, const Complex *root, int n)
 		for (int start = 0; start < n; start += size)
 			for (int k = 0; k < size / 2; k++)
 			{
-				Complex		odd = multiply(x[start + k + size / 2], root[k * (n / size)]);
+				Complex		odd = complex_multiply(x[start + k + size / 2], root[k * (n / size)]);
 				Complex		even = x[start + k];
 
 				x[start + k] = (Complex) {even.re + odd.re, even.im + odd.im};
@@ -695,37 +534,9 @@ transform(Complex *x, const Complex *root, int n)
 			}
 }
 
-/* Average over the nodes of the product of all deals' functions, for frequencies 0 to cells / 2. */
-static void
-fill_spectrum(const KernelEnv *env, const ForecastState *state, const Node *node, int nodes, const Grid *grid,
-			  const Complex *root, Complex *total)
-{
-	const ForecastRest *rest = forecast_rest_const(state);
-	int			half = grid->cells / 2;
-	Complex    *spectrum = kernel_alloc_array(env, Complex, half + 1);
-
-	memset(total, 0, sizeof(Complex) * (size_t) grid->cells);
-	for (int n = 0; n < nodes; n++)
-	{
-		kernel_tick(env, n, nodes);
-		for (int k = 0; k <= half; k++)
-			spectrum[k] = (Complex) {node[n].weight, 0.0};
-		for (int i = 0; i < state->kept; i++)
-			multiply_deal(spectrum, root, grid, state->deal[i].amount, node[n].probability[i], state->deal[i].count);
-		if (rest != NULL && rest->deals > 0)
-			multiply_rest(spectrum, root, grid, &node[n]);
-		for (int k = 0; k <= half; k++)
-		{
-			total[k].re += spectrum[k].re;
-			total[k].im += spectrum[k].im;
-		}
-	}
-	kernel_release(env, spectrum);
-}
-
 /* Turn cell probabilities into an ascending distribution function; the first cell sits at 'first' on the circle. */
 static void
-accumulate(const KernelEnv *env, const Grid *grid, const Complex *mass, ForecastDistribution *distribution)
+accumulate(const KernelEnv *env, const ForecastGrid *grid, const Complex *mass, ForecastDistribution *distribution)
 {
 	int			cells = grid->cells;
 	int64_t		mask = cells - 1;
@@ -755,16 +566,16 @@ accumulate(const KernelEnv *env, const Grid *grid, const Complex *mass, Forecast
 
 /* The distribution on a grid. */
 static void
-convolve(const KernelEnv *env, const ForecastState *state, const Node *node, int nodes, ForecastDistribution *distribution)
+convolve(const KernelEnv *env, const ForecastState *state, const ForecastNode *node, int nodes, ForecastDistribution *distribution)
 {
-	Grid		grid;
+	ForecastGrid		grid;
 	Complex    *root;
 	Complex    *spectrum;
 
 	choose_grid(state, node, nodes, &grid);
 	root = make_roots(env, grid.cells);
 	spectrum = kernel_alloc_array(env, Complex, grid.cells);
-	fill_spectrum(env, state, node, nodes, &grid, root, spectrum);
+	forecast_spectrum(env, state, node, nodes, &grid, root, spectrum);
 	for (int k = 0; k <= grid.cells / 2; k++)
 		spectrum[k].im = -spectrum[k].im;
 	for (int k = 1; k < grid.cells / 2; k++)
@@ -785,8 +596,8 @@ forecast_distribution(const KernelEnv *env, const ForecastState *state, double c
 	const ForecastRest *rest = forecast_rest_const(state);
 	bool		no_rest = rest == NULL || rest->deals == 0;
 	bool		few = no_rest && outcome_count(state) <= (correlation > 0.0 ? OUTCOMES_NODES_MAX : OUTCOMES_MAX);
-	Node	   *node = kernel_alloc_array(env, Node, correlation > 0.0 ? NODES_MAX : 1);
-	int			nodes = make_nodes(state, correlation, few ? NODES_MAX : 12, node);
+	ForecastNode *node = kernel_alloc_array(env, ForecastNode, correlation > 0.0 ? NODES_MAX : 1);
+	int			nodes = make_nodes(state, correlation, few, node);
 
 	if (few)
 		enumerate_outcomes(env, state, node, nodes, distribution);

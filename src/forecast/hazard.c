@@ -46,6 +46,7 @@ struct HazardPast
 	float	   *won;
 	float	   *lost;
 	int		   *by_created;		/* deals by creation */
+	int		   *arrived;		/* [day]: deals created from the first creation on, before the day */
 	double	   *segment_sum;	/* scratch, [segments] */
 	double	   *segment_count;
 	int			slots;			/* own past forecasts */
@@ -102,6 +103,13 @@ civil_date(int32_t days, int *month, int *day_of_month, int *month_length)
 	*month_length = lengths[*month - 1] + (*month == 2 && year % 4 == 0 && (year % 100 != 0 || year % 400 == 0));
 }
 
+/* Day of the week, 0 to 6. */
+static int
+weekday(const HazardPast *past, int32_t day)
+{
+	return (int) ((((int64_t) day + (past != NULL ? past->history->epoch : 0)) % 7 + 7) % 7);
+}
+
 /*
  * The cell of a day. Calendars: 0 none, 1 month of the quarter, 2 month of the quarter and its last ten days, 3 thirds of the
  * month, 4 month of the year, 5 day of the week. Without a past, days count from 2000-01-01.
@@ -117,7 +125,7 @@ hazard_calendar_cell(const HazardPast *past, int calendar, int32_t day)
 	if (calendar == 0)
 		return 0;
 	if (calendar == 5)
-		return (int) ((((int64_t) day + epoch) % 7 + 7) % 7);
+		return weekday(past, day);
 	civil_date(day + epoch, &month, &day_of_month, &length);
 	if (calendar == 1)
 		return (month - 1) % 3;
@@ -214,6 +222,22 @@ find_range(HazardPast *past)
 	past->days = past->first == HAZARD_NEVER ? 0 : past->last - past->first + 1;
 }
 
+/* Deals created before each day, from the first creation to the day after the last event. */
+static void
+count_arrivals(HazardPast *past)
+{
+	int			days = past->history->count > 0 ? past->last - past->first_created + 2 : 1;
+	int			at = 0;
+
+	past->arrived = kernel_alloc_array(past->env, int, days);
+	for (int d = 0; d < days; d++)
+	{
+		while (at < past->history->count && past->history->created[past->by_created[at]] < past->first_created + d)
+			at++;
+		past->arrived[d] = at;
+	}
+}
+
 /*
  * Take up a history. Created must not be after closed; days must lie within a few centuries (the caller checks). The
  * history and the environment must outlive the result.
@@ -234,6 +258,7 @@ hazard_past(const KernelEnv *env, const HazardHistory *history, const HazardOpti
 		past->by_created[i] = i;
 	sort_created = history->created;
 	qsort(past->by_created, (size_t) history->count, sizeof(int), compare_created);
+	count_arrivals(past);
 	past->segment_sum = kernel_alloc_array(env, double, history->segments + 1);
 	past->segment_count = kernel_alloc_array(env, double, history->segments + 1);
 	past->slots = past->days > 0 ? past->days / HAZARD_EVERY + 1 : 0;
@@ -292,32 +317,104 @@ shrink_hazards(const HazardPast *past, double events[HAZARD_AGES][HAZARD_CELLS],
 	}
 }
 
+/*
+ * Ratios of observed to expected events, pulled to 1 as far as chance explains how they differ: a gamma prior whose variance
+ * is what the differences have beyond chance (method of moments). Their mean, weighed by what is expected, becomes 1.
+ */
+void
+hazard_shrunk_ratios(const double *observed, const double *expected, int count, double *ratio)
+{
+	double		all_observed = 0;
+	double		all_expected = 0;
+	double		excess = 0;
+	double		squares = 0;
+	double		mean = 0;
+	double		level;
+
+	for (int i = 0; i < count; i++)
+	{
+		all_observed += observed[i];
+		all_expected += expected[i];
+	}
+	level = all_expected > 0 ? all_observed / all_expected : 0.0;
+	for (int i = 0; i < count; i++)
+	{
+		double		e = level * expected[i];
+
+		excess += (observed[i] - e) * (observed[i] - e) - e;
+		squares += e * e;
+	}
+	for (int i = 0; i < count; i++)
+	{
+		double		pseudo = excess > 0 ? fmax(squares / excess, 2.0) : 0.0;
+
+		ratio[i] = excess > 0 ? (observed[i] + pseudo) / (level * expected[i] + pseudo) : 1.0;
+		mean += all_expected > 0 ? ratio[i] * expected[i] / all_expected : 0.0;
+	}
+	for (int i = 0; i < count; i++)
+		ratio[i] = mean > 0 ? fmin(fmax(ratio[i] / mean, 0.02), 50.0) : 1.0;
+}
+
+/* Weighted sums of a fit */
+typedef struct Sums
+{
+	double		risk[2][HAZARD_AGES][HAZARD_CELLS]; /* of winning, of losing: as the weekday has it */
+	double		events[2][HAZARD_AGES][HAZARD_CELLS];
+	double		weekday_risk[7];
+	double		weekday_events[2][7];
+} Sums;
+
+/* Factors of the days of the week, for closes that fall on some of them; none where the calendar has them already. */
+static void
+fit_weekdays(const HazardPast *past, int32_t until, double decay, Sums *sums, HazardFit *fit)
+{
+	double		weight = 1.0;
+
+	for (int64_t t = until; past->days > 0 && t >= past->first && weight > 1e-4; t--, weight *= decay)
+	{
+		int			d = weekday(past, (int32_t) t);
+		int64_t		row = (t - past->first) * HAZARD_AGES;
+
+		for (int b = 0; b < HAZARD_AGES; b++)
+		{
+			sums->weekday_risk[d] += weight * past->risk[row + b];
+			sums->weekday_events[0][d] += weight * past->won[row + b];
+			sums->weekday_events[1][d] += weight * past->lost[row + b];
+		}
+	}
+	hazard_shrunk_ratios(sums->weekday_events[0], sums->weekday_risk, 7, fit->win_weekday);
+	hazard_shrunk_ratios(sums->weekday_events[1], sums->weekday_risk, 7, fit->lose_weekday);
+	for (int d = 0; d < 7 && fit->calendar == 5; d++)
+		fit->win_weekday[d] = fit->lose_weekday[d] = 1.0;
+}
+
 /* Fit the hazards to the days up to and including 'day'. */
 void
 hazard_fit(const HazardPast *past, int32_t day, int calendar, HazardFit *fit)
 {
-	double		risk[HAZARD_AGES][HAZARD_CELLS] = {{0}};
-	double		won[HAZARD_AGES][HAZARD_CELLS] = {{0}};
-	double		lost[HAZARD_AGES][HAZARD_CELLS] = {{0}};
+	Sums		sums = {0};
 	int32_t		until = day < past->last ? day : past->last;
 	double		decay = exp2(-1.0 / past->options.half_life);
 	double		weight = 1.0;
 
 	fit->calendar = calendar;
+	fit_weekdays(past, until, decay, &sums, fit);
 	for (int64_t t = until; past->days > 0 && t >= past->first && weight > 1e-4; t--, weight *= decay)
 	{
 		int			c = hazard_calendar_cell(past, calendar, (int32_t) t);
+		int			d = weekday(past, (int32_t) t);
 		int64_t		row = (t - past->first) * HAZARD_AGES;
 
 		for (int b = 0; b < HAZARD_AGES; b++)
 		{
-			risk[b][c] += weight * past->risk[row + b];
-			won[b][c] += weight * past->won[row + b];
-			lost[b][c] += weight * past->lost[row + b];
+			sums.risk[0][b][c] += weight * past->risk[row + b] * fit->win_weekday[d];
+			sums.risk[1][b][c] += weight * past->risk[row + b] * fit->lose_weekday[d];
+			sums.events[0][b][c] += weight * past->won[row + b];
+			sums.events[1][b][c] += weight * past->lost[row + b];
 		}
 	}
-	shrink_hazards(past, won, risk, fit->win);
-	shrink_hazards(past, lost, risk, fit->lose);
+	shrink_hazards(past, sums.events[0], sums.risk[0], fit->win);
+	shrink_hazards(past, sums.events[1], sums.risk[1], fit->lose);
 }
 
 /*
@@ -333,8 +430,9 @@ hazard_win_probability(const HazardPast *past, const HazardFit *fit, int32_t cre
 	{
 		int			b = age_bucket(t - created);
 		int			c = hazard_calendar_cell(past, fit->calendar, t);
-		double		win = fit->win[b][c];
-		double		lose = fmin(fit->lose[b][c], 1.0 - win);
+		int			d = weekday(past, t);
+		double		win = fmin(fit->win[b][c] * fit->win_weekday[d], 0.95);
+		double		lose = fmin(fit->lose[b][c] * fit->lose_weekday[d], 1.0 - win);
 
 		if (t >= from)
 			won += open * win;
@@ -389,25 +487,89 @@ hazard_amounts(HazardPast *past, int32_t day, double *amount)
 			amount[h->amount[k].deal] = h->amount[k].amount;
 }
 
-/* Deals that arrive a day, and the mean amount of a won one, as known on a day. */
+/* Deals created in (after, to], both at most the last day of the history. */
 static double
-arrival_rate(const HazardPast *past, int32_t day)
+arrivals(const HazardPast *past, int32_t after, int32_t to)
 {
-	const HazardHistory *h = past->history;
-	int32_t		since = day - past->options.arrival_days;
-	int			count = 0;
+	int			last = past->last - past->first_created + 1;
+	int			from = after + 1 - past->first_created;
+	int			until = to + 1 - past->first_created;
 
-	if (since < past->first_created - 1)
-		since = past->first_created - 1;
-	for (int i = h->count - 1; i >= 0; i--)
+	from = from < 0 ? 0 : from > last ? last : from;
+	until = until < 0 ? 0 : until > last ? last : until;
+	return until > from ? past->arrived[until] - past->arrived[from] : 0.0;
+}
+
+#define ARRIVAL_RULES	4
+#define ARRIVAL_CHECKS	52		/* weeks of own past counts that weigh the rules */
+
+/*
+ * Deals a day to come in the 'ahead' days after a day, by one rule; negative where the history is too short for it. Rules: 0 the
+ * last 91 days (or as many as there are), 1 the last 28, 2 the last year, 3 the same days of last year times how the last 91
+ * compare with theirs.
+ */
+static double
+arrival_by_rule(const HazardPast *past, int rule, int32_t day, int ahead)
+{
+	static const int windows[] = {0, 28, 365};
+	int			known = day - past->first_created + 1;
+	int			window = rule == 0 ? past->options.arrival_days : rule < 3 ? windows[rule] : 0;
+	double		now;
+	double		then;
+
+	if (rule < 3)
 	{
-		int32_t		created = h->created[past->by_created[i]];
-
-		if (created <= since)
-			break;
-		count += created <= day;
+		if (rule == 0 && known < window)
+			window = known > 1 ? known : 1;
+		return window <= known || rule == 0 ? arrivals(past, day - window, day) / window : -1.0;
 	}
-	return day > since ? count / (double) (day - since) : 0.0;
+	if (known < 364 + past->options.arrival_days)
+		return -1.0;
+	now = arrivals(past, day - past->options.arrival_days, day);
+	then = arrivals(past, day - 364 - past->options.arrival_days, day - 364);
+	return arrivals(past, day - 364, day - 364 + ahead) / ahead * fmin(fmax((now + 5.0) / (then + 5.0), 0.25), 4.0);
+}
+
+/*
+ * Deals that arrive a day in so many days after a day, as known on it: the rules' mean, weighed by how wrong each was about as
+ * many days of the last year (the inverse square of its mean squared error, to which chance is added as for a count).
+ */
+static double
+arrival_rate(const HazardPast *past, int32_t day, int ahead)
+{
+	double		sum = 0.0;
+	double		weights = 0.0;
+
+	if (day < past->first_created)
+		return 0.0;
+	ahead = ahead < 7 ? 7 : ahead > 91 ? 91 : ahead;
+	for (int rule = 0; rule < ARRIVAL_RULES; rule++)
+	{
+		double		rate = arrival_by_rule(past, rule, day, ahead);
+		double		chance = arrival_by_rule(past, 0, day, ahead) * ahead + 1.0;
+		double		error = rule == 0 ? 0.0 : chance;	/* others must earn their weight */
+		double		count = 1.0;
+
+		for (int k = 0; k < ARRIVAL_CHECKS && rate >= 0.0; k++)
+		{
+			int32_t		then = day - ahead - 7 * k;
+			double		said = then >= past->first_created + 27 ? arrival_by_rule(past, rule, then, ahead) : -1.0;
+			double		weight = exp2(-k / 26.0) * 7.0 / ahead;
+			double		off;
+
+			if (said < 0.0)
+				break;
+			off = said * ahead - arrivals(past, then, then + ahead);
+			error += weight * off * off;
+			count += weight;
+		}
+		if (rate < 0.0 || (rule > 0 && count < 1.5))
+			continue;
+		error = error / count + chance;
+		sum += rate / (error * error);
+		weights += 1.0 / (error * error);
+	}
+	return sum / weights;
 }
 
 /* Forecast of the days [from, to), from > day, with what was known on the day; not corrected. */
@@ -418,7 +580,7 @@ hazard_forecast(HazardPast *past, int32_t day, int32_t from, int32_t to, const H
 	double	   *amount = kernel_alloc_array(past->env, double, h->count);
 	double		square;
 	double		mean;
-	double		rate = arrival_rate(past, day);
+	double		rate = arrival_rate(past, day, to - 1 - day);
 	int32_t		cached_for = INT32_MIN;
 	double		cached = 0;
 
@@ -643,6 +805,18 @@ change_horizon(HazardPast *past, int horizon)
 }
 
 /*
+ * What a forecast made on a day says about one made later: little where its history was much shorter. Forecasts of the first
+ * weeks are wrong for want of a past, which those of today no longer are.
+ */
+static double
+maturity(const HazardPast *past, int32_t then, int32_t now)
+{
+	double		share = ((double) then - past->first + 14.0) / ((double) now - past->first + 14.0);
+
+	return share * share;
+}
+
+/*
  * Log deviation of corrected forecasts beyond what independent deals explain, from own past ones that were over by a day;
  * before there are any, the prior. Forecasts a week apart overlap: together they count as many as fit side by side. The
  * prior, and the errors of 28 days that stand in for those of another horizon, fade as the latter become more.
@@ -665,7 +839,8 @@ hazard_deviation(HazardPast *past, int32_t day, int calendar, int horizon, bool 
 		{
 			const Replay *r = replay_of(past, calendar, kind, slot);
 			double		age = day - slot_day(past, slot) - past->horizon[kind];
-			double		weight = stand_in * exp2(-age / fmax(past->options.error_half_life, horizon)) * HAZARD_EVERY / horizon;
+			double		weight = stand_in * exp2(-age / fmax(past->options.error_half_life, horizon)) * HAZARD_EVERY / horizon *
+				maturity(past, slot_day(past, slot), day);
 			HazardForecast said = r->said;
 			double		mean;
 			double		came = r->came.open + (open_only ? 0.0 : r->came.fresh);

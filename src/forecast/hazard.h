@@ -61,7 +61,7 @@ typedef struct HazardOptions
 	double		error_weight;	/* … worth so many independent forecasts */
 	double		error_half_life;
 	int			calendar;		/* or -1: by own past error */
-	int			arrival_days;	/* window of the arrival rate */
+	int			arrival_days;	/* window of the plainest of the arrival rates */
 } HazardOptions;
 
 /* One fit */
@@ -70,6 +70,8 @@ typedef struct HazardFit
 	int			calendar;
 	double		win[HAZARD_AGES][HAZARD_CELLS];
 	double		lose[HAZARD_AGES][HAZARD_CELLS];
+	double		win_weekday[7]; /* factors on them, by day of the week */
+	double		lose_weekday[7];
 } HazardFit;
 
 /* What was, or would have been, forecast on a day for the days after it, in money and (of open deals) in wins */
@@ -92,6 +94,7 @@ extern const HazardOptions hazard_defaults;
 extern HazardPast *hazard_past(const KernelEnv *env, const HazardHistory *history, const HazardOptions *options);
 extern int32_t hazard_first_close(const HazardPast *past);
 extern void hazard_fit(const HazardPast *past, int32_t day, int calendar, HazardFit *fit);
+extern void hazard_shrunk_ratios(const double *observed, const double *expected, int count, double *ratio);
 extern int	hazard_calendar_cell(const HazardPast *past, int calendar, int32_t day);
 extern int	hazard_choose_calendar(HazardPast *past, int32_t day);
 extern double hazard_win_probability(const HazardPast *past, const HazardFit *fit, int32_t created, int32_t after, int32_t from,

@@ -292,6 +292,120 @@ test_exact(void)
 	ok(worst <= 0.01, "quantiles within .01 deviations or one step, all laws and sizes");
 }
 
+/* The distribution under a common factor by brute force: dynamic programming on each of many values of the factor. */
+static double *
+factor_truth(const double *amount, const double *probability, int n, double rho, int *low, int *cells)
+{
+	double	   *mixed;
+	double	   *f;
+	double		weights = 0;
+
+	*low = 0;
+	*cells = 1;
+	for (int i = 0; i < n; i++)
+	{
+		*cells += abs((int) amount[i]);
+		*low += amount[i] < 0 ? (int) amount[i] : 0;
+	}
+	mixed = calloc((size_t) *cells, sizeof(double));
+	f = calloc((size_t) *cells, sizeof(double));
+	for (double z = -6; z <= 6; z += 0.1)
+	{
+		double		weight = exp(-0.5 * z * z);
+		int			top = 1;
+
+		memset(f, 0, sizeof(double) * (size_t) *cells);
+		f[0] = 1;
+		weights += weight;
+		for (int i = 0; i < n; i++)
+		{
+			int			a = abs((int) amount[i]);
+			double		p = forecast_normal_cdf((forecast_normal_quantile(probability[i]) + sqrt(rho) * z) / sqrt(1 - rho));
+
+			if (amount[i] < 0)
+				p = 1 - p;
+			top += a;
+			for (int j = top - 1; j >= 0; j--)
+				f[j] = f[j] * (1 - p) + (j >= a ? f[j - a] * p : 0);
+		}
+		for (int j = 0; j < *cells; j++)
+			mixed[j] += weight * f[j];
+	}
+	for (int j = 0; j < *cells; j++)
+		mixed[j] /= weights;
+	free(f);
+	return mixed;
+}
+
+/* Worst of five quantiles under a factor, in deviations of the true distribution, beyond one lattice step. */
+static double
+factor_error(const double *amount, const double *probability, int n, double rho, const ForecastState *s)
+{
+	static const double ps[] = {0.05, 0.25, 0.5, 0.75, 0.95};
+	int			low;
+	int			cells;
+	double	   *truth = factor_truth(amount, probability, n, rho, &low, &cells);
+	double		mean = 0;
+	double		square = 0;
+	double		worst = 0;
+
+	for (int j = 0; j < cells; j++)
+	{
+		mean += truth[j] * (low + j);
+		square += truth[j] * (low + j) * (low + j);
+	}
+	for (int q = 0; q < 5; q++)
+	{
+		double		got = quantile(s, ps[q], rho);
+		double		sum = 0;
+		double		reached = 0;
+		int			j = 0;
+
+		while (j < cells - 1 && (sum += truth[j]) < ps[q])
+			j++;
+		for (int i = 0; i < cells && low + i <= got + 0.5; i++)
+			reached += truth[i];
+		if (fabs(reached - ps[q]) > 2e-4)
+			worst = fmax(worst, (fabs(got - (low + j)) - 1) / sqrt(square - mean * mean));
+	}
+	free(truth);
+	return worst;
+}
+
+/* Reading with a correlation, credits among the deals too, whole and partly summed up, against brute force. */
+static void
+test_factor(void)
+{
+	static const double rhos[] = {0.02, 0.3, 0.8};
+	double		worst = 0;
+
+	for (int n = 10; n <= 250; n *= 5)
+		for (int law = 0; law < 3; law++)
+			for (int r = 0; r < 3; r++)
+			{
+				double	   *a = malloc(sizeof(double) * (size_t) n);
+				double	   *p = malloc(sizeof(double) * (size_t) n);
+				ForecastState *s = state_new();
+				double		error;
+
+				for (int i = 0; i < n; i++)
+				{
+					a[i] = (1 + floor(uniform() * 12)) * (law == 1 && uniform() < 0.5 ? -1 : 1);
+					p[i] = law == 2 ? uniform() * 0.05 : uniform();
+					state_add(&s, a[i], p[i], 1);
+				}
+				error = factor_error(a, p, n, rhos[r], s);
+				if (error > 0.005)
+					printf("# %d deals, law %d, correlation %g: %.5f\n", n, law, rhos[r], error);
+				worst = fmax(worst, error);
+				free(s);
+				free(a);
+				free(p);
+			}
+	printf("# worst error with a correlation %.5f deviations\n", worst);
+	ok(worst <= 0.01, "quantiles under a common factor within .01 deviations beyond one step");
+}
+
 /* Random merge trees keep the same pairs; sums agree to rounding; text is lossless. */
 static void
 test_merge(void)
@@ -391,6 +505,7 @@ main(void)
 	test_few();
 	test_correlation();
 	test_exact();
+	test_factor();
 	test_merge();
 	test_common();
 	test_bad_text();

@@ -1,0 +1,420 @@
+/*
+ * spectrum.c
+ *		Products of characteristic functions, many nodes of the common factor at once (spectrum.h says of what).
+ *
+ * Frequencies are taken in blocks. The roots a deal needs in a block are looked up once and serve all nodes; what a node
+ * multiplies is then plain arithmetic on neighbours, which vectorises. A product that has died away in a block (below
+ * 1e-14 everywhere) is given up there: with many deals most have, except near the frequencies where a lattice repeats.
+ * The vector forms are the same instructions in the same order, so results do not depend on the processor.
+ */
+#include "forecast/spectrum.h"
+
+#include <math.h>
+#include <string.h>
+
+#define LANES		4
+#define VECTORS		16			/* of a block */
+#define BLOCK		(LANES * VECTORS)
+#define GONE		1e-28		/* squared size below which a product counts as nothing */
+#define RARE_DEAL	0.01	/* probability up to which a deal's logarithm is a series of four terms */
+#define RARE_COUNT	8		/* … and how many equal deals make that worth while */
+#define LOOK_EVERY	4			/* deals between looks at what is gone */
+#define RARE		0.05		/* skewness squared or kurtosis of the rest from which it is lumpy */
+
+#if defined(__GNUC__)
+typedef double Vector __attribute__((vector_size(8 * LANES)));
+#define INLINE		static inline __attribute__((always_inline))
+#endif
+#if defined(__x86_64__) && defined(__GNUC__)
+#define HAVE_AVX2
+#define AVX2		__attribute__((target("avx2")))
+#endif
+
+/* A block of a node's product, or of a deal's roots */
+typedef struct Block
+{
+	Vector		re[VECTORS];
+	Vector		im[VECTORS];
+} Block;
+
+/* The rest of one node, taken apart into jumps and what is nearly normal */
+typedef struct Rest
+{
+	bool		jumps[2];
+	double		jump[2][2];
+	double		rate[2][2];
+	double		cumulant[4];	/* of the nearly normal part */
+} Rest;
+
+/* Multiply a block by ((1 - p) + p z) to the power of a deal's count. */
+INLINE void
+multiply_power(Block *block, const Block *z, double p, int64_t count)
+{
+	for (int v = 0; v < VECTORS; v++)
+	{
+		Vector		fr = (1.0 - p) + p * z->re[v];
+		Vector		fi = p * z->im[v];
+		Vector		re = block->re[v];
+		Vector		im = block->im[v];
+
+		for (int64_t n = count;;)
+		{
+			Vector		swap;
+
+			if (n & 1)
+			{
+				swap = re * fr - im * fi;
+				im = re * fi + im * fr;
+				re = swap;
+			}
+			if ((n >>= 1) == 0)
+				break;
+			swap = fr * fr - fi * fi;
+			fi = 2.0 * fr * fi;
+			fr = swap;
+		}
+		block->re[v] = re;
+		block->im[v] = im;
+	}
+}
+
+/*
+ * Add the logarithm of the same: many equal rare deals. With u = p (z - 1) it is u - u^2/2 + u^3/3 - u^4/4; where the product
+ * is not gone what is left out is below 60 p |u|^3, 5e-6 at worst.
+ */
+INLINE void
+add_logarithm(Block *log, const Block *z, double p, int64_t count)
+{
+	for (int v = 0; v < VECTORS; v++)
+	{
+		Vector		ur = p * (z->re[v] - 1.0);
+		Vector		ui = p * z->im[v];
+		Vector		re = 1.0 / 3.0 - 0.25 * ur;
+		Vector		im = -0.25 * ui;
+		Vector		swap;
+
+		swap = ur * re - ui * im - 0.5;
+		im = ur * im + ui * re;
+		re = swap;
+		swap = ur * re - ui * im + 1.0;
+		im = ur * im + ui * re;
+		re = swap;
+		log->re[v] += (double) count * (ur * re - ui * im);
+		log->im[v] += (double) count * (ur * im + ui * re);
+	}
+}
+
+/* One deal: as a factor, or as a logarithm where that is cheaper. Returns whether it was the latter. */
+INLINE bool
+take_deal(Block *block, Block *log, const Block *z, double p, int64_t count)
+{
+	bool		rare = p <= RARE_DEAL && count >= RARE_COUNT;
+
+	if (rare)
+		add_logarithm(log, z, p, count);
+	else
+		multiply_power(block, z, p, count);
+	return rare;
+}
+
+/* The same compiled for this machine at large and for AVX2; no fused operations, so bits agree. */
+static bool
+take_deal_plain(Block *block, Block *log, const Block *z, double p, int64_t count)
+{
+	return take_deal(block, log, z, p, count);
+}
+
+#ifdef HAVE_AVX2
+static AVX2 bool
+take_deal_avx2(Block *block, Block *log, const Block *z, double p, int64_t count)
+{
+	return take_deal(block, log, z, p, count);
+}
+#endif
+
+typedef bool (*TakeDeal) (Block *block, Block *log, const Block *z, double p, int64_t count);
+
+/* The form for this processor. */
+static TakeDeal
+choose_form(void)
+{
+#ifdef HAVE_AVX2
+	if (__builtin_cpu_supports("avx2"))
+		return take_deal_avx2;
+#endif
+	return take_deal_plain;
+}
+
+/* Roots of one amount for the frequencies from 'from' on: z^j, or between two cells (1 - f) z^j + f z^(j + 1). */
+static void
+deal_roots(const Complex *root, const ForecastGrid *grid, double amount, int from, Block *z)
+{
+	double		position = amount / grid->step;
+	double		whole = grid->lattice ? floor(position + 0.5) : floor(position);
+	double		share = grid->lattice ? 0.0 : position - whole;
+	unsigned	mask = (unsigned) grid->cells - 1;
+	unsigned	stride = (unsigned) ((int64_t) fmod(whole, grid->cells) & (int64_t) mask);
+	double	   *re = (double *) z->re;
+	double	   *im = (double *) z->im;
+
+	for (unsigned j = 0; j < BLOCK; j++)
+	{
+		unsigned	at = ((unsigned) from + j) * stride;
+		Complex		a = root[at & mask];
+		Complex		b = root[(at + (unsigned) from + j) & mask];
+
+		re[j] = a.re + share * (b.re - a.re);
+		im[j] = a.im + share * (b.im - a.im);
+	}
+}
+
+/* Has a block died away? */
+static bool
+is_gone(const Block *block)
+{
+	Vector		sum = {0.0};
+
+	for (int v = 0; v < VECTORS; v++)
+		sum += block->re[v] * block->re[v] + block->im[v] * block->im[v];
+	return sum[0] + sum[1] + sum[2] + sum[3] < GONE;
+}
+
+/*
+ * Two jumps and their rates, as a compound Poisson law with the given four cumulants (Prony's method; Gauss's quadrature
+ * where all amounts have one sign). False where no such law exists: probabilities near one half.
+ */
+static bool
+two_jumps(const double c[4], double jump[2], double rate[2])
+{
+	double		determinant = c[1] * c[1] - c[0] * c[2];
+	double		half;
+	double		root;
+
+	jump[0] = jump[1] = rate[0] = rate[1] = 0.0;
+	if (c[1] <= 0.0)
+		return true;
+	if (fabs(determinant) <= 1e-9 * c[1] * c[1])
+	{
+		if (c[2] == 0.0)
+			return false;
+		jump[0] = c[2] / c[1];
+		rate[0] = c[1] / (jump[0] * jump[0]);
+		return true;
+	}
+	half = -0.5 * (c[3] * c[0] - c[2] * c[1]) / determinant;
+	root = half * half - (c[2] * c[2] - c[1] * c[3]) / determinant;
+	if (root <= 0.0)
+		return false;
+	root = sqrt(root);
+	jump[0] = half + root;
+	jump[1] = half - root;
+	if (fabs(jump[0]) < 1e-9 * root || fabs(jump[1]) < 1e-9 * root)
+		return false;
+	rate[0] = (c[1] - c[0] * jump[1]) / (2.0 * root) / jump[0];
+	rate[1] = (c[0] * jump[0] - c[1]) / (2.0 * root) / jump[1];
+	return rate[0] >= 0.0 && rate[1] >= 0.0;
+}
+
+/* Is the law so skewed or heavy-tailed that no normal expansion will do? */
+static bool
+lumpy(const double c[4])
+{
+	return c[2] * c[2] > RARE * c[1] * c[1] * c[1] || c[3] > RARE * c[1] * c[1];
+}
+
+/*
+ * Take a node's rest apart. A half of it of which few deals are expected to fall on their rare side is two jumps
+ * with Poisson rates; all else is nearly normal.
+ */
+static void
+prepare_rest(const ForecastNode *node, Rest *rest)
+{
+	memcpy(rest->cumulant, node->cumulant, sizeof(rest->cumulant));
+	for (int half = 0; half < 2; half++)
+	{
+		rest->jumps[half] = lumpy(node->rare[half]) && two_jumps(node->rare[half], rest->jump[half], rest->rate[half]);
+		for (int j = 0; j < 4 && rest->jumps[half]; j++)
+			rest->cumulant[j] -= node->rare[half][j];
+	}
+	if (rest->cumulant[1] <= 1e-9 * node->cumulant[1])
+		memset(rest->cumulant + 1, 0, sizeof(double) * 3);
+}
+
+/* Multiply one frequency of a block. */
+static inline void
+multiply_at(Block *block, int j, Complex factor)
+{
+	double	   *re = (double *) block->re;
+	double	   *im = (double *) block->im;
+	Complex		product = complex_multiply((Complex) {re[j], im[j]}, factor);
+
+	re[j] = product.re;
+	im[j] = product.im;
+}
+
+/*
+ * The logarithm of a compound Poisson law with jumps on the rest's lattice; one between two points is shared, keeping
+ * the mean.
+ */
+static void
+add_jumps(Block *log, int from, const Complex *root, const ForecastGrid *grid, const double jump[2], const double rate[2])
+{
+	int64_t		mask = grid->cells - 1;
+	int64_t		unit = (int64_t) fmod(grid->rest_period, grid->cells);
+	int64_t		cells[2];
+	double		share[2];
+
+	for (int i = 0; i < 2; i++)
+	{
+		double		position = jump[i] / (grid->step * grid->rest_period);
+
+		share[i] = position - floor(position);
+		cells[i] = (int64_t) fmod(floor(position) * grid->rest_period, grid->cells);
+	}
+	for (int j = 0; j < BLOCK; j++)
+		for (int i = 0; i < 2; i++)
+		{
+			Complex		a = root[(cells[i] * (from + j)) & mask];
+			Complex		b = root[((cells[i] + unit) * (from + j)) & mask];
+
+			((double *) log->re)[j] += rate[i] * (a.re + share[i] * (b.re - a.re) - 1.0);
+			((double *) log->im)[j] += rate[i] * (a.im + share[i] * (b.im - a.im));
+		}
+}
+
+/* Multiply by what was collected as a logarithm. */
+static void
+multiply_exponential(Block *block, const Block *log)
+{
+	for (int j = 0; j < BLOCK; j++)
+	{
+		double		re = ((const double *) log->re)[j];
+		double		im = ((const double *) log->im)[j];
+		double		size = re > -40.0 ? exp(re) : 0.0;
+
+		multiply_at(block, j, size > 0.0 ? (Complex) {size * cos(im), size * sin(im)} : (Complex) {0.0, 0.0});
+	}
+}
+
+/* Multiply by the normal law with the Edgeworth polynomial; periodic on a lattice. The turn is carried from point to point. */
+static void
+multiply_edgeworth(Block *block, int from, const ForecastGrid *grid, const double cumulant[4])
+{
+	double		h = grid->step;
+	double		k1 = cumulant[0] / h;
+	double		k2 = cumulant[1] / (h * h);
+	double		k3 = cumulant[2] / (h * h * h);
+	double		k4 = cumulant[3] / (h * h * h * h);
+	double		period = 2.0 * M_PI / grid->rest_period;
+	double		dw = 2.0 * M_PI / grid->cells;
+	double		w = remainder(dw * from, period);
+	Complex		turn = {1.0, 0.0};
+	Complex		rotation;
+	bool		carried = false;
+
+	if (grid->lattice && k2 == 0.0)
+		k1 = grid->rest_period * floor(k1 / grid->rest_period + 0.5);
+	rotation = (Complex) {cos(dw * k1), -sin(dw * k1)};
+	for (int j = 0; j < BLOCK; j++)
+	{
+		double		exponent = -0.5 * w * w * k2;
+		double		size = exponent > -60.0 ? exp(exponent) : 0.0;
+		double		w3 = w * w * w;
+		Complex		series = {size * (1.0 + k4 * w3 * w / 24.0 - k3 * k3 * w3 * w3 / 72.0), size * k3 * w3 / 6.0};
+
+		if (!carried)
+			turn = (Complex) {cos(w * k1), -sin(w * k1)};
+		multiply_at(block, j, complex_multiply(turn, series));
+		w += dw;
+		carried = w <= 0.5 * period;
+		if (carried)
+			turn = complex_multiply(turn, rotation);
+		else
+			w = remainder(dw * (from + j + 1), period);
+	}
+}
+
+/* A node at work on one block of frequencies */
+typedef struct Work
+{
+	Block		product;
+	Block		log;			/* of what is still to be multiplied in */
+	bool		has_log;
+	bool		gone;
+} Work;
+
+/* Where a node starts: its weight, times what is nearly normal. */
+static void
+start_block(const ForecastNode *node, const Rest *rest, int from, const ForecastGrid *grid, const Complex *root, Work *work)
+{
+	memset(&work->product, 0, sizeof(Block));
+	memset(&work->log, 0, sizeof(Block));
+	for (int v = 0; v < VECTORS; v++)
+		work->product.re[v] += node->weight;
+	if (rest->cumulant[0] != 0.0 || rest->cumulant[1] > 0.0)
+		multiply_edgeworth(&work->product, from, grid, rest->cumulant);
+	work->gone = is_gone(&work->product);
+	work->has_log = rest->jumps[0] || rest->jumps[1];
+	for (int half = 0; half < 2 && !work->gone; half++)
+		if (rest->jumps[half])
+			add_jumps(&work->log, from, root, grid, rest->jump[half], rest->rate[half]);
+}
+
+/* One block of frequencies of all nodes. */
+static void
+fill_block(const ForecastState *state, const ForecastNode *node, const Rest *rest, int nodes, const ForecastGrid *grid,
+		   const Complex *root, int from, Work *work)
+{
+	TakeDeal	form = choose_form();
+	Block		z;
+	int			left = nodes;
+
+	for (int n = 0; n < nodes; n++)
+		start_block(&node[n], &rest[n], from, grid, root, &work[n]);
+	for (int i = 0; i < state->kept && left > 0; i++)
+	{
+		deal_roots(root, grid, state->deal[i].amount, from, &z);
+		left = 0;
+		for (int n = 0; n < nodes; n++)
+		{
+			if (work[n].gone)
+				continue;
+			work[n].has_log |= form(&work[n].product, &work[n].log, &z, node[n].probability[i], state->deal[i].count);
+			if (i % LOOK_EVERY == LOOK_EVERY - 1)
+				work[n].gone = is_gone(&work[n].product);
+			left += !work[n].gone;
+		}
+	}
+	for (int n = 0; n < nodes; n++)
+		if (work[n].has_log && !work[n].gone)
+			multiply_exponential(&work[n].product, &work[n].log);
+}
+
+/* See spectrum.h. */
+void
+forecast_spectrum(const KernelEnv *env, const ForecastState *state, const ForecastNode *node, int nodes,
+				  const ForecastGrid *grid, const Complex *root, Complex *total)
+{
+	int			half = grid->cells / 2;
+	char	   *room = kernel_alloc(env, sizeof(Work) * (size_t) nodes + sizeof(Vector));
+	Work	   *work = (Work *) (room + sizeof(Vector) - (uintptr_t) room % sizeof(Vector));
+	Rest	   *rest = kernel_alloc_array(env, Rest, nodes);
+
+	memset(total, 0, sizeof(Complex) * (size_t) grid->cells);
+	memset(rest, 0, sizeof(Rest) * (size_t) nodes);
+	for (int n = 0; n < nodes; n++)
+		prepare_rest(&node[n], &rest[n]);
+	for (int from = 0; from <= half; from += BLOCK)
+	{
+		kernel_tick(env, from, half);
+		fill_block(state, node, rest, nodes, grid, root, from, work);
+		for (int n = 0; n < nodes; n++)
+			for (int j = 0; j < BLOCK && from + j <= half && !work[n].gone; j++)
+			{
+				total[from + j].re += ((double *) work[n].product.re)[j];
+				total[from + j].im += ((double *) work[n].product.im)[j];
+			}
+	}
+	kernel_release(env, room);
+	kernel_release(env, rest);
+}

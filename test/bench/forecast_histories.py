@@ -1,0 +1,170 @@
+"""Histories of deals whose process is known: what the forecast must cope with beside the one real history that is at hand.
+
+Each is (first day, last day, deals); a deal is a dict: id, created, closed (or None), stage, amount, type, owner, source, stages (day, stage).
+Everything is drawn from random.Random(name and seed): runs repeat. Closes after the last day are cut off: those deals are open.
+"""
+import math
+import random
+from datetime import date, timedelta
+
+EPOCH = date(2022, 1, 1)
+
+
+def quarter_end(day):
+    month = (day.month - 1) // 3 * 3 + 3
+    return date(day.year + (month == 12), month % 12 + 1, 1) - timedelta(1)
+
+
+class Process:
+    """How deals arrive, live and end; subclasses change what is peculiar to them"""
+    days = 900
+    rate = 6.0                  # arrivals a day
+    cycle = 45.0                # median days to a close
+    spread = 0.7                # of its logarithm
+    win_rate = 0.35
+    types = {"standard": (1.0, 1.0, 1.0)}   # share, win rate factor, cycle factor
+    amount = (8.5, 0.8)         # of its logarithm
+    shock = 0.0                 # deviation of a month's log win rate
+
+    def arrivals(self, t):
+        return self.rate
+
+    def close_day(self, r, day):
+        return day
+
+    def win_chance(self, r, kind, t):
+        return min(0.95, self.win_rate * self.types[kind][1] * self.shocks[min(t // 30, len(self.shocks) - 1)])
+
+    def poisson(self, r, mean):
+        n, p, floor = 0, r.random(), math.exp(-mean)
+        while p > floor:
+            p *= r.random()
+            n += 1
+        return n
+
+    def deal(self, r, i, t):
+        kind = r.choices(list(self.types), [v[0] for v in self.types.values()])[0]
+        length = max(1, round(r.lognormvariate(math.log(self.cycle * self.types[kind][2]), self.spread)))
+        won = r.random() < self.win_chance(r, kind, t + length)
+        if not won:
+            length = max(1, round(length * 0.8))
+        created = EPOCH + timedelta(t)
+        closed = self.close_day(r, created + timedelta(length))
+        proposal = created + timedelta(max(1, round((closed - created).days * (0.55 if won else r.uniform(0.3, 1.6)))))
+        last = EPOCH + timedelta(self.days)
+        stages = [(created, "new")] + ([(proposal, "proposal")] if proposal < closed else []) + [(closed, "won" if won else "lost")]
+        stages = [s for s in stages if s[0] <= last]
+        return {"id": f"d{i}", "created": created, "closed": closed if closed <= last else None, "stage": stages[-1][1],
+                "amount": round(r.lognormvariate(*self.amount), 2), "type": kind, "owner": f"rep{r.randrange(8)}", "source": r.choice(["web", "event", "partner"]),
+                "stages": stages}
+
+    def generate(self, seed):
+        r = random.Random(f"{type(self).__name__} {seed}")
+        self.shocks, level = [], 0.0
+        for _ in range(self.days // 30 + 40):
+            level = 0.6 * level + r.gauss(0, self.shock)
+            self.shocks.append(math.exp(level))
+        deals = []
+        for t in range(self.days):
+            for _ in range(self.poisson(r, self.arrivals(t))):
+                deals.append(self.deal(r, len(deals), t))
+        return EPOCH, EPOCH + timedelta(self.days), deals
+
+
+class Steady(Process):
+    """Nothing changes"""
+
+
+class Seasonal(Process):
+    """Arrivals swing by half over the year; three years"""
+    days = 1300
+
+    def arrivals(self, t):
+        return self.rate * (1 + 0.5 * math.sin(2 * math.pi * t / 365.25))
+
+
+class Long(Process):
+    """Cycles of 200 days"""
+    days = 1200
+    rate = 3.0
+    cycle = 200.0
+    spread = 0.4
+
+
+class Weekly(Process):
+    """Closes on Fridays only"""
+
+    def close_day(self, r, day):
+        return day + timedelta((4 - day.weekday()) % 7)
+
+
+class QuarterEnd(Process):
+    """Half the closes of a quarter's second half move to its last ten days"""
+
+    def close_day(self, r, day):
+        end = quarter_end(day)
+        left = (end - day).days
+        return end - timedelta(r.randrange(10)) if 10 <= left < 45 and r.random() < 0.5 else day
+
+
+class Segments(Process):
+    """Four types of very different win rates and cycles, whose mix drifts"""
+    days = 1000
+    win_rate = 0.4
+    types = {"renewal": (0.25, 1.9, 0.7), "upsell": (0.25, 1.2, 0.8), "new": (0.3, 0.6, 1.4), "tender": (0.2, 0.2, 1.6)}
+
+    def deal(self, r, i, t):
+        drift = 0.5 * math.sin(2 * math.pi * t / 500)
+        self.types = {"renewal": (0.25 * (1 + drift), 1.9, 0.7), "upsell": (0.25, 1.2, 0.8), "new": (0.3 * (1 - drift), 0.6, 1.4), "tender": (0.2, 0.2, 1.6)}
+        deal = super().deal(r, i, t)
+        deal["amount"] = round(deal["amount"] * {"renewal": 0.6, "upsell": 0.5, "new": 1.5, "tender": 4.0}[deal["type"]], 2)
+        return deal
+
+
+class Short(Process):
+    """Half a year on record"""
+    days = 270
+    rate = 8.0
+    cycle = 30.0
+
+
+class Gaps(Process):
+    """Nothing arrives for two months of each year, and nothing closes in August"""
+    days = 1100
+
+    def arrivals(self, t):
+        return 0.0 if t % 365 in range(300, 345) else self.rate
+
+    def close_day(self, r, day):
+        return date(day.year, 9, 1) + timedelta(r.randrange(14)) if day.month == 8 else day
+
+
+class Small(Process):
+    """A deal every other day, amounts of a heavy tail"""
+    days = 1100
+    rate = 0.5
+    amount = (9.0, 1.3)
+
+
+class Growth(Process):
+    """Arrivals double every year"""
+    days = 1000
+    rate = 3.0
+
+    def arrivals(self, t):
+        return self.rate * 2 ** (t / 365)
+
+
+class Shocks(Process):
+    """Win rates wander from month to month: deals rise and fall together"""
+    shock = 0.18
+
+
+class Break(Process):
+    """Win rates halve overnight after 500 days"""
+
+    def win_chance(self, r, kind, t):
+        return self.win_rate * (1.0 if t < 500 else 0.5)
+
+
+HISTORIES = [Steady, Seasonal, Long, Weekly, QuarterEnd, Segments, Short, Gaps, Small, Growth, Shocks, Break]

@@ -7,14 +7,15 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/rangetypes.h"
+#include "utils/snapmgr.h"
 #include "utils/typcache.h"
 
 #include "commission/settle_pg.h"
@@ -207,10 +208,22 @@ compare_accounts(const ListCell *a, const ListCell *b)
 	return order != 0 ? order : strcmp(x->currency, y->currency);
 }
 
+/*
+ * One snapshot for all that a calculation reads, taken after the ledger's lock: what the writer before has committed is in it,
+ * and credits that are read a second time are those of the first.
+ */
+static void
+push_snapshot(void)
+{
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
 /* Load, and bring into order, all that is to be processed. */
 static void
 prepare(Calculation *calculation)
 {
+	calculation->context = CurrentMemoryContext;
 	credits_load(calculation);
 	add_empty_accounts(calculation);
 	if (calculation->has_override && calculation->only == NULL)
@@ -230,6 +243,7 @@ calculate(Calculation *calculation, int64 *first_new)
 	ListCell   *cell;
 
 	progress_start("calculate_commissions", "");
+	push_snapshot();
 	prepare(calculation);
 	writer = ledger_open();
 	*first_new = ledger_next_line(writer);
@@ -248,6 +262,7 @@ calculate(Calculation *calculation, int64 *first_new)
 		CHECK_FOR_INTERRUPTS();
 	}
 	ledger_close(writer);
+	PopActiveSnapshot();
 	progress_end();
 }
 
@@ -271,40 +286,9 @@ period_argument(Datum value, DateADT *from, DateADT *to)
 	*to = DatumGetDateADT(upper.val);
 }
 
-/* What the ledger holds for the period, and how many lines this call added, as the function's rows */
-static void
-return_statement(ReturnSetInfo *rsinfo, const Calculation *calculation, int64 first_new)
-{
-	SpiScope	scope;
-	uint64		rows;
-
-	spi_open(&scope, SPI_AS_OWNER);
-	rows = spi_execute(SPI_OK_SELECT,
-					   "SELECT rep_id, plan, coalesce(sum(credited) FILTER (WHERE purpose = 0 AND period && r), 0), "
-					   "coalesce(sum(earned) FILTER (WHERE period && r), 0), "
-					   "coalesce(sum(line_count) FILTER (WHERE first_line >= $3), 0)::pg_catalog.int4 "
-					   "FROM salesops.commission_posting, pg_catalog.daterange($1, $2) r "
-					   "WHERE (period && r OR first_line >= $3) AND ($4 IS NULL OR rep_id = ANY ($4)) "
-					   "GROUP BY rep_id, plan, currency ORDER BY rep_id COLLATE \"C\", plan COLLATE \"C\", currency", 4,
-					   (SpiArg[]) {spi_datum(DATEOID, DateADTGetDatum(calculation->from), false),
-								   spi_datum(DATEOID, DateADTGetDatum(calculation->to), false),
-								   spi_int8(first_new),
-								   spi_datum(TEXTARRAYOID, PointerGetDatum(calculation->only), calculation->only == NULL)});
-	for (uint64 i = 0; i < rows; i++)
-	{
-		Datum		values[5];
-		bool		nulls[5];
-
-		for (int column = 0; column < 5; column++)
-			values[column] = spi_get_datum(i, column + 1, &nulls[column]);
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-	}
-	spi_close(&scope);
-}
-
 /* A calculation in memory of its own, which goes when the statement is returned */
 static void
-calculate_into(FunctionCallInfo fcinfo, Datum period, ArrayType *only)
+calculate_into(FunctionCallInfo fcinfo, Datum period, const char *only)
 {
 	MemoryContext old = CurrentMemoryContext;
 	MemoryContext context = AllocSetContextCreate(old, "commission calculation", ALLOCSET_DEFAULT_SIZES);
@@ -317,7 +301,9 @@ calculate_into(FunctionCallInfo fcinfo, Datum period, ArrayType *only)
 	ledger_lock();
 	MemoryContextSwitchTo(context);
 	calculate(&calculation, &first_new);
-	return_statement((ReturnSetInfo *) fcinfo->resultinfo, &calculation, first_new);
+	push_snapshot();
+	statement_return((ReturnSetInfo *) fcinfo->resultinfo, &calculation, first_new);
+	PopActiveSnapshot();
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 }
@@ -343,9 +329,7 @@ salesops_calculate_commissions(PG_FUNCTION_ARGS)
 Datum
 salesops_calculate_commission(PG_FUNCTION_ARGS)
 {
-	Datum		rep = PG_GETARG_DATUM(0);
-
-	calculate_into(fcinfo, PG_GETARG_DATUM(1), construct_array(&rep, 1, TEXTOID, -1, false, TYPALIGN_INT));
+	calculate_into(fcinfo, PG_GETARG_DATUM(1), text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	return (Datum) 0;
 }
 
@@ -518,8 +502,10 @@ salesops_simulate_commissions(PG_FUNCTION_ARGS)
 	then.to = now.to;
 	then.simulated_plan = plan;
 	then.simulated = simulated_definition(plan, PG_GETARG_JSONB_P(2));
+	push_snapshot();
 	run_dry(&now, plan, false, &outcomes);
 	run_dry(&then, plan, true, &outcomes);
+	PopActiveSnapshot();
 	list_sort(outcomes, compare_outcomes);
 	foreach(cell, outcomes)
 	{

@@ -4,7 +4,8 @@
  *
  * The caller's privileges and row-level security hold; credits that the latter hides are an error. They come in one unordered
  * pass into one array and are sorted here: a third of the time that the server's sort of text keys takes.
- * Memory: about 100 bytes a credit, all periods asked for together.
+ * Memory: about 100 bytes a credit of accounts that are new or changed. Of an account that the ledger holds, only the fingerprint
+ * is taken at first ("light"); where it is another one, that rep's credits are read once more, under the same snapshot.
  */
 #include "postgres.h"
 
@@ -14,11 +15,13 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 #include "utils/rls.h"
 
 #include "commission/credits_pg.h"
 #include "commission/decimal_pg.h"
+#include "commission/settle_pg.h"
 #include "core/progress.h"
 #include "core/relation.h"
 #include "core/spi.h"
@@ -70,6 +73,35 @@ id_prefix(const char *id)
 			id++;
 	}
 	return prefix;
+}
+
+/* ---- fingerprints ------------------------------------------------------------------------------------------------- */
+
+/* Mix a value into a hash */
+uint64
+credits_mix(uint64 hash, uint64 value)
+{
+	hash ^= value + UINT64CONST(0x9e3779b97f4a7c15) + (hash << 6) + (hash >> 2);
+	return hash * UINT64CONST(0xff51afd7ed558ccd);
+}
+
+/* Mix a number in; unlike scales of the same amount are the same amount */
+uint64
+credits_mix_numeric(uint64 hash, Numeric value)
+{
+	return credits_mix(hash, value ? DatumGetUInt32(DirectFunctionCall1(hash_numeric, NumericGetDatum(value))) : 1);
+}
+
+/* What a credit comes to; see credits_pg.h. */
+uint64
+credits_print(const Credit *credit)
+{
+	uint64		print = credits_mix(credit->hash, (uint64) credit->amount);
+
+	print = credits_mix(print, (uint64) (credit->amount >> 64));
+	print = credits_mix(print, (uint64) credit->date << 16 | (uint16) credit->component);
+	print = credits_mix(print, (uint64) credit->preset);
+	return credit->exact ? credits_mix_numeric(print, credit->exact) : print;
 }
 
 /* ---- currencies --------------------------------------------------------------------------------------------------- */
@@ -208,7 +240,7 @@ holds_credit(const CreditAccount *account, const Assignment *assignment, DateADT
 {
 	return account->from <= date && date < account->to && account->purpose == PURPOSE_CREDIT &&
 		account->version && account->version->from <= date && date < account->version->to && account->is_segment &&
-		strcmp(account->plan, assignment->plan) == 0 &&
+		(account->plan == assignment->plan || strcmp(account->plan, assignment->plan) == 0) &&
 		(slot->tts_isnull[CREDIT_CURRENCY] || strcmp(account->version->definition->currency, "credit") != 0);
 }
 
@@ -216,7 +248,7 @@ holds_credit(const CreditAccount *account, const Assignment *assignment, DateADT
 static CreditAccount *
 account_of(Calculation *calculation, Rep *rep, DateADT date, TupleTableSlot *slot)
 {
-	CreditAccount *last = rep->last;
+	CreditAccount **recent = &rep->recent[((uint32) date >> 5) % RECENT_ACCOUNTS];
 	Assignment *assignment = assignment_on(rep, date);
 	ListCell   *cell;
 	PlanVersion *version;
@@ -226,24 +258,25 @@ account_of(Calculation *calculation, Rep *rep, DateADT date, TupleTableSlot *slo
 
 	if (assignment == NULL)
 		return NULL;
-	if (last && holds_credit(last, assignment, date, slot))
-		return last;
+	if (*recent && holds_credit(*recent, assignment, date, slot))
+		return *recent;
 	foreach(cell, rep->accounts)
 	{
-		last = lfirst(cell);
-		if (holds_credit(last, assignment, date, slot))
-			return rep->last = last;
+		CreditAccount *account = lfirst(cell);
+
+		if (holds_credit(account, assignment, date, slot))
+			return *recent = account;
 	}
 	version = scope_version(calculation, assignment->plan, date);
 	if (version == NULL)
 		return NULL;
 	scope_segment(version, date, &from, &to);
 	own_currency = strcmp(version->definition->currency, "credit") == 0;
-	rep->last = scope_account(calculation, rep, assignment->plan, from, to,
-								account_currency(version->definition, own_currency ? column_text(slot, CREDIT_CURRENCY) : NULL),
-								PURPOSE_CREDIT);
-	rep->last->is_segment = true;
-	return rep->last;
+	*recent = scope_account(calculation, rep, assignment->plan, from, to,
+							account_currency(version->definition, own_currency ? column_text(slot, CREDIT_CURRENCY) : NULL),
+							PURPOSE_CREDIT);
+	(*recent)->is_segment = true;
+	return *recent;
 }
 
 /* Append a credit to an account */
@@ -263,6 +296,8 @@ credits_add(Calculation *calculation, CreditAccount *account)
 	memset(credit, 0, sizeof(Credit));
 	credit->account = account;
 	account->count++;
+	account->seen++;
+	calculation->seen++;
 	return credit;
 }
 
@@ -304,7 +339,7 @@ keep_source(Calculation *calculation, Credit *credit, Numeric amount, Numeric sp
 {
 	MemoryContext old;
 
-	if (split == NULL && factor == NULL && rate == NULL)
+	if (credit->account->light || (split == NULL && factor == NULL && rate == NULL))
 		return;
 	old = MemoryContextSwitchTo(calculation->context);
 	credit->source = palloc0(sizeof(CreditSource));
@@ -440,15 +475,35 @@ add_bonuses(Calculation *calculation, TupleTableSlot *slot, const Credit *credit
 	}
 }
 
+/* The credit to its account; of a light one, its fingerprint only */
+static void
+put_credit(Calculation *calculation, TupleTableSlot *slot, const Credit *source)
+{
+	CreditAccount *account = source->account;
+	Credit	   *credit;
+
+	if (account->light)
+	{
+		account->light_print += credits_print(source);
+		account->seen++;
+		calculation->seen++;
+		return;
+	}
+	credit = credits_add(calculation, account);
+	*credit = *source;
+	credit->id = MemoryContextStrdup(calculation->context, source->id);
+	if (account->version->definition->nbonuses > 0)
+		add_bonuses(calculation, slot, credit);
+}
+
 /* One row of the contract view */
 static void
 receive_credit(TupleTableSlot *slot, void *arg)
 {
 	Calculation *calculation = arg;
-	CreditAccount *account;
-	Credit	   *credit;
+	const PlanDefinition *plan;
+	Credit		credit = {0};
 	Rep		   *rep;
-	DateADT		date;
 	int			component;
 
 	if (slot->tts_isnull[CREDIT_REP] || slot->tts_isnull[CREDIT_DATE])
@@ -456,29 +511,27 @@ receive_credit(TupleTableSlot *slot, void *arg)
 	rep = scope_find_rep(calculation, column_text(slot, CREDIT_REP));
 	if (rep == NULL || rep->assignments == NIL)
 		return;
-	date = DatumGetDateADT(slot->tts_values[CREDIT_DATE]);
-	account = account_of(calculation, rep, date, slot);
-	if (account == NULL || rep->has_left)
-		check_left(calculation, slot, rep, assignment_on(rep, date), date);
-	if (account == NULL || date >= account->covered_to || !filter_met(account->version->definition->filter, slot))
+	credit.date = DatumGetDateADT(slot->tts_values[CREDIT_DATE]);
+	credit.account = account_of(calculation, rep, credit.date, slot);
+	if (calculation->rereading && (credit.account == NULL || !credit.account->reread))
 		return;
-	if (!check_credit(calculation, slot, rep, account) || past_clawback(account->version->definition, slot, date))
+	if (credit.account == NULL || rep->has_left)
+		check_left(calculation, slot, rep, assignment_on(rep, credit.date), credit.date);
+	if (credit.account == NULL || credit.date >= credit.account->covered_to)
 		return;
-	component = component_of(account->version->definition, slot);
-	credit = credits_add(calculation, account);
-	credit->id = MemoryContextStrdup(calculation->context, TextDatumGetCString(slot->tts_values[CREDIT_ID]));
-	credit->hash = credits_hash(credit->id);
-	credit->prefix = id_prefix(credit->id);
-	credit->date = date;
-	credit->component = component;
-	credit->refund = is_refund(slot);
-	if (!credited_amount(calculation, credit, slot,
-						 component > 0 ? account->version->definition->components[component - 1].factor : NULL))
+	plan = credit.account->version->definition;
+	if (!filter_met(plan->filter, slot) || !check_credit(calculation, slot, rep, credit.account) ||
+		past_clawback(plan, slot, credit.date))
 		return;
-	if (component > 0 && !account->version->definition->components[component - 1].own_tiers)
-		credit->component = 0;
-	if (account->version->definition->nbonuses > 0)
-		add_bonuses(calculation, slot, credit);
+	component = component_of(plan, slot);
+	credit.id = column_text(slot, CREDIT_ID);
+	credit.hash = credits_hash(credit.id);
+	credit.prefix = id_prefix(credit.id);
+	credit.refund = is_refund(slot);
+	if (!credited_amount(calculation, &credit, slot, component > 0 ? plan->components[component - 1].factor : NULL))
+		return;
+	credit.component = component > 0 && plan->components[component - 1].own_tiers ? component : 0;
+	put_credit(calculation, slot, &credit);
 }
 
 typedef struct CreditStream
@@ -518,32 +571,109 @@ needs_origin(const Calculation *calculation)
 	return false;
 }
 
-#define RANGE_CONDITION \
-	"c.credited_on OPERATOR(pg_catalog.>=) $1 AND c.credited_on OPERATOR(pg_catalog.<) $2 " \
-	"AND ($3 IS NULL OR c.rep_id OPERATOR(pg_catalog.=) ANY ($3))"
+#define CREDIT_COLUMNS "SELECT c.*, NULL::pg_catalog.date FROM salesops.commission_credit c WHERE "
+#define CREDIT_COLUMNS_ORIGIN \
+	"SELECT c.*, CASE WHEN c.amount OPERATOR(pg_catalog.<) 0 THEN (SELECT pg_catalog.max(o.credited_on) " \
+	"FROM salesops.commission_credit o WHERE o.opportunity_id OPERATOR(pg_catalog.=) c.opportunity_id " \
+	"AND o.rep_id OPERATOR(pg_catalog.=) c.rep_id AND o.amount OPERATOR(pg_catalog.>) 0) END " \
+	"FROM salesops.commission_credit c WHERE "
+#define DATE_CONDITION "c.credited_on OPERATOR(pg_catalog.>=) $1 AND c.credited_on OPERATOR(pg_catalog.<) $2"
+#define REP_CONDITION DATE_CONDITION " AND c.rep_id OPERATOR(pg_catalog.=) $3"
+#define REPS_CONDITION DATE_CONDITION " AND c.rep_id OPERATOR(pg_catalog.=) ANY ($3)"
 
-/* Read all credits in reach. */
+/* Read credits in reach: of all reps, of the one asked for, or of some; what is needed of others' credits is read as well */
 static void
-load_credits(Calculation *calculation)
+read_credits(Calculation *calculation, ArrayType *some)
 {
 	CreditStream stream = {calculation, NULL, 0};
+	bool		origin = needs_origin(calculation);
 	SpiArg		args[3];
 	SpiScope	scope;
 
 	stream.row = AllocSetContextCreate(calculation->context, "commission credit", ALLOCSET_DEFAULT_SIZES);
 	args[0] = spi_datum(DATEOID, DateADTGetDatum(calculation->read_from), false);
 	args[1] = spi_datum(DATEOID, DateADTGetDatum(calculation->read_to), false);
-	args[2] = scope_only(calculation);
 	spi_open(&scope, SPI_AS_CALLER);
-	(void) spi_stream(needs_origin(calculation) ?
-					  "SELECT c.*, CASE WHEN c.amount OPERATOR(pg_catalog.<) 0 THEN (SELECT pg_catalog.max(o.credited_on) "
-					  "FROM salesops.commission_credit o WHERE o.opportunity_id OPERATOR(pg_catalog.=) c.opportunity_id "
-					  "AND o.rep_id OPERATOR(pg_catalog.=) c.rep_id AND o.amount OPERATOR(pg_catalog.>) 0) END "
-					  "FROM salesops.commission_credit c WHERE " RANGE_CONDITION :
-					  "SELECT c.*, NULL::pg_catalog.date FROM salesops.commission_credit c WHERE " RANGE_CONDITION,
-					  3, args, false, receive_row, &stream);
+	if (calculation->only)
+	{
+		/* SQL of its own for one rep: its plan is kept, and finds an index on rep_id without knowing the rep */
+		args[2] = spi_text(calculation->only);
+		(void) spi_stream_kept(origin ? CREDIT_COLUMNS_ORIGIN REP_CONDITION : CREDIT_COLUMNS REP_CONDITION,
+							   3, args, true, receive_row, &stream);
+	}
+	else if (some)
+	{
+		args[2] = spi_datum(TEXTARRAYOID, PointerGetDatum(some), false);
+		(void) spi_stream(origin ? CREDIT_COLUMNS_ORIGIN REPS_CONDITION : CREDIT_COLUMNS REPS_CONDITION,
+						  3, args, true, receive_row, &stream);
+	}
+	else
+		(void) spi_stream(origin ? CREDIT_COLUMNS_ORIGIN DATE_CONDITION : CREDIT_COLUMNS DATE_CONDITION,
+						  2, args, true, receive_row, &stream);
 	spi_close(&scope);
 	MemoryContextDelete(stream.row);
+}
+
+/* The light accounts in which something changed: their credits are to be read again. The reps, each once. */
+static List *
+changed_accounts(Calculation *calculation)
+{
+	MemoryContext work = AllocSetContextCreate(calculation->context, "commission terms", ALLOCSET_DEFAULT_SIZES);
+	List	   *reps = NIL;
+	ListCell   *cell;
+
+	foreach(cell, calculation->accounts)
+	{
+		CreditAccount *account = lfirst(cell);
+		MemoryContext old;
+		bool		same;
+
+		if (!account->light)
+			continue;
+		old = MemoryContextSwitchTo(work);
+		same = settle_is_unchanged(calculation, account);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(work);
+		if (same)
+		{
+			account->process = false;
+			continue;
+		}
+		account->light = false;
+		account->reread = true;
+		account->seen = 0;
+		if (!account->rep->listed)
+			reps = lappend(reps, account->rep);
+		account->rep->listed = true;
+	}
+	MemoryContextDelete(work);
+	return reps;
+}
+
+/* Read all credits in reach; those of accounts that the ledger holds as they are leave nothing behind. */
+static void
+load_credits(Calculation *calculation)
+{
+	List	   *changed;
+	ArrayType  *some = NULL;
+
+	read_credits(calculation, NULL);
+	raise_problems(calculation);
+	changed = changed_accounts(calculation);
+	if (changed == NIL)
+		return;
+	if (list_length(changed) <= scope_rep_count(calculation) / 8)
+	{
+		Datum	   *ids = palloc(sizeof(Datum) * list_length(changed));
+		ListCell   *cell;
+
+		foreach(cell, changed)
+			ids[foreach_current_index(cell)] = CStringGetTextDatum(((Rep *) lfirst(cell))->id);
+		some = construct_array(ids, list_length(changed), TEXTOID, -1, false, TYPALIGN_INT);
+	}
+	calculation->rereading = true;
+	read_credits(calculation, some);
+	calculation->rereading = false;
 }
 
 /* Splits of one deal that do not add up to the whole; overlays (deal_type overlay) are on top and need not */
@@ -643,7 +773,7 @@ require_some_credits(const Calculation *calculation)
 {
 	ListCell   *cell;
 
-	if (calculation->ncredits > 0 || calculation->only != NULL)
+	if (calculation->seen > 0 || calculation->only != NULL)
 		return;
 	foreach(cell, calculation->accounts)
 	{
@@ -664,7 +794,7 @@ require_some_credits(const Calculation *calculation)
 void
 credits_load(Calculation *calculation)
 {
-	calculation->context = CurrentMemoryContext;
+	Assert(calculation->context == CurrentMemoryContext);
 	calculation->rates = ratehash_create(CurrentMemoryContext, 16, NULL);
 	problems_init(&calculation->problems);
 	require_all_rows();

@@ -12,11 +12,11 @@
 #include "commission/ledger_pg.h"
 #include "commission/plan_pg.h"
 #include "core/errors.h"
-#include "core/spi.h"
+#include "core/own.h"
 
 typedef struct PlanVersion
 {
-	char	   *plan;
+	const char *plan;
 	int			version;
 	DateADT		from;			/* holds in [from, to) */
 	DateADT		to;
@@ -25,7 +25,7 @@ typedef struct PlanVersion
 
 typedef struct Assignment
 {
-	char	   *plan;
+	const char *plan;
 	DateADT		from;
 	DateADT		to;
 	Numeric		quota;
@@ -33,19 +33,24 @@ typedef struct Assignment
 
 typedef struct CreditAccount CreditAccount;
 
+#define RECENT_ACCOUNTS 16
+
 typedef struct Rep
 {
 	char	   *id;
 	List	   *assignments;
 	List	   *accounts;
-	CreditAccount *last;		/* account of the last credit read */
+	List	   *drawn;			/* DrawnBefore */
+	CreditAccount *recent[RECENT_ACCOUNTS]; /* of the last credits read, by their date */
 	char	   *manager;
 	bool		has_left;
+	bool		listed;			/* among those whose credits are read again */
 } Rep;
 
 /* A posting that the ledger already holds for an account */
 typedef struct PriorPosting
 {
+	int64		posting_id;
 	int64		first_line;
 	int			nlines;
 } PriorPosting;
@@ -54,21 +59,27 @@ typedef struct PriorPosting
 struct CreditAccount
 {
 	Rep		   *rep;
-	char	   *plan;
+	const char *plan;
 	PlanVersion *version;		/* NULL where the plan had none then */
 	DateADT		from;
 	DateADT		to;
 	const char *currency;
 	int			purpose;
-	List	   *prior;			/* PriorPosting */
-	int64		prior_fingerprint;
+	List	   *prior;			/* PriorPosting, in order */
+	int64		newest_prior;	/* posting_id of the last */
+	int64		prior_fingerprint;	/* and its fingerprint */
+	DateADT		prior_to;		/* latest end of a period that one was paid with */
 	Numeric		prior_earned;
 	Numeric		prior_credited;
 	DateADT		covered_to;		/* credits before this date are in the ledger */
 	bool		process;		/* false: read only because a later period's gate needs it */
 	bool		closed;			/* all of it */
 	bool		is_segment;		/* a period of the plan as it is now (the ledger may hold others) */
-	int64		count;			/* credits */
+	bool		light;			/* its credits are not kept, only their fingerprint: most likely nothing changed */
+	bool		reread;			/* it was light, and something did: its credits are read once more, and kept */
+	uint64		light_print;
+	int64		seen;			/* credits, kept or not */
+	int64		count;			/* credits kept */
 	int64		start;			/* of them in Calculation.credits, once gathered */
 };
 
@@ -93,7 +104,7 @@ typedef struct Calculation
 	DateADT		to;
 	DateADT		read_from;
 	DateADT		read_to;
-	ArrayType  *only;			/* rep ids, or NULL for all */
+	const char *only;			/* a rep's id, or NULL for all */
 	const char *simulated_plan; /* its definition is 'simulated' */
 	PlanDefinition *simulated;
 	bool		dry;			/* nothing is compared with the ledger or written */
@@ -103,11 +114,14 @@ typedef struct Calculation
 	int			nclosed;
 	DateADT    *closed_from;	/* in order, adjacent ones joined */
 	DateADT    *closed_to;
-	List	   *drawn;			/* DrawnBefore */
+	List	   *plans;			/* their names, each once */
+	bool		rereading;		/* the second pass, over accounts that are 'reread' */
+	int64		seen;			/* credits, kept or not */
 	Credit	   *credits;
 	int64		ncredits;
 	int64		capacity;
 	bool		has_override;
+	bool		has_gate;
 	struct ratehash_hash *rates;
 	Problems	problems;
 	MemoryContext context;		/* of all of the above */
@@ -116,8 +130,7 @@ typedef struct Calculation
 /* What a rep was advanced in a period (negative: recovered) */
 typedef struct DrawnBefore
 {
-	char	   *rep;
-	char	   *plan;
+	const char *plan;
 	DateADT		from;
 	Numeric		amount;
 } DrawnBefore;
@@ -128,7 +141,8 @@ extern void credits_load(Calculation *calculation);
 /* The part of it that is salesops's own, and the reps (scope_pg.c) */
 extern void scope_load(Calculation *calculation);
 extern Rep *scope_find_rep(Calculation *calculation, const char *id);
-extern SpiArg scope_only(const Calculation *calculation);
+/* Postings of the rep asked for, or all, in no order */
+extern void scope_scan_postings(const Calculation *calculation, OwnRow callback, void *arg);
 
 /* Find or make a rep; an account of a rep */
 extern Rep *scope_rep(Calculation *calculation, const char *id);
@@ -144,10 +158,16 @@ extern void scope_segment(const PlanVersion *version, DateADT date, DateADT *fro
 extern DateADT scope_closed_until(const Calculation *calculation, DateADT date);
 /* All reps, in the order of their ids */
 extern List *scope_all_reps(Calculation *calculation);
+extern int	scope_rep_count(const Calculation *calculation);
 /* Bring each account's credits together; sets its start and count */
 extern void credits_gather(Calculation *calculation);
 /* Order the credits of one account by (credited_on, credit_id) */
 extern void credits_order(Credit *credits, int64 count);
+/* 64 bits of what a credit comes to: summed over an account's credits they say whether one changed, whatever their order */
+extern uint64 credits_print(const Credit *credit);
+/* Mix a value into a hash; unlike scales of the same number are the same */
+extern uint64 credits_mix(uint64 hash, uint64 value);
+extern uint64 credits_mix_numeric(uint64 hash, Numeric value);
 /* 64 bits of an id */
 extern uint64 credits_hash(const char *id);
 

@@ -38,6 +38,7 @@
 #include "commission/decimal_pg.h"
 #include "commission/ledger_pg.h"
 #include "core/compat.h"
+#include "core/own.h"
 #include "core/progress.h"
 #include "core/spi.h"
 
@@ -45,23 +46,6 @@ PG_FUNCTION_INFO_V1(salesops_verify_commission_ledger);
 PG_FUNCTION_INFO_V1(salesops_refuse_ledger_change);
 
 #define BATCH_LINES 1000
-
-/* Columns of salesops.commission_entry, from 0 */
-enum
-{
-	ENTRY_LINE_ID, ENTRY_POSTING_ID, ENTRY_KIND, ENTRY_COMPONENT, ENTRY_CREDITED_ON, ENTRY_CORRECTS, ENTRY_CREDIT_ID,
-	ENTRY_AMOUNT, ENTRY_BEFORE, ENTRY_AFTER, ENTRY_TOTAL_BEFORE, ENTRY_SOURCE_AMOUNT, ENTRY_SPLIT, ENTRY_FACTOR, ENTRY_RATE,
-	ENTRY_SOURCE_CURRENCY, ENTRY_HASH, ENTRY_COLUMNS
-};
-
-/* Columns of salesops.commission_posting, from 0 */
-enum
-{
-	POSTING_ID, POSTING_REP, POSTING_PLAN, POSTING_VERSION, POSTING_PERIOD, POSTING_FOR, POSTING_CURRENCY,
-	POSTING_PURPOSE, POSTING_QUOTA, POSTING_SHARE, POSTING_GATE, POSTING_CREDITED, POSTING_EARNED, POSTING_DRAWN,
-	POSTING_FIRST_LINE, POSTING_LINES, POSTING_FINGERPRINT, POSTING_CREATED_AT, POSTING_CREATED_BY, POSTING_HEAD,
-	POSTING_HASH, POSTING_COLUMNS
-};
 
 /* ---- lock --------------------------------------------------------------------------------------------------------- */
 
@@ -267,11 +251,39 @@ bulk_close(BulkTable *table)
 	table_close(table->relation, NoLock);
 }
 
-/* One row of the newest posting, as it is now */
-static void
-receive_newest(TupleTableSlot *slot, void *arg)
+/* Bounds of a period as stored; an open one is as far as dates go */
+void
+ledger_period(Datum value, DateADT *from, DateADT *to)
 {
-	*(int64 *) arg = slot->tts_isnull[0] ? 0 : DatumGetInt64(slot->tts_values[0]);
+	static TypeCacheEntry *type = NULL;
+	RangeBound	lower;
+	RangeBound	upper;
+	bool		empty;
+
+	if (type == NULL)
+		type = lookup_type_cache(DATERANGEOID, TYPECACHE_RANGE_INFO);
+	range_deserialize(type, DatumGetRangeTypeP(value), &lower, &upper, &empty);
+	*from = lower.infinite ? DATEVAL_NOBEGIN : DatumGetDateADT(lower.val);
+	*to = upper.infinite ? DATEVAL_NOEND : DatumGetDateADT(upper.val);
+}
+
+/* The end of the chain: where the next posting and line go on */
+static void
+take_chain_end(const Datum *values, const bool *nulls, void *arg)
+{
+	LedgerWriter *writer = arg;
+
+	writer->next_posting = DatumGetInt64(values[POSTING_ID]) + 1;
+	writer->next_line = DatumGetInt64(values[POSTING_FIRST_LINE]) + DatumGetInt32(values[POSTING_LINES]);
+	memcpy(writer->line_hash, VARDATA_ANY(DatumGetByteaPP(values[POSTING_HEAD])), PG_SHA256_DIGEST_LENGTH);
+	memcpy(writer->posting_hash, VARDATA_ANY(DatumGetByteaPP(values[POSTING_HASH])), PG_SHA256_DIGEST_LENGTH);
+}
+
+/* Number of the newest posting */
+static void
+take_newest(const Datum *values, const bool *nulls, void *arg)
+{
+	*(int64 *) arg = DatumGetInt64(values[POSTING_ID]);
 }
 
 /* A transaction that began before the ledger's newest posting would write the same lines again: it must start anew. */
@@ -283,37 +295,13 @@ require_newest_visible(int64 newest_visible)
 	if (!IsolationUsesXactSnapshot())
 		return;
 	PushActiveSnapshot(GetLatestSnapshot());
-	(void) spi_stream("SELECT max(posting_id) FROM salesops.commission_posting", 0, NULL, true, receive_newest, &newest);
+	(void) own_last("commission_posting", "commission_posting_pkey", take_newest, &newest);
 	PopActiveSnapshot();
 	if (newest != newest_visible)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("could not serialize access: another transaction has written to the commission ledger"),
 				 errhint("Run the transaction again.")));
-}
-
-/* Take up the chain where it ends. */
-static void
-read_chain_end(LedgerWriter *writer)
-{
-	SpiScope	scope;
-	bool		isnull;
-	Datum		value;
-
-	spi_open(&scope, SPI_AS_OWNER);
-	if (spi_execute(SPI_OK_SELECT,
-					"SELECT posting_id, first_line + line_count, head, hash FROM salesops.commission_posting "
-					"ORDER BY posting_id DESC LIMIT 1", 0, NULL) > 0)
-	{
-		writer->next_posting = spi_get_int8(0, 1) + 1;
-		writer->next_line = spi_get_int8(0, 2);
-		value = spi_get_datum(0, 3, &isnull);
-		memcpy(writer->line_hash, VARDATA_ANY(DatumGetByteaPP(value)), PG_SHA256_DIGEST_LENGTH);
-		value = spi_get_datum(0, 4, &isnull);
-		memcpy(writer->posting_hash, VARDATA_ANY(DatumGetByteaPP(value)), PG_SHA256_DIGEST_LENGTH);
-	}
-	require_newest_visible(writer->next_posting - 1);
-	spi_close(&scope);
 }
 
 /* Begin to write; see ledger_pg.h. */
@@ -324,7 +312,8 @@ ledger_open(void)
 
 	writer->next_line = 1;
 	writer->next_posting = 1;
-	read_chain_end(writer);
+	(void) own_last("commission_posting", "commission_posting_pkey", take_chain_end, writer);
+	require_newest_visible(writer->next_posting - 1);
 	writer->created_at = GetCurrentTransactionStartTimestamp();
 	writer->created_by = pstrdup(ledger_caller());
 	writer->range_type = lookup_type_cache(DATERANGEOID, TYPECACHE_RANGE_INFO);
@@ -604,20 +593,6 @@ verify_line(TupleTableSlot *slot, void *arg)
 		CHECK_FOR_INTERRUPTS();
 }
 
-/* Bounds of a period */
-static void
-slot_period(TupleTableSlot *slot, int column, DateADT *from, DateADT *to)
-{
-	RangeType  *range = DatumGetRangeTypeP(slot->tts_values[column]);
-	RangeBound	lower;
-	RangeBound	upper;
-	bool		empty;
-
-	range_deserialize(lookup_type_cache(DATERANGEOID, TYPECACHE_RANGE_INFO), range, &lower, &upper, &empty);
-	*from = DatumGetDateADT(lower.val);
-	*to = DatumGetDateADT(upper.val);
-}
-
 /* One posting, in order; the last column is the hash that its last line has now. */
 static void
 verify_posting(TupleTableSlot *slot, void *arg)
@@ -634,8 +609,8 @@ verify_posting(TupleTableSlot *slot, void *arg)
 	posting.rep_id = slot_text(slot, POSTING_REP);
 	posting.plan = slot_text(slot, POSTING_PLAN);
 	posting.plan_version = DatumGetInt32(slot->tts_values[POSTING_VERSION]);
-	slot_period(slot, POSTING_PERIOD, &posting.period_from, &posting.period_to);
-	slot_period(slot, POSTING_FOR, &posting.for_from, &posting.for_to);
+	ledger_period(slot->tts_values[POSTING_PERIOD], &posting.period_from, &posting.period_to);
+	ledger_period(slot->tts_values[POSTING_FOR], &posting.for_from, &posting.for_to);
 	posting.currency = slot_text(slot, POSTING_CURRENCY);
 	posting.purpose = DatumGetInt16(slot->tts_values[POSTING_PURPOSE]);
 	posting.quota = slot_numeric(slot, POSTING_QUOTA);

@@ -15,6 +15,23 @@
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 
+/* Columns of salesops.commission_entry, from 0 */
+enum
+{
+	ENTRY_LINE_ID, ENTRY_POSTING_ID, ENTRY_KIND, ENTRY_COMPONENT, ENTRY_CREDITED_ON, ENTRY_CORRECTS, ENTRY_CREDIT_ID,
+	ENTRY_AMOUNT, ENTRY_BEFORE, ENTRY_AFTER, ENTRY_TOTAL_BEFORE, ENTRY_SOURCE_AMOUNT, ENTRY_SPLIT, ENTRY_FACTOR, ENTRY_RATE,
+	ENTRY_SOURCE_CURRENCY, ENTRY_HASH, ENTRY_COLUMNS
+};
+
+/* Columns of salesops.commission_posting, from 0 */
+enum
+{
+	POSTING_ID, POSTING_REP, POSTING_PLAN, POSTING_VERSION, POSTING_PERIOD, POSTING_FOR, POSTING_CURRENCY,
+	POSTING_PURPOSE, POSTING_QUOTA, POSTING_SHARE, POSTING_GATE, POSTING_CREDITED, POSTING_EARNED, POSTING_DRAWN,
+	POSTING_FIRST_LINE, POSTING_LINES, POSTING_FINGERPRINT, POSTING_CREATED_AT, POSTING_CREATED_BY, POSTING_HEAD,
+	POSTING_HASH, POSTING_COLUMNS
+};
+
 /* Kinds of lines as they are stored */
 #define LINE_EARNED		'e'
 #define LINE_TRUE_UP	't'
@@ -82,6 +99,9 @@ extern void ledger_lock(void);
 
 /* Name of the role that called, for the record */
 extern const char *ledger_caller(void);
+
+/* Bounds of a daterange as the ledger's tables store it */
+extern void ledger_period(Datum value, DateADT *from, DateADT *to);
 
 /* Begin to write (the caller holds ledger_lock), append, end. ledger_append returns the posting's first line number. */
 extern LedgerWriter *ledger_open(void);

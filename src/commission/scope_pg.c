@@ -2,7 +2,7 @@
  * scope_pg.c
  *		What a calculation reaches over: plans, closed periods, assignments, what the ledger holds, reps and their managers.
  *
- * salesops's own tables are read as the extension's owner, reps through their contract view as the caller.
+ * salesops's own tables are read directly (own.h), reps through their contract view as the caller.
  */
 #include "postgres.h"
 
@@ -10,10 +10,12 @@
 #include "common/hashfn.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/memutils.h"
 
 #include "commission/credits_pg.h"
 #include "commission/decimal_pg.h"
+#include "core/own.h"
 #include "core/relation.h"
 #include "core/spi.h"
 
@@ -91,87 +93,151 @@ scope_all_reps(Calculation *calculation)
 	return result;
 }
 
-/* ---- plans, periods, assignments (as the owner) ------------------------------------------------------------------- */
-
-/* A date column; as open a bound as it may be */
-static DateADT
-get_date(uint64 row, int column)
+/* How many there are */
+int
+scope_rep_count(const Calculation *calculation)
 {
-	bool		isnull;
-
-	return DatumGetDateADT(spi_get_datum(row, column, &isnull));
+	return (int) calculation->reps->members;
 }
 
-/* A numeric column copied out, NULL where it is */
-static Numeric
-get_numeric(uint64 row, int column)
-{
-	bool		isnull;
-	Datum		value = spi_get_datum(row, column, &isnull);
+/* ---- plans, periods, assignments (salesops's own tables) ---------------------------------------------------------- */
 
-	return isnull ? NULL : DatumGetNumericCopy(value);
+/* Columns of the tables, from 0; the ledger's are in ledger_pg.h */
+enum
+{
+	PLAN_NAME, PLAN_VERSION, PLAN_FROM, PLAN_DEFINITION
+};
+enum
+{
+	ASSIGNMENT_ID, ASSIGNMENT_REP, ASSIGNMENT_PLAN, ASSIGNMENT_EFFECTIVE, ASSIGNMENT_QUOTA
+};
+
+/* The one copy of a plan's name that all of the calculation points to: most comparisons are then of pointers */
+static const char *
+intern_plan(Calculation *calculation, const char *plan)
+{
+	ListCell   *cell;
+
+	foreach(cell, calculation->plans)
+		if (strcmp(lfirst(cell), plan) == 0)
+			return lfirst(cell);
+	calculation->plans = lappend(calculation->plans, MemoryContextStrdup(calculation->context, plan));
+	return llast(calculation->plans);
 }
 
-/* A text column copied to the calculation's context (spi_open made another current) */
-static char *
-get_text(Calculation *calculation, uint64 row, int column)
+/* One version of a plan */
+static void
+take_plan(const Datum *values, const bool *nulls, void *arg)
 {
-	char	   *value = spi_get_text(row, column);
+	Calculation *calculation = arg;
+	PlanVersion *version = palloc0(sizeof(PlanVersion));
+	Problems	problems;
 
-	return value ? MemoryContextStrdup(calculation->context, value) : NULL;
+	version->plan = intern_plan(calculation, TextDatumGetCString(values[PLAN_NAME]));
+	version->version = DatumGetInt32(values[PLAN_VERSION]);
+	version->from = DatumGetDateADT(values[PLAN_FROM]);
+	version->to = DATEVAL_NOEND;
+	if (calculation->simulated_plan && strcmp(calculation->simulated_plan, version->plan) == 0)
+		version->definition = calculation->simulated;
+	else
+	{
+		problems_init(&problems);
+		version->definition = plan_parse(DatumGetJsonbPCopy(values[PLAN_DEFINITION]), &problems);
+		problems_raise(&problems, ERRCODE_INVALID_PARAMETER_VALUE, NULL, "invalid commission plan \"%s\"", version->plan);
+	}
+	calculation->versions = lappend(calculation->versions, version);
 }
 
-/* All versions of the plans in question, with the date until which each holds */
+/* By plan, then number */
+static int
+compare_versions(const ListCell *a, const ListCell *b)
+{
+	const PlanVersion *x = lfirst(a);
+	const PlanVersion *y = lfirst(b);
+	int			order = x->plan == y->plan ? 0 : strcmp(x->plan, y->plan);
+
+	return order != 0 ? order : x->version - y->version;
+}
+
+/* All versions of the plans in question (those met so far, where one rep is asked for), with the date until which each holds */
 static void
 load_plans(Calculation *calculation)
 {
-	uint64		rows = spi_execute(SPI_OK_SELECT,
-								   "SELECT plan, version, effective_from, coalesce(pg_catalog.lead(effective_from) OVER "
-								   "(PARTITION BY plan ORDER BY version), 'infinity'), definition FROM salesops.commission_plan "
-								   "WHERE $1 IS NULL OR plan IN (SELECT a.plan FROM salesops.commission_assignment a WHERE a.rep_id = ANY ($1) "
-								   "UNION SELECT p.plan FROM salesops.commission_posting p WHERE p.rep_id = ANY ($1)) ORDER BY plan, version",
-								   1, (SpiArg[]) {scope_only(calculation)});
+	PlanVersion *last = NULL;
+	ListCell   *cell;
 
-	for (uint64 i = 0; i < rows; i++)
-	{
-		MemoryContext old = MemoryContextSwitchTo(calculation->context);
-		PlanVersion *version = palloc0(sizeof(PlanVersion));
-		Problems	problems;
-		bool		isnull;
-
-		version->plan = get_text(calculation, i, 1);
-		version->version = DatumGetInt32(spi_get_datum(i, 2, &isnull));
-		version->from = get_date(i, 3);
-		version->to = get_date(i, 4);
-		if (calculation->simulated_plan && strcmp(calculation->simulated_plan, version->plan) == 0)
-			version->definition = calculation->simulated;
-		else
+	if (calculation->only == NULL)
+		own_scan("commission_plan", NULL, false, 0, NULL, take_plan, calculation);
+	else
+		foreach(cell, calculation->plans)
 		{
-			problems_init(&problems);
-			version->definition = plan_parse(DatumGetJsonbPCopy(spi_get_datum(i, 5, &isnull)), &problems);
-			problems_raise(&problems, ERRCODE_INVALID_PARAMETER_VALUE, NULL, "invalid commission plan \"%s\"", version->plan);
+			OwnKey		key = {PLAN_NAME + 1, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(lfirst(cell))};
+
+			own_scan("commission_plan", "commission_plan_pkey", false, 1, &key, take_plan, calculation);
 		}
-		calculation->versions = lappend(calculation->versions, version);
-		MemoryContextSwitchTo(old);
+	list_sort(calculation->versions, compare_versions);
+	foreach(cell, calculation->versions)
+	{
+		PlanVersion *version = lfirst(cell);
+
+		if (last && last->plan == version->plan)
+			last->to = version->from;
+		last = version;
 	}
+}
+
+typedef struct Range
+{
+	DateADT		from;
+	DateADT		to;
+} Range;
+
+/* One closed period */
+static void
+take_closed(const Datum *values, const bool *nulls, void *arg)
+{
+	List	  **ranges = arg;
+	Range	   *range = palloc(sizeof(Range));
+
+	ledger_period(values[0], &range->from, &range->to);
+	*ranges = lappend(*ranges, range);
+}
+
+/* By first day */
+static int
+compare_ranges(const ListCell *a, const ListCell *b)
+{
+	DateADT		x = ((Range *) lfirst(a))->from;
+	DateADT		y = ((Range *) lfirst(b))->from;
+
+	return x < y ? -1 : x > y;
 }
 
 /* Closed periods in order, adjacent ones joined */
 static void
 load_closed(Calculation *calculation)
 {
-	uint64		rows = spi_execute(SPI_OK_SELECT,
-								   "SELECT pg_catalog.lower(r), pg_catalog.upper(r) FROM (SELECT pg_catalog.unnest(pg_catalog.range_agg(period)) "
-								   "FROM salesops.commission_period) u(r) ORDER BY 1", 0, NULL);
+	List	   *ranges = NIL;
+	int			count = 0;
+	ListCell   *cell;
 
-	calculation->nclosed = (int) rows;
-	calculation->closed_from = MemoryContextAlloc(calculation->context, sizeof(DateADT) * (rows + 1));
-	calculation->closed_to = MemoryContextAlloc(calculation->context, sizeof(DateADT) * (rows + 1));
-	for (uint64 i = 0; i < rows; i++)
+	own_scan("commission_period", NULL, false, 0, NULL, take_closed, &ranges);
+	list_sort(ranges, compare_ranges);
+	calculation->closed_from = palloc(sizeof(DateADT) * (list_length(ranges) + 1));
+	calculation->closed_to = palloc(sizeof(DateADT) * (list_length(ranges) + 1));
+	foreach(cell, ranges)
 	{
-		calculation->closed_from[i] = get_date(i, 1);
-		calculation->closed_to[i] = get_date(i, 2);
+		Range	   *range = lfirst(cell);
+
+		if (count > 0 && calculation->closed_to[count - 1] >= range->from)
+			calculation->closed_to[count - 1] = Max(calculation->closed_to[count - 1], range->to);
+		else
+		{
+			calculation->closed_from[count] = range->from;
+			calculation->closed_to[count++] = range->to;
+		}
 	}
+	calculation->nclosed = count;
 }
 
 /* End of the closed range that covers a date, or the date itself */
@@ -184,29 +250,48 @@ scope_closed_until(const Calculation *calculation, DateADT date)
 	return date;
 }
 
+/* One assignment */
+static void
+take_assignment(const Datum *values, const bool *nulls, void *arg)
+{
+	Calculation *calculation = arg;
+	Assignment *assignment = palloc0(sizeof(Assignment));
+	Rep		   *rep = scope_rep(calculation, TextDatumGetCString(values[ASSIGNMENT_REP]));
+
+	assignment->plan = intern_plan(calculation, TextDatumGetCString(values[ASSIGNMENT_PLAN]));
+	ledger_period(values[ASSIGNMENT_EFFECTIVE], &assignment->from, &assignment->to);
+	assignment->quota = nulls[ASSIGNMENT_QUOTA] ? NULL : DatumGetNumericCopy(values[ASSIGNMENT_QUOTA]);
+	rep->assignments = lappend(rep->assignments, assignment);
+}
+
+/* By first day */
+static int
+compare_assignments(const ListCell *a, const ListCell *b)
+{
+	DateADT		x = ((Assignment *) lfirst(a))->from;
+	DateADT		y = ((Assignment *) lfirst(b))->from;
+
+	return x < y ? -1 : x > y;
+}
+
 /* Who has which plan when */
 static void
 load_assignments(Calculation *calculation)
 {
-	uint64		rows = spi_execute(SPI_OK_SELECT,
-								   "SELECT rep_id, plan, coalesce(pg_catalog.lower(effective), '-infinity'), "
-								   "coalesce(pg_catalog.upper(effective), 'infinity'), quota FROM salesops.commission_assignment "
-								   "WHERE $1 IS NULL OR rep_id = ANY ($1) ORDER BY rep_id, effective", 1,
-								   (SpiArg[]) {scope_only(calculation)});
+	rephash_iterator iterator;
+	RepEntry   *entry;
 
-	for (uint64 i = 0; i < rows; i++)
+	if (calculation->only)
 	{
-		MemoryContext old = MemoryContextSwitchTo(calculation->context);
-		Assignment *assignment = palloc0(sizeof(Assignment));
-		Rep		   *rep = scope_rep(calculation, spi_get_text(i, 1));
+		OwnKey		key = {ASSIGNMENT_REP + 1, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(calculation->only)};
 
-		assignment->plan = get_text(calculation, i, 2);
-		assignment->from = get_date(i, 3);
-		assignment->to = get_date(i, 4);
-		assignment->quota = get_numeric(i, 5);
-		rep->assignments = lappend(rep->assignments, assignment);
-		MemoryContextSwitchTo(old);
+		own_scan("commission_assignment", "commission_assignment_rep", false, 1, &key, take_assignment, calculation);
 	}
+	else
+		own_scan("commission_assignment", NULL, false, 0, NULL, take_assignment, calculation);
+	rephash_start_iterate(calculation->reps, &iterator);
+	while ((entry = rephash_iterate(calculation->reps, &iterator)) != NULL)
+		list_sort(entry->rep->assignments, compare_assignments);
 }
 
 /* The version of a plan that holds on a date, or NULL */
@@ -219,7 +304,7 @@ scope_version(Calculation *calculation, const char *plan, DateADT date)
 	{
 		PlanVersion *version = lfirst(cell);
 
-		if (version->from <= date && date < version->to && strcmp(version->plan, plan) == 0)
+		if (version->from <= date && date < version->to && (version->plan == plan || strcmp(version->plan, plan) == 0))
 			return version;
 	}
 	return NULL;
@@ -280,19 +365,20 @@ scope_account(Calculation *calculation, Rep *rep, const char *plan, DateADT from
 	{
 		account = lfirst(cell);
 		if (account->from == from && account->to == to && account->purpose == purpose &&
-			strcmp(account->currency, currency) == 0 && strcmp(account->plan, plan) == 0)
+			(account->plan == plan || strcmp(account->plan, plan) == 0) && strcmp(account->currency, currency) == 0)
 			return account;
 	}
 	old = MemoryContextSwitchTo(calculation->context);
 	account = palloc0(sizeof(CreditAccount));
 	account->rep = rep;
-	account->plan = pstrdup(plan);
-	account->version = scope_version(calculation, plan, from);
+	account->plan = intern_plan(calculation, plan);
+	account->version = scope_version(calculation, account->plan, from);
 	account->from = from;
 	account->to = to;
 	account->currency = pstrdup(currency);
 	account->purpose = purpose;
 	account->covered_to = calculation->to;
+	account->prior_to = DATEVAL_NOBEGIN;
 	account->prior_earned = decimal_zero();
 	account->prior_credited = decimal_zero();
 	set_scope(calculation, account);
@@ -302,62 +388,124 @@ scope_account(Calculation *calculation, Rep *rep, const char *plan, DateADT from
 	return account;
 }
 
-/* What the ledger holds for the periods in reach */
+/* A posting of an account in reach */
+static void
+hold_posting(Calculation *calculation, Rep *rep, const Datum *values, DateADT from, DateADT to)
+{
+	PriorPosting *prior = palloc(sizeof(PriorPosting));
+	CreditAccount *account = scope_account(calculation, rep, TextDatumGetCString(values[POSTING_PLAN]), from, to,
+										   TextDatumGetCString(values[POSTING_CURRENCY]), DatumGetInt16(values[POSTING_PURPOSE]));
+	DateADT		paid_from;
+	DateADT		paid_to;
+
+	ledger_period(values[POSTING_PERIOD], &paid_from, &paid_to);
+	prior->posting_id = DatumGetInt64(values[POSTING_ID]);
+	prior->first_line = DatumGetInt64(values[POSTING_FIRST_LINE]);
+	prior->nlines = DatumGetInt32(values[POSTING_LINES]);
+	account->prior = lappend(account->prior, prior);
+	if (prior->posting_id > account->newest_prior)
+	{
+		account->newest_prior = prior->posting_id;
+		account->prior_fingerprint = DatumGetInt64(values[POSTING_FINGERPRINT]);
+	}
+	account->prior_to = Max(account->prior_to, paid_to);
+	account->covered_to = Max(account->covered_to, Min(paid_to, account->to));
+	account->prior_earned = decimal_add(account->prior_earned, DatumGetNumeric(values[POSTING_EARNED]));
+	account->prior_credited = decimal_add(account->prior_credited, DatumGetNumeric(values[POSTING_CREDITED]));
+	if (account->process)
+		calculation->read_to = Max(calculation->read_to, account->covered_to);
+}
+
+/* One posting of the ledger: what an account in reach holds; and of any period what was drawn, whose balance is carried over */
+static void
+take_posting(const Datum *values, const bool *nulls, void *arg)
+{
+	Calculation *calculation = arg;
+	bool		is_drawn = !decimal_is_zero(DatumGetNumeric(values[POSTING_DRAWN]));
+	DateADT		from;
+	DateADT		to;
+	Rep		   *rep;
+
+	ledger_period(values[POSTING_FOR], &from, &to);
+	if (!is_drawn && (from >= calculation->to || to <= calculation->read_from))
+		return;
+	rep = scope_rep(calculation, TextDatumGetCString(values[POSTING_REP]));
+	if (is_drawn)
+	{
+		DrawnBefore *drawn = palloc(sizeof(DrawnBefore));
+
+		drawn->plan = intern_plan(calculation, TextDatumGetCString(values[POSTING_PLAN]));
+		drawn->from = from;
+		drawn->amount = DatumGetNumericCopy(values[POSTING_DRAWN]);
+		rep->drawn = lappend(rep->drawn, drawn);
+	}
+	if (from < calculation->to && to > calculation->read_from &&
+		(calculation->only == NULL || DatumGetInt16(values[POSTING_PURPOSE]) == PURPOSE_CREDIT))
+		hold_posting(calculation, rep, values, from, to);
+}
+
+/* A plan that the ledger holds lines of for the rep asked for */
+static void
+take_posting_plan(const Datum *values, const bool *nulls, void *arg)
+{
+	(void) intern_plan(arg, TextDatumGetCString(values[POSTING_PLAN]));
+}
+
+/* Postings of the rep asked for, or all, in no order */
+void
+scope_scan_postings(const Calculation *calculation, OwnRow callback, void *arg)
+{
+	if (calculation->only)
+	{
+		OwnKey		key = {POSTING_REP + 1, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(calculation->only)};
+
+		own_scan("commission_posting", "commission_posting_rep", false, 1, &key, callback, arg);
+	}
+	else
+		own_scan("commission_posting", NULL, false, 0, NULL, callback, arg);
+}
+
+/* In the order of posting */
+static int
+compare_priors(const ListCell *a, const ListCell *b)
+{
+	int64		x = ((PriorPosting *) lfirst(a))->posting_id;
+	int64		y = ((PriorPosting *) lfirst(b))->posting_id;
+
+	return x < y ? -1 : x > y;
+}
+
+/*
+ * Whether an account may be compared with the ledger by its fingerprint before its credits are kept: when this scope of it
+ * was calculated before, and no other account is made from its credits.
+ */
+static bool
+may_be_light(const Calculation *calculation, const CreditAccount *account)
+{
+	const PlanDefinition *plan = account->version ? account->version->definition : NULL;
+
+	if (plan == NULL || !account->process || account->prior == NIL || account->purpose != PURPOSE_CREDIT)
+		return false;
+	if (plan->draw || plan->nbonuses > 0 || plan->override_rate || calculation->has_gate)
+		return false;
+	return account->closed || (calculation->only == NULL && account->prior_to >= Min(account->to, calculation->to));
+}
+
+/* What the ledger holds */
 static void
 load_postings(Calculation *calculation)
 {
-	uint64		rows = spi_execute(SPI_OK_SELECT,
-								   "SELECT rep_id, plan, pg_catalog.lower(for_period), pg_catalog.upper(for_period), currency, purpose::int4, "
-								   "first_line, line_count, fingerprint, pg_catalog.upper(period), earned, credited FROM salesops.commission_posting "
-								   "WHERE for_period && pg_catalog.daterange($2, $3) AND ($1 IS NULL OR rep_id = ANY ($1) AND purpose = 0) "
-								   "ORDER BY posting_id", 3,
-								   (SpiArg[]) {scope_only(calculation),
-											   spi_datum(DATEOID, DateADTGetDatum(calculation->read_from), false),
-											   spi_datum(DATEOID, DateADTGetDatum(calculation->to), false)});
+	ListCell   *cell;
 
-	for (uint64 i = 0; i < rows; i++)
+	if (calculation->dry)
+		return;
+	scope_scan_postings(calculation, take_posting, calculation);
+	foreach(cell, calculation->accounts)
 	{
-		MemoryContext old = MemoryContextSwitchTo(calculation->context);
-		PriorPosting *prior = palloc(sizeof(PriorPosting));
-		CreditAccount *account;
-		bool		isnull;
+		CreditAccount *account = lfirst(cell);
 
-		account = scope_account(calculation, scope_rep(calculation, spi_get_text(i, 1)), spi_get_text(i, 2),
-								  get_date(i, 3), get_date(i, 4), spi_get_text(i, 5),
-								  DatumGetInt32(spi_get_datum(i, 6, &isnull)));
-		prior->first_line = spi_get_int8(i, 7);
-		prior->nlines = DatumGetInt32(spi_get_datum(i, 8, &isnull));
-		account->prior = lappend(account->prior, prior);
-		account->prior_fingerprint = spi_get_int8(i, 9);
-		account->covered_to = Max(account->covered_to, Min(get_date(i, 10), account->to));
-		account->prior_earned = decimal_add(account->prior_earned, get_numeric(i, 11));
-		account->prior_credited = decimal_add(account->prior_credited, get_numeric(i, 12));
-		if (account->process)
-			calculation->read_to = Max(calculation->read_to, account->covered_to);
-		MemoryContextSwitchTo(old);
-	}
-}
-
-/* Draws that the ledger holds, of all periods: their balance is carried over */
-static void
-load_drawn(Calculation *calculation)
-{
-	uint64		rows = spi_execute(SPI_OK_SELECT,
-								   "SELECT rep_id, plan, pg_catalog.lower(for_period), sum(drawn) FROM salesops.commission_posting "
-								   "WHERE drawn <> 0 AND ($1 IS NULL OR rep_id = ANY ($1)) GROUP BY 1, 2, 3 ORDER BY 1, 2, 3", 1,
-								   (SpiArg[]) {scope_only(calculation)});
-
-	for (uint64 i = 0; i < rows; i++)
-	{
-		MemoryContext old = MemoryContextSwitchTo(calculation->context);
-		DrawnBefore *drawn = palloc(sizeof(DrawnBefore));
-
-		drawn->rep = get_text(calculation, i, 1);
-		drawn->plan = get_text(calculation, i, 2);
-		drawn->from = get_date(i, 3);
-		drawn->amount = get_numeric(i, 4);
-		calculation->drawn = lappend(calculation->drawn, drawn);
-		MemoryContextSwitchTo(old);
+		list_sort(account->prior, compare_priors);
+		account->light = may_be_light(calculation, account);
 	}
 }
 
@@ -365,25 +513,26 @@ load_drawn(Calculation *calculation)
 static void
 load_own(Calculation *calculation)
 {
-	SpiScope	scope;
 	ListCell   *cell;
 
-	spi_open(&scope, SPI_AS_OWNER);
+	load_assignments(calculation);
+	if (calculation->only && !calculation->dry)
+		scope_scan_postings(calculation, take_posting_plan, calculation);
 	load_plans(calculation);
 	load_closed(calculation);
 	choose_read_from(calculation);
-	load_assignments(calculation);
-	if (!calculation->dry)
-	{
-		load_postings(calculation);
-		load_drawn(calculation);
-	}
-	spi_close(&scope);
 	foreach(cell, calculation->versions)
 	{
 		PlanVersion *version = lfirst(cell);
 
 		calculation->has_override |= version->definition->override_rate != NULL;
+		calculation->has_gate |= version->definition->gate_at != NULL;
+	}
+	load_postings(calculation);
+	foreach(cell, calculation->versions)
+	{
+		PlanVersion *version = lfirst(cell);
+
 		if (version->from < calculation->read_to && version->to > calculation->read_from)
 			plan_compile(version->definition, version->plan);
 	}
@@ -401,16 +550,19 @@ load_reps(Calculation *calculation)
 	if (!OidIsValid(contract_relation("sales_rep")))
 		return;
 	spi_open(&scope, SPI_AS_CALLER);
-	rows = spi_execute(SPI_OK_SELECT,
-					   "SELECT rep_id, manager_id, is_active IS FALSE FROM salesops.sales_rep WHERE rep_id IS NOT NULL "
-					   "AND ($1 IS NULL OR rep_id OPERATOR(pg_catalog.=) ANY ($1))", 1,
-					   (SpiArg[]) {scope_only(calculation)});
+	if (calculation->only)
+		rows = spi_execute_kept(SPI_OK_SELECT,
+								"SELECT rep_id, manager_id, is_active IS FALSE FROM salesops.sales_rep "
+								"WHERE rep_id OPERATOR(pg_catalog.=) $1", 1, (SpiArg[]) {spi_text(calculation->only)});
+	else
+		rows = spi_execute(SPI_OK_SELECT,
+						   "SELECT rep_id, manager_id, is_active IS FALSE FROM salesops.sales_rep WHERE rep_id IS NOT NULL", 0, NULL);
 	for (uint64 i = 0; i < rows; i++)
 	{
 		MemoryContext old = MemoryContextSwitchTo(calculation->context);
 		Rep		   *rep = scope_rep(calculation, spi_get_text(i, 1));
 
-		rep->manager = get_text(calculation, i, 2);
+		rep->manager = spi_get_text(i, 2);
 		rep->has_left = spi_get_bool(i, 3);
 		MemoryContextSwitchTo(old);
 	}
@@ -424,11 +576,4 @@ scope_load(Calculation *calculation)
 	calculation->reps = rephash_create(calculation->context, 1024, NULL);
 	load_own(calculation);
 	load_reps(calculation);
-}
-
-/* The reps asked for as an argument, NULL for all */
-SpiArg
-scope_only(const Calculation *calculation)
-{
-	return spi_datum(TEXTARRAYOID, PointerGetDatum(calculation->only), calculation->only == NULL);
 }

@@ -14,11 +14,12 @@
 
 #include "fmgr.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 
 #include "commission/settle_pg.h"
-#include "core/spi.h"
+#include "core/own.h"
 
 /* What the ledger holds for a credit (and component), or for the account as a whole */
 typedef struct Held
@@ -61,6 +62,13 @@ typedef struct Work
 	CommissionInt drawn;
 	CommissionInt due;			/* what the account must come to, without draws */
 } Work;
+
+/* While what the ledger holds is loaded */
+typedef struct Holding
+{
+	Work	   *work;
+	HeldAccount *held;
+} Holding;
 
 /* ---- lines -------------------------------------------------------------------------------------------------------- */
 
@@ -190,33 +198,30 @@ hold_account_line(HeldAccount *held, char kind, int component, CommissionInt amo
 
 /* One stored line */
 static void
-hold_line(Work *work, HeldAccount *held, uint64 row, MemoryContext context)
+hold_line(const Datum *values, const bool *nulls, void *arg)
 {
-	bool		isnull;
-	char		kind = DatumGetChar(spi_get_datum(row, 3, &isnull));
-	int			component = DatumGetInt16(spi_get_datum(row, 4, &isnull));
-	CommissionInt amount = minor_units(work, DatumGetNumeric(spi_get_datum(row, 5, &isnull)));
-	char	   *id = spi_get_text(row, 2);
-	MemoryContext old = MemoryContextSwitchTo(context);
+	Holding    *holding = arg;
+	HeldAccount *held = holding->held;
+	char		kind = DatumGetChar(values[ENTRY_KIND]);
+	int			component = DatumGetInt16(values[ENTRY_COMPONENT]);
+	CommissionInt amount = minor_units(holding->work, DatumGetNumeric(values[ENTRY_AMOUNT]));
 	Held	   *one;
 
-	held->last_line = spi_get_int8(row, 1);
-	if (id == NULL)
-		hold_account_line(held, kind, component, amount, work->terms.plan->nbonuses);
-	else
+	held->last_line = DatumGetInt64(values[ENTRY_LINE_ID]);
+	if (nulls[ENTRY_CREDIT_ID])
 	{
-		one = &held->credits[held->count++];
-		one->id = pstrdup(id);
-		one->component = component;
-		one->amount = amount;
-		one->first_line = held->last_line;
-		one->credited = decimal_sub(DatumGetNumeric(spi_get_datum(row, 7, &isnull)),
-									DatumGetNumeric(spi_get_datum(row, 6, &isnull)));
-		one->date = DatumGetDateADT(spi_get_datum(row, 8, &isnull));
-		one->seen = false;
-		held->earned += amount;
+		hold_account_line(held, kind, component, amount, holding->work->terms.plan->nbonuses);
+		return;
 	}
-	MemoryContextSwitchTo(old);
+	one = &held->credits[held->count++];
+	one->id = TextDatumGetCString(values[ENTRY_CREDIT_ID]);
+	one->component = component;
+	one->amount = amount;
+	one->first_line = held->last_line;
+	one->credited = decimal_sub(DatumGetNumeric(values[ENTRY_AFTER]), DatumGetNumeric(values[ENTRY_BEFORE]));
+	one->date = DatumGetDateADT(values[ENTRY_CREDITED_ON]);
+	one->seen = false;
+	held->earned += amount;
 }
 
 /* Lines of the same credit and component as one */
@@ -247,29 +252,24 @@ static HeldAccount *
 load_held(Work *work)
 {
 	HeldAccount *held = palloc0(sizeof(HeldAccount));
-	MemoryContext context = CurrentMemoryContext;
+	Holding		holding = {work, held};
 	int64		lines = 0;
-	SpiScope	scope;
 	ListCell   *cell;
 
 	foreach(cell, work->account->prior)
 		lines += ((PriorPosting *) lfirst(cell))->nlines;
-	held->credits = MemoryContextAllocHuge(context, sizeof(Held) * (lines + 1));
+	held->credits = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Held) * (lines + 1));
 	held->marks = palloc0(sizeof(CommissionInt) * Max(work->terms.plan->nbonuses, 1));
-	spi_open(&scope, SPI_AS_OWNER);
 	foreach(cell, work->account->prior)
 	{
 		PriorPosting *prior = lfirst(cell);
-		uint64		rows = spi_execute(SPI_OK_SELECT,
-									   "SELECT line_id, credit_id, kind, component, amount, cumulated_before, cumulated_after, credited_on "
-									   "FROM salesops.commission_entry WHERE line_id >= $1 AND line_id < $2 ORDER BY line_id", 2,
-									   (SpiArg[]) {spi_int8(prior->first_line), spi_int8(prior->first_line + prior->nlines)});
+		OwnKey		keys[] = {
+			{ENTRY_LINE_ID + 1, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(prior->first_line)},
+			{ENTRY_LINE_ID + 1, BTLessStrategyNumber, F_INT8LT, Int64GetDatum(prior->first_line + prior->nlines)}
+		};
 
-		for (uint64 i = 0; i < rows; i++)
-			hold_line(work, held, i, context);
-		SPI_freetuptable(SPI_tuptable);
+		own_scan("commission_entry", "commission_entry_pkey", true, lengthof(keys), keys, hold_line, &holding);
 	}
-	spi_close(&scope);
 	merge_held(held);
 	return held;
 }
@@ -533,12 +533,11 @@ drawn_before(const Work *work)
 	CommissionInt sum = 0;
 	ListCell   *cell;
 
-	foreach(cell, work->calculation->drawn)
+	foreach(cell, work->account->rep->drawn)
 	{
 		DrawnBefore *drawn = lfirst(cell);
 
-		if (drawn->from < work->account->from && strcmp(drawn->rep, work->account->rep->id) == 0 &&
-			strcmp(drawn->plan, work->account->plan) == 0)
+		if (drawn->from < work->account->from && drawn->plan == work->account->plan)
 			sum += minor_units(work, drawn->amount);
 	}
 	return sum;
@@ -551,11 +550,10 @@ remember_drawn(Work *work, CommissionInt amount)
 	MemoryContext old = MemoryContextSwitchTo(work->calculation->context);
 	DrawnBefore *drawn = palloc(sizeof(DrawnBefore));
 
-	drawn->rep = work->account->rep->id;
 	drawn->plan = work->account->plan;
 	drawn->from = work->account->from;
 	drawn->amount = money(work, amount);
-	work->calculation->drawn = lappend(work->calculation->drawn, drawn);
+	work->account->rep->drawn = lappend(work->account->rep->drawn, drawn);
 	MemoryContextSwitchTo(old);
 }
 
@@ -627,46 +625,21 @@ payment_period(const Work *work, DateADT *from, DateADT *to)
 
 /* ---- one account -------------------------------------------------------------------------------------------------- */
 
-/* Mix a value into a hash */
-static uint64
-mix(uint64 hash, uint64 value)
-{
-	hash ^= value + UINT64CONST(0x9e3779b97f4a7c15) + (hash << 6) + (hash >> 2);
-	return hash * UINT64CONST(0xff51afd7ed558ccd);
-}
-
-/* Mix a number in; unlike amounts of different scale are the same amount */
-static uint64
-mix_numeric(uint64 hash, Numeric value)
-{
-	return mix(hash, value ? DatumGetUInt32(DirectFunctionCall1(hash_numeric, NumericGetDatum(value))) : 1);
-}
-
 /* All that the account's lines are made from, whatever the order of its credits: the same again means nothing to do */
 static int64
 fingerprint(const Work *work)
 {
-	uint64		terms = mix(work->account->version->version, work->account->purpose);
-	uint64		sum = 0;
+	uint64		terms = credits_mix(work->account->version->version, work->account->purpose);
+	uint64		sum = work->account->light ? work->account->light_print : 0;
 
-	terms = mix_numeric(terms, work->terms.quota);
-	terms = mix_numeric(terms, work->terms.share);
-	terms = mix_numeric(terms, work->terms.gate);
-	terms = mix(terms, work->terms.plan->draw && work->calculation->to >= work->account->to ? (uint64) drawn_before(work) + 1 : 0);
-	terms = mix(terms, work->terms.plan->floor && work->calculation->to >= work->account->to);
+	terms = credits_mix_numeric(terms, work->terms.quota);
+	terms = credits_mix_numeric(terms, work->terms.share);
+	terms = credits_mix_numeric(terms, work->terms.gate);
+	terms = credits_mix(terms, work->terms.plan->draw && work->calculation->to >= work->account->to ? (uint64) drawn_before(work) + 1 : 0);
+	terms = credits_mix(terms, work->terms.plan->floor && work->calculation->to >= work->account->to);
 	for (int64 i = 0; i < work->account->count; i++)
-	{
-		const Credit *credit = &work->credits[i];
-		uint64		one = mix(credit->hash, (uint64) credit->amount);
-
-		one = mix(one, (uint64) (credit->amount >> 64));
-		one = mix(one, (uint64) credit->date << 16 | (uint16) credit->component);
-		one = mix(one, (uint64) credit->preset);
-		if (credit->exact)
-			one = mix_numeric(one, credit->exact);
-		sum += one;
-	}
-	return (int64) mix(terms, sum);
+		sum += credits_print(&work->credits[i]);
+	return (int64) credits_mix(terms, sum);
 }
 
 /* The same id twice in an account could not be told apart later. */
@@ -762,6 +735,16 @@ post_account(Work *work, LedgerWriter *writer, int64 print)
 	posting.nlines = work->nlines;
 	posting.lines = work->lines;
 	(void) ledger_append(writer, &posting);
+}
+
+/* Whether the ledger holds a light account as it is now; see settle_pg.h. */
+bool
+settle_is_unchanged(Calculation *calculation, CreditAccount *account)
+{
+	Work		work = {.calculation = calculation, .account = account};
+
+	settle_terms(calculation, account, &work.terms);
+	return fingerprint(&work) == account->prior_fingerprint;
 }
 
 /* One account from credits to ledger; see settle_pg.h. */

@@ -7,6 +7,8 @@
 
 #include "postgres.h"
 
+#include "nodes/execnodes.h"
+
 #include "commission/account_pg.h"
 #include "commission/credits_pg.h"
 #include "commission/ledger_pg.h"
@@ -19,5 +21,11 @@ extern void settle_terms(const Calculation *calculation, const CreditAccount *ac
  * account comes to without draws, in minor units of *exponent digits; where nothing changed it is not computed: 0.
  */
 extern CommissionInt settle_account(Calculation *calculation, CreditAccount *account, LedgerWriter *writer, int *exponent);
+
+/* Whether the ledger holds an account whose credits were not kept just as it is now: a matter of fingerprints */
+extern bool settle_is_unchanged(Calculation *calculation, CreditAccount *account);
+
+/* What the ledger pays with the period, and how many lines from first_new on were added, as rows (statement_pg.c) */
+extern void statement_return(ReturnSetInfo *rsinfo, const Calculation *calculation, int64 first_new);
 
 #endif							/* SALESOPS_COMMISSION_SETTLE_PG_H */

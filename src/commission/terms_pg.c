@@ -169,7 +169,7 @@ settle_terms(const Calculation *calculation, const CreditAccount *account, Accou
 	terms->share = share_of(account, period_days);
 	if (plan->gate_at && !terms->orphaned)
 		terms->gate = gate_amount(calculation, account, terms->exponent);
-	if (account->count == 0 && !is_current(account))
+	if (account->seen == 0 && !is_current(account))
 	{
 		terms->orphaned = true;
 		terms->share = decimal_zero();

@@ -6,6 +6,7 @@
 
 #include "access/htup_details.h"
 #include "access/relation.h"
+#include "access/xact.h"
 #include "catalog/index.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_attribute.h"
@@ -14,13 +15,16 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "core/compat.h"
 #include "core/errors.h"
+#include "core/own.h"
 #include "core/relation.h"
 #include "core/spi.h"
 
@@ -154,14 +158,26 @@ source_lookup(const char *sql, int nargs, const SpiArg *args)
 	return found;
 }
 
-/* The relation attached to a contract entity. */
+/* The relation of a row of salesops.source */
+static void
+take_relation(const Datum *values, const bool *nulls, void *arg)
+{
+	*(Oid *) arg = DatumGetObjectId(values[1]);
+}
+
+/* The relation attached to a contract entity. Asked on every path that reads the user's rows, so without SQL. */
 Oid
 contract_relation(const char *entity)
 {
-	SpiArg		args[] = {spi_text(entity)};
-	char	   *found = source_lookup("SELECT s.relation::pg_catalog.oid FROM salesops.source s WHERE s.entity = $1", 1, args);
+	OwnKey		key = {1, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(entity)};
+	Oid			found = InvalidOid;
 
-	return found ? (Oid) strtoul(found, NULL, 10) : InvalidOid;
+	/* as SPI does: what this command has attached is seen */
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	own_scan("source", "source_pkey", false, 1, &key, take_relation, &found);
+	PopActiveSnapshot();
+	return found;
 }
 
 /* The source column of a contract column. */

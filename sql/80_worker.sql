@@ -160,6 +160,12 @@ COMMENT ON FUNCTION salesops.watch(regclass, text, name) IS
 CREATE FUNCTION salesops.unwatch(relation regclass, entity text DEFAULT NULL) RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'salesops_unwatch';
 COMMENT ON FUNCTION salesops.unwatch(regclass, text) IS 'stop queueing what changes in a table, for one entity or all';
+CREATE FUNCTION salesops.follow_partitions() RETURNS event_trigger
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'salesops_follow_partitions';
+COMMENT ON FUNCTION salesops.follow_partitions() IS 'event trigger: partitions of a watched table are watched from their creation or attachment on';
+CREATE EVENT TRIGGER salesops_follow_partitions ON ddl_command_end WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE')
+  EXECUTE FUNCTION salesops.follow_partitions();
+COMMENT ON EVENT TRIGGER salesops_follow_partitions IS 'partitions of a watched table are watched too';
 
 CREATE VIEW salesops.watched AS
   SELECT t.tgrelid::regclass AS relation,

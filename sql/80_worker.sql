@@ -23,12 +23,15 @@ CREATE TABLE salesops.job_definition (
   running_run bigint,
   failures integer NOT NULL DEFAULT 0,
   last_started_at timestamptz,
-  last_success_at timestamptz
+  last_success_at timestamptz,
+  drains boolean NOT NULL DEFAULT true
 ) WITH (fillfactor = 50, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0.5);
 COMMENT ON TABLE salesops.job_definition IS 'jobs and their state, behind the view job; written by create_job, alter_job, drop_job and the worker';
 COMMENT ON COLUMN salesops.job_definition.occurrence IS 'the scheduled time that the next run stands for: next_run_at but for retries';
 COMMENT ON COLUMN salesops.job_definition.running_run IS 'the run under way; whoever runs it also holds the job''s advisory lock';
 COMMENT ON COLUMN salesops.job_definition.failures IS 'failures in a row since the last success';
+COMMENT ON COLUMN salesops.job_definition.drains IS
+  'the last run took what was queued off the queue; where not, changes do not start the job';
 SELECT pg_catalog.pg_extension_config_dump('salesops.job_definition', '');
 SELECT pg_catalog.pg_extension_config_dump('salesops.job_definition_job_id_seq', '');
 
@@ -59,7 +62,7 @@ COMMENT ON FUNCTION salesops.create_job(text, text, text, jsonb) IS
   'run a command as the current role ''every 5 minutes'' or by five cron fields; options: time_zone, timeout, retries, retry_delay, catch_up, after, paused, retention, search_path, on_change, owner';
 CREATE FUNCTION salesops.alter_job(name text, schedule text DEFAULT NULL, command text DEFAULT NULL, options jsonb DEFAULT '{}')
   RETURNS timestamptz LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'salesops_alter_job';
-COMMENT ON FUNCTION salesops.alter_job(text, text, text, jsonb) IS 'change what is given of a job; {"paused": true} pauses it, false resumes it';
+COMMENT ON FUNCTION salesops.alter_job(text, text, text, jsonb) IS 'change what is given of a job; {"paused": true} pauses it, false resumes it; {"on_change": null} takes that away';
 CREATE FUNCTION salesops.drop_job(name text) RETURNS void
   LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'salesops_drop_job';
 COMMENT ON FUNCTION salesops.drop_job(text) IS 'remove a job and its history';
@@ -116,7 +119,8 @@ CREATE VIEW salesops.job_status AS
          l.outcome AS last_outcome, l.finished_at - l.started_at AS last_duration,
          CASE WHEN coalesce(pg_catalog.pg_has_role(r.oid, 'USAGE'), false)
                 OR pg_catalog.pg_has_role('pg_read_all_settings', 'USAGE') THEN e.error END AS last_error,
-         CASE WHEN j.paused OR j.running_run IS NOT NULL THEN interval '0'
+         CASE WHEN j.running_run IS NOT NULL THEN pg_catalog.clock_timestamp() - j.last_started_at END AS running_for,
+         CASE WHEN j.paused AND j.running_run IS NULL THEN interval '0'
               ELSE greatest(pg_catalog.clock_timestamp() - least(j.next_run_at, j.occurrence), interval '0') END AS lateness,
          ARRAY(SELECT a.name FROM salesops.job_definition a
                 WHERE a.name = ANY (j.after) AND NOT a.paused
@@ -130,7 +134,7 @@ CREATE VIEW salesops.job_status AS
                         WHERE h.job_id = j.job_id AND h.outcome <> 'running' AND j.failures > 0
                         ORDER BY h.started_at DESC LIMIT 1) e ON true;
 COMMENT ON VIEW salesops.job_status IS
-  'monitoring: state, last success, failures in a row, lateness (how long past its due time a job has not been started), whom it waits for';
+  'monitoring: state, last success, failures in a row, running_for, lateness (how long past its due time a job has not been started, also while the run before goes on), whom it waits for';
 
 -- ---- change queue ---------------------------------------------------------------------------------------------------
 CREATE TABLE salesops.change_batch (
@@ -156,6 +160,12 @@ COMMENT ON FUNCTION salesops.watch(regclass, text, name) IS
 CREATE FUNCTION salesops.unwatch(relation regclass, entity text DEFAULT NULL) RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'salesops_unwatch';
 COMMENT ON FUNCTION salesops.unwatch(regclass, text) IS 'stop queueing what changes in a table, for one entity or all';
+CREATE FUNCTION salesops.follow_partitions() RETURNS event_trigger
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'salesops_follow_partitions';
+COMMENT ON FUNCTION salesops.follow_partitions() IS 'event trigger: partitions of a watched table are watched from their creation or attachment on';
+CREATE EVENT TRIGGER salesops_follow_partitions ON ddl_command_end WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE')
+  EXECUTE FUNCTION salesops.follow_partitions();
+COMMENT ON EVENT TRIGGER salesops_follow_partitions IS 'partitions of a watched table are watched too';
 
 CREATE VIEW salesops.watched AS
   SELECT t.tgrelid::regclass AS relation,

@@ -41,39 +41,82 @@ COMMENT ON FUNCTION salesops.refresh_duplicates() IS
 
 -- ---- learning anew ----------------------------------------------------------------------------------------------------
 CREATE FUNCTION salesops.model_recipe(model text, OUT version integer, OUT query text, OUT label text, OUT method text, OUT key text,
-                                      OUT options jsonb, OUT fingerprint text, OUT log_loss double precision)
+                                      OUT options jsonb, OUT fingerprint text, OUT log_loss double precision, OUT row_key text)
   LANGUAGE sql STABLE STRICT PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-  SELECT v.version, v.query, v.label, v.method, v.key, v.options, v.fingerprint, v.log_loss
+  SELECT v.version, v.query, v.label, v.method, v.key, v.options, v.fingerprint, v.log_loss,
+         coalesce(v.key, (SELECT l.item FROM jsonb_each_text(v.left_out) l(item, reason) WHERE l.reason LIKE 'a key:%' ORDER BY 1 LIMIT 1))
     FROM salesops.model_version v WHERE v.name = model AND v.active
 $$;
-COMMENT ON FUNCTION salesops.model_recipe(text) IS 'how the active version of a model was trained, and its log loss on held-out rows';
+COMMENT ON FUNCTION salesops.model_recipe(text) IS
+  'how the active version of a model was trained, its log loss on held-out rows, and the column that tells its rows apart';
+
+-- A version that retrain_model() has activated was trained on all rows; beside it stays its twin, trained without every fifth row: the
+-- next one is compared with the twin on those rows, which neither has seen.
+CREATE TABLE salesops.model_twin (
+  name text NOT NULL,
+  version integer NOT NULL,
+  twin integer NOT NULL,
+  PRIMARY KEY (name, version),
+  FOREIGN KEY (name, version) REFERENCES salesops.model_version ON DELETE CASCADE,
+  FOREIGN KEY (name, twin) REFERENCES salesops.model_version ON DELETE CASCADE
+);
+COMMENT ON TABLE salesops.model_twin IS
+  'for each version that retrain_model() activated, the one that was trained alike but for the rows that retraining compares on';
+SELECT pg_catalog.pg_extension_config_dump('salesops.model_twin', '');
+CREATE FUNCTION salesops.model_twin_of(model text, version integer) RETURNS integer
+  LANGUAGE sql STABLE STRICT PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT t.twin FROM salesops.model_twin t WHERE t.name = $1 AND t.version = $2
+$$;
+COMMENT ON FUNCTION salesops.model_twin_of(text, integer) IS 'the twin of a version, NULL where it has none';
+CREATE FUNCTION salesops.note_model_twin(model text, version integer, twin integer) RETURNS void
+  LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  INSERT INTO salesops.model_twin VALUES ($1, $2, $3)
+$$;
+COMMENT ON FUNCTION salesops.note_model_twin(text, integer, integer) IS 'what retrain_model() writes with';
 
 CREATE FUNCTION salesops.retrain_model(model text) RETURNS text
   LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   before record;
-  after record;
+  source text;
+  held_out text;
+  champion integer;
+  challenger integer;
+  latest integer;
+  figures record;
 BEGIN
   SELECT * INTO before FROM salesops.model_recipe(model);
   IF before.version IS NULL THEN
     RAISE EXCEPTION 'model "%" does not exist', model USING ERRCODE = 'undefined_object', HINT = 'salesops.train_model() makes it.';
   END IF;
-  PERFORM salesops.train_model(model, before.query, before.label::name, before.method, before.key::name, before.options);
-  SELECT * INTO after FROM salesops.model_recipe(model);
-  IF after.fingerprint = before.fingerprint THEN
+  -- every fifth row, by a hash of its key: the same rows each time, whatever else of them changes
+  source := regexp_replace(before.query, '[;[:space:]]+$', '');
+  held_out := format('pg_catalog.get_byte(pg_catalog.decode(pg_catalog.md5(%s), ''hex''), 0) %% 5 = 0',
+                     CASE WHEN before.row_key IS NULL THEN 'q::text' ELSE format('coalesce(q.%I::text, '''')', before.row_key) END);
+  champion := coalesce(salesops.model_twin_of(model, before.version), before.version);
+  PERFORM salesops.train_model(model, format('SELECT q.* FROM (%s) q WHERE NOT %s', source, held_out), before.label::name, before.method,
+                               before.key::name, before.options);
+  challenger := (SELECT m.version FROM salesops.model_recipe(model) m);
+  SELECT * INTO figures
+    FROM salesops.compare_versions(model, champion, challenger, format('SELECT q.* FROM (%s) q WHERE %s', source, held_out), before.label::name);
+  IF figures.gain IS NULL OR figures.gain <= 0 THEN
     PERFORM salesops.activate_model(model, before.version);
-    PERFORM salesops.drop_model(model, after.version);
-    RETURN format('version %s stays: the data are the same', before.version);
-  ELSIF after.log_loss > before.log_loss THEN
-    PERFORM salesops.activate_model(model, before.version);
-    RETURN format('version %s stays: version %s has a log loss of %s against %s', before.version, after.version,
-                  round(after.log_loss::numeric, 4), round(before.log_loss::numeric, 4));
+    PERFORM salesops.drop_model(model, challenger);
+    RETURN format('version %s stays: trained anew it has a log loss of %s against %s on %s held-out rows', before.version,
+                  round(figures.challenger_log_loss::numeric, 4), round(figures.champion_log_loss::numeric, 4), figures.rows);
   END IF;
-  RETURN format('version %s is active', after.version);
+  PERFORM salesops.train_model(model, before.query, before.label::name, before.method, before.key::name, before.options);
+  latest := (SELECT m.version FROM salesops.model_recipe(model) m);
+  PERFORM salesops.note_model_twin(model, latest, challenger);
+  IF champion <> before.version THEN
+    PERFORM salesops.drop_model(model, champion);
+  END IF;
+  RETURN format('version %s is active: trained anew it has a log loss of %s against %s on %s held-out rows', latest,
+                round(figures.challenger_log_loss::numeric, 4), round(figures.champion_log_loss::numeric, 4), figures.rows);
 END
 $$;
 COMMENT ON FUNCTION salesops.retrain_model(text) IS
-  'train a model again as it was trained; the new version is active only if its held-out log loss is no worse; says what it did';
+  'train a model again as it was trained; the new version is active only if, trained without every fifth row, it is better on those rows; says what it did';
 
 -- ---- the jobs ---------------------------------------------------------------------------------------------------------
 CREATE VIEW salesops.standard_job (job, ordinal, schedule, command, options, objects, needs, hint)
@@ -168,5 +211,6 @@ COMMENT ON FUNCTION salesops.create_standard_jobs() IS
 INSERT INTO salesops.access_right (level, kind, object) VALUES
   ('reader', 'function', 'salesops.current_quarter(timestamptz)'), ('operator', 'function', 'salesops.refresh_duplicates()'),
   ('admin', 'function', 'salesops.model_recipe(text)'), ('admin', 'function', 'salesops.retrain_model(text)'),
+  ('admin', 'function', 'salesops.model_twin_of(text,integer)'), ('admin', 'function', 'salesops.note_model_twin(text,integer,integer)'),
   ('reader', 'table', 'salesops.standard_job'), ('admin', 'function', 'salesops.watch_leads()'),
   ('admin', 'function', 'salesops.create_standard_jobs()');

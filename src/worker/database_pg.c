@@ -39,6 +39,8 @@
 #define OVERDUE_MS 5000
 /* Pause between two starts of a job that runs on change: a burst of commits shares a run */
 #define CHANGE_PAUSE_MS 20
+/* However long the poll interval: so often a look whether somebody waits for database or extension, at no cost to speak of */
+#define GLANCE_MS 1000
 #define LATENCIES 1000
 
 static WorkerShared *shared;
@@ -57,6 +59,7 @@ typedef struct Turn
 	TimestampTz now;
 	TimestampTz next;			/* when to look again, poll aside */
 	bool		failed;			/* an error: do not hurry */
+	bool		busy;			/* there are processes that run jobs */
 	bool		leave;
 	WorkerEnding ending;
 } Turn;
@@ -434,7 +437,7 @@ find_due(const int64 *busy, int nbusy, DueJob **jobs)
 		"       CASE WHEN j.next_run_at > pg_catalog.clock_timestamp() THEN j.last_started_at END "
 		"FROM salesops.job_definition j LEFT JOIN pg_catalog.pg_roles r ON r.rolname = j.owner "
 		"WHERE NOT j.paused AND j.running_run IS NULL AND j.job_id <> ALL ($1) "
-		"  AND (j.next_run_at <= pg_catalog.clock_timestamp() OR j.failures = 0 AND j.on_change IS NOT NULL "
+		"  AND (j.next_run_at <= pg_catalog.clock_timestamp() OR j.failures = 0 AND j.drains AND j.on_change IS NOT NULL "
 		"       AND EXISTS (SELECT 1 FROM salesops.change_batch q WHERE q.entity = j.on_change)) "
 		"  AND NOT EXISTS (SELECT 1 FROM salesops.job_definition a WHERE a.name = ANY (j.after) AND NOT a.paused "
 		"       AND (a.next_run_at <= pg_catalog.clock_timestamp() OR a.failures > 0 OR a.running_run IS NOT NULL)) "
@@ -531,15 +534,34 @@ housekeeping(TimestampTz now)
 		worker_prune_history();
 }
 
-/* One look at the database, in one transaction */
+/* A look at the jobs; within the turn's transaction. */
 static void
-take_turn(Turn *turn)
+look_at_jobs(Turn *turn, Oid extension)
+{
+	int64		jobs[WORKER_RUNNERS];
+	int			processes;
+
+	reap_runners();
+	end_overdue(turn->now);
+	if (time_for(&last_ddl_check, turn->now, 1000))
+		make_way_for_ddl(extension);
+	housekeeping(turn->now);
+	dispatch(turn);
+	look_ahead(turn);
+	(void) jobs_at_hand(jobs, &processes);
+	turn->busy = processes > 0;
+}
+
+/* One look at the database, in one transaction; a glance looks only whether it is time to make way. */
+static void
+take_turn(Turn *turn, bool glance)
 {
 	Oid			extension;
 	MemoryContext context = worker_begin();
 
 	turn->now = GetCurrentTimestamp();
-	turn->next = TimestampTzPlusMilliseconds(turn->now, worker_poll_interval);
+	if (!glance)
+		turn->next = TimestampTzPlusMilliseconds(turn->now, worker_poll_interval);
 	turn->leave = false;
 	measure_latency(turn->now);
 
@@ -555,31 +577,26 @@ take_turn(Turn *turn)
 		turn->ending = WORKER_YIELDED;
 	}
 	else if (!extension_is_calm(extension))
-		end_runners();
-	else
 	{
-		reap_runners();
-		end_overdue(turn->now);
-		if (time_for(&last_ddl_check, turn->now, 1000))
-			make_way_for_ddl(extension);
-		housekeeping(turn->now);
-		dispatch(turn);
-		look_ahead(turn);
+		end_runners();
+		turn->next = Min(turn->next, TimestampTzPlusMilliseconds(turn->now, GLANCE_MS));
 	}
+	else if (!glance)
+		look_at_jobs(turn, extension);
 	worker_commit(context);
 	pgstat_report_stat(false);
 }
 
 /* A turn that survives its errors: reported, rolled back, tried again a little later. */
 static void
-take_turn_safely(Turn *turn)
+take_turn_safely(Turn *turn, bool glance)
 {
 	MemoryContext context = CurrentMemoryContext;
 
 	turn->failed = false;
 	PG_TRY();
 	{
-		take_turn(turn);
+		take_turn(turn, glance);
 	}
 	PG_CATCH();
 	{
@@ -597,6 +614,20 @@ take_turn_safely(Turn *turn)
 	PG_END_TRY();
 }
 
+/* Sleep until a job is due, the latch is set, or it is time for a glance; true where there is reason for more than that. */
+static bool
+sleep_until(const Turn *turn)
+{
+	long		pause = Max(TimestampDifferenceMilliseconds(GetCurrentTimestamp(), turn->next), 1);
+	int			events;
+
+	events = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					   Min(pause, turn->failed ? 5000 : GLANCE_MS), worker_wait_event());
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+	return (events & WL_LATCH_SET) != 0 || turn->busy || GetCurrentTimestamp() >= turn->next;
+}
+
 PGDLLEXPORT void salesops_database_main(Datum arg);
 
 /* The process: turns, and sleep until the next job is due, a commit asks, a runner reports, or the poll interval is over. */
@@ -605,6 +636,7 @@ salesops_database_main(Datum arg)
 {
 	MemoryContext scratch;
 	Turn		turn = {0};
+	bool		look = true;
 
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
@@ -621,18 +653,12 @@ salesops_database_main(Datum arg)
 
 	while (!turn.leave)
 	{
-		long		pause;
-
 		MemoryContextSwitchTo(scratch);
 		MemoryContextReset(scratch);
-		take_turn_safely(&turn);
+		take_turn_safely(&turn, !look);
 		if (turn.leave)
 			break;
-		pause = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), turn.next);
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, Min(Max(pause, 1), turn.failed ? 5000 : 1000),
-						 worker_wait_event());
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
+		look = sleep_until(&turn);
 		if (ConfigReloadPending)
 		{
 			ConfigReloadPending = false;

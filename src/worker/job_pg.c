@@ -80,6 +80,19 @@ has_option(Jsonb *options, const char *key)
 	return value != NULL && value->type != jbvNull;
 }
 
+/* Does the options object take this key's value away, by null? */
+static bool
+takes_away(Jsonb *options, const char *key)
+{
+	JsonbValue	buffer;
+	JsonbValue *value;
+
+	if (options == NULL || !JB_ROOT_IS_OBJECT(options))
+		return false;
+	value = getKeyJsonValueFromContainer(&options->root, key, (int) strlen(key), &buffer);
+	return value != NULL && value->type == jbvNull;
+}
+
 /* The schemas one sees now, as a setting, temporary tables last */
 static char *
 current_search_path(void)
@@ -397,8 +410,8 @@ text_or_null(FunctionCallInfo fcinfo, int argument)
 PG_FUNCTION_INFO_V1(salesops_alter_job);
 
 /*
- * alter_job(name, schedule, command, options): change what is given, leave what is NULL or not in the options. A new schedule or
- * zone, and an end of the pause, count from now. Returns when the job is due next. Errors as create_job; 42501 for others' jobs.
+ * alter_job(name, schedule, command, options): change what is given, leave what is NULL or not in the options; {"on_change": null}
+ * takes that away. A new schedule or zone, and an end of the pause, count from now. Returns when the job is due next. Errors as create_job; 42501 for others' jobs.
  */
 Datum
 salesops_alter_job(PG_FUNCTION_ARGS)
@@ -428,16 +441,17 @@ salesops_alter_job(PG_FUNCTION_ARGS)
 				"UPDATE salesops.job_definition SET schedule = coalesce($2, schedule), time_zone = coalesce($3, time_zone), "
 				"  command = coalesce($4, command), search_path = coalesce($5, search_path), timeout = coalesce($6, timeout), "
 				"  retries = coalesce($7, retries), retry_delay = coalesce($8, retry_delay), catch_up = coalesce($9, catch_up), "
-				"  after = coalesce($10, after), on_change = coalesce($11, on_change), retention = coalesce($12, retention), "
-				"  paused = coalesce($13, paused), owner = coalesce($14, owner) WHERE job_id = $1",
-				14, (SpiArg[]) {spi_int8(job_id), spi_text(schedule), spi_text(options.time_zone), spi_text(command),
+				"  after = coalesce($10, after), on_change = CASE WHEN $15 THEN NULL ELSE coalesce($11, on_change) END, "
+				"  retention = coalesce($12, retention), paused = coalesce($13, paused), owner = coalesce($14, owner), "
+				"  drains = drains OR $4 IS NOT NULL OR $11 IS NOT NULL OR $15 WHERE job_id = $1",
+				15, (SpiArg[]) {spi_int8(job_id), spi_text(schedule), spi_text(options.time_zone), spi_text(command),
 				spi_text(options.search_path), interval_arg(options.timeout),
 				spi_datum(INT4OID, Int32GetDatum(options.retries), options.retries == UNSET),
 				interval_arg(options.retry_delay),
 				spi_text(options.catch_up == UNSET ? NULL : catch_up_choices[options.catch_up]),
 				text_array(options.after, has_option(json, "after")), spi_text(options.on_change),
 				interval_arg(options.retention), spi_datum(BOOLOID, BoolGetDatum(options.paused), !has_option(json, "paused")),
-				spi_name(options.owner)});
+				spi_name(options.owner), spi_bool(takes_away(json, "on_change"))});
 	check_after(name);
 	next = set_next_run(name, schedule != NULL || options.time_zone != NULL || options.owner != NULL ||
 						(has_option(json, "paused") && !options.paused));
@@ -514,7 +528,7 @@ due_jobs(int64 **jobs, Oid caller, MemoryContext context)
 	count = (int) spi_execute(SPI_OK_SELECT,
 		"SELECT j.job_id, j.owner FROM salesops.job_definition j "
 		"WHERE NOT j.paused AND j.running_run IS NULL "
-		"  AND (j.next_run_at <= pg_catalog.clock_timestamp() OR j.failures = 0 AND j.on_change IS NOT NULL "
+		"  AND (j.next_run_at <= pg_catalog.clock_timestamp() OR j.failures = 0 AND j.drains AND j.on_change IS NOT NULL "
 		"       AND EXISTS (SELECT 1 FROM salesops.change_batch q WHERE q.entity = j.on_change)) "
 		"  AND NOT EXISTS (SELECT 1 FROM salesops.job_definition a WHERE a.name = ANY (j.after) AND NOT a.paused "
 		"       AND (a.next_run_at <= pg_catalog.clock_timestamp() OR a.failures > 0 OR a.running_run IS NOT NULL)) "

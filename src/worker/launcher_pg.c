@@ -43,6 +43,9 @@
 /* Workers started in one turn, and the pause before the next turn if there are more */
 #define STARTS_PER_TURN 4
 #define TURN_PAUSE_MS 50
+/* start_worker() waits so long for a worker that has been told to stop */
+#define STOP_WAIT_MS 10000
+#define STOP_LOOK_MS 10
 
 /* What the launcher remembers of a database */
 typedef struct KnownDatabase
@@ -351,14 +354,15 @@ salesops_launcher_main(Datum arg)
 	proc_exit(1);
 }
 
-/* The pid of this database's worker, 0 where there is none; sets or clears what stop_worker() noted. */
+/* The pid of this database's worker, 0 where there is none; notes that it is to stop, or forgets it once it has. */
 static pid_t
-find_worker(bool stop, bool start)
+find_worker(bool stop, bool start, bool *stopping)
 {
 	WorkerShared *shared = worker_shared();
 	DatabaseSlot *slot;
 	pid_t		pid = 0;
 
+	*stopping = false;
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	slot = worker_database_slot(shared, MyDatabaseId, true);
 	if (slot != NULL)
@@ -366,24 +370,70 @@ find_worker(bool stop, bool start)
 		pid = slot->pid;
 		if (stop)
 			slot->ending = WORKER_STOPPED;
-		if (start && slot->ending == WORKER_STOPPED)
+		if (start && slot->ending == WORKER_STOPPED && pid == 0)
 			slot->ending = WORKER_IDLE;
+		*stopping = slot->ending == WORKER_STOPPED && pid != 0;
 	}
 	LWLockRelease(&shared->lock);
 	return pid;
+}
+
+/* The worker that stop_worker() has told to end must be gone before the next can be there. */
+static pid_t
+wait_for_end(void)
+{
+	bool		stopping;
+	pid_t		pid;
+
+	for (int waited = 0; (pid = find_worker(false, true, &stopping)) != 0 && stopping; waited += STOP_LOOK_MS)
+	{
+		if (waited > STOP_WAIT_MS)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_IN_USE),
+					 errmsg("the worker that stop_worker() told to end, process %d, is still there", pid),
+					 errhint("Try again a little later; pg_terminate_backend() ends it if it hangs.")));
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, STOP_LOOK_MS, worker_wait_event());
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	return pid;
+}
+
+/*
+ * The process just started takes its slot after it has connected, unless one that the launcher started was quicker, or it found nothing
+ * to do. Returns the pid of the one that is there, 0 where none is.
+ */
+static pid_t
+wait_for_slot(BackgroundWorkerHandle *handle)
+{
+	bool		stopping;
+	pid_t		pid;
+	pid_t		taken;
+
+	for (;;)
+	{
+		BgwHandleStatus status = GetBackgroundWorkerPid(handle, &pid);
+
+		taken = find_worker(false, false, &stopping);
+		if (taken != 0 || status == BGWH_STOPPED || status == BGWH_POSTMASTER_DIED)
+			return taken;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, STOP_LOOK_MS, worker_wait_event());
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
 }
 
 PG_FUNCTION_INFO_V1(salesops_start_worker);
 
 /*
  * Start this database's worker if there is none; returns its pid. Needed once after each server start where salesops is not
- * in shared_preload_libraries. Errors: 55000 on a standby, 53400 where max_worker_processes is used up.
+ * in shared_preload_libraries. Waits for one that was told to stop. Errors: 55000 on a standby, 53400 where
+ * max_worker_processes is used up, 55006 where a stopped worker does not end.
  */
 Datum
 salesops_start_worker(PG_FUNCTION_ARGS)
 {
 	BackgroundWorkerHandle *handle;
-	BgwHandleStatus status;
 	pid_t		pid;
 
 	if (RecoveryInProgress())
@@ -391,7 +441,7 @@ salesops_start_worker(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("cannot start the worker during recovery"),
 				 errhint("With shared_preload_libraries = 'salesops' it starts by itself when this server is promoted.")));
-	pid = find_worker(false, true);
+	pid = wait_for_end();
 	if (pid != 0)
 		PG_RETURN_INT32(pid);
 	if (!start_database_worker(MyDatabaseId, &handle))
@@ -399,13 +449,13 @@ salesops_start_worker(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("no background worker slot is free"),
 				 errhint("Increase max_worker_processes.")));
-	status = WaitForBackgroundWorkerStartup(handle, &pid);
-	if (status == BGWH_POSTMASTER_DIED)
+	if (WaitForBackgroundWorkerStartup(handle, &pid) == BGWH_POSTMASTER_DIED)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 				 errmsg("the server is going down")));
 	/* it may have found nothing to do and ended already: then there is no job yet */
-	if (status != BGWH_STARTED)
+	pid = wait_for_slot(handle);
+	if (pid == 0)
 		PG_RETURN_NULL();
 	PG_RETURN_INT32(pid);
 }
@@ -416,7 +466,8 @@ PG_FUNCTION_INFO_V1(salesops_stop_worker);
 Datum
 salesops_stop_worker(PG_FUNCTION_ARGS)
 {
-	pid_t		pid = find_worker(true, false);
+	bool		stopping;
+	pid_t		pid = find_worker(true, false, &stopping);
 
 	if (pid == 0)
 		PG_RETURN_BOOL(false);

@@ -22,12 +22,14 @@
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
+#include "commands/event_trigger.h"
 #include "commands/trigger.h"
 #include "common/hashfn.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "nodes/parsenodes.h"
 #include "storage/lock.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -308,6 +310,60 @@ make_statement_triggers(Oid relid, const char *entity)
 						 entity, kinds[i][0], kinds[i][1], relation_sql_name(relid), kinds[i][2], sql_literal(entity)));
 }
 
+/* Make the row-level trigger that notes the old key of a row whose key changes, and names the key's column; within SPI. */
+static void
+make_key_trigger(Oid relid, const char *entity, const char *key)
+{
+	const char *column = quote_identifier(key);
+
+	run_ddl(psprintf("CREATE TRIGGER salesops_watch_%s_key AFTER UPDATE OF %s ON %s FOR EACH ROW "
+					 "WHEN (OLD.%s IS DISTINCT FROM NEW.%s) EXECUTE FUNCTION salesops.queue_changes(%s)",
+					 entity, column, relation_sql_name(relid), column, column, sql_literal(entity)));
+}
+
+/*
+ * Watch one relation and all beneath it; within SPI. Statement-level triggers of a parent do not fire for DML on a child, so each has
+ * its own. The server clones the row-level one for partitions, but not for children by inheritance.
+ */
+static void
+make_triggers(Oid root, const char *entity, const char *key, bool is_partition)
+{
+	ListCell   *cell;
+
+	foreach(cell, find_all_inheritors(root, ShareRowExclusiveLock, NULL))
+	{
+		Oid			relid = lfirst_oid(cell);
+
+		if (get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE)
+			continue;
+		drop_triggers(relid, entity);
+		make_statement_triggers(relid, entity);
+		if (relid == root ? !is_partition : !get_rel_relispartition(relid))
+			make_key_trigger(relid, entity, key);
+	}
+}
+
+/*
+ * The server clones row-level triggers for new partitions in the name of whoever makes them: the owner of a partitioned table needs the
+ * right on the trigger's function, or could make no partition any more.
+ */
+static void
+let_owner_clone(Oid relid)
+{
+	SpiScope	scope;
+
+	if (get_rel_relkind(relid) != RELKIND_PARTITIONED_TABLE)
+		return;
+	spi_open(&scope, SPI_AS_OWNER);
+	spi_execute(SPI_OK_SELECT,
+				"SELECT pg_catalog.pg_get_userbyid(c.relowner) FROM pg_catalog.pg_class c WHERE c.oid = $1 "
+				"AND NOT pg_catalog.has_function_privilege(c.relowner, 'salesops.queue_changes()', 'EXECUTE')",
+				1, (SpiArg[]) {spi_oid(relid)});
+	if (SPI_processed > 0)
+		run_ddl(psprintf("GRANT EXECUTE ON FUNCTION salesops.queue_changes() TO %s", quote_identifier(spi_get_text(0, 1))));
+	spi_close(&scope);
+}
+
 /* The column that holds the entity's key: the one named, the one attach mapped, or the relation's own key */
 static char *
 find_key(Oid relid, const char *entity, const char *wanted)
@@ -346,13 +402,6 @@ require_entity(const char *entity)
 				 errhint("The entities are those of salesops.attach(): lead, contact, account, opportunity, …")));
 }
 
-/* The relation and, where it is partitioned, its partitions: statement triggers of a parent do not fire for DML on these */
-static List *
-with_partitions(Oid relid)
-{
-	return find_all_inheritors(relid, ShareRowExclusiveLock, NULL);
-}
-
 PG_FUNCTION_INFO_V1(salesops_watch);
 
 /*
@@ -367,8 +416,6 @@ salesops_watch(PG_FUNCTION_ARGS)
 	char	   *entity;
 	char	   *key;
 	SpiScope	scope;
-	List	   *relations;
-	ListCell   *cell;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("relation and entity must not be null")));
@@ -380,16 +427,8 @@ salesops_watch(PG_FUNCTION_ARGS)
 
 	spi_open(&scope, SPI_AS_CALLER);
 	key = find_key(relid, entity, PG_ARGISNULL(2) ? NULL : NameStr(*PG_GETARG_NAME(2)));
-	relations = with_partitions(relid);
-	foreach(cell, relations)
-	{
-		drop_triggers(lfirst_oid(cell), entity);
-		make_statement_triggers(lfirst_oid(cell), entity);
-	}
-	run_ddl(psprintf("CREATE TRIGGER salesops_watch_%s_key AFTER UPDATE OF %s ON %s FOR EACH ROW "
-					 "WHEN (OLD.%s IS DISTINCT FROM NEW.%s) EXECUTE FUNCTION salesops.queue_changes(%s)",
-					 entity, quote_identifier(key), relation_sql_name(relid), quote_identifier(key), quote_identifier(key),
-					 sql_literal(entity)));
+	make_triggers(relid, entity, key, false);
+	let_owner_clone(relid);
 	spi_close(&scope);
 	PG_RETURN_DATUM(DirectFunctionCall1(namein, CStringGetDatum(key)));
 }
@@ -404,18 +443,114 @@ salesops_unwatch(PG_FUNCTION_ARGS)
 	char	   *entity = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
 	SpiScope	scope;
 	ListCell   *cell;
-	List	   *relations;
 
 	if (PG_ARGISNULL(0))
 		PG_RETURN_VOID();
 	relid = PG_GETARG_OID(0);
 	relation_require_owner(relid);
 	spi_open(&scope, SPI_AS_CALLER);
-	relations = with_partitions(relid);
-	foreach(cell, relations)
+	foreach(cell, find_all_inheritors(relid, ShareRowExclusiveLock, NULL))
 		drop_triggers(lfirst_oid(cell), entity);
 	spi_close(&scope);
 	PG_RETURN_VOID();
+}
+
+#define WATCHES "t.tgfoid = 'salesops.queue_changes()'::pg_catalog.regprocedure"
+
+/* A relation has got a parent, or has been made with one: watch it for what the parent is watched for. Within SPI, as the owner. */
+static void
+watch_as_parent(Oid relid)
+{
+	uint64		count = spi_execute(SPI_OK_SELECT,
+									"SELECT pg_catalog.rtrim(pg_catalog.encode(t.tgargs, 'escape'), '\\0'), a.attname "
+									"FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_trigger t ON t.tgrelid = i.inhparent "
+									"JOIN pg_catalog.pg_attribute a ON a.attrelid = i.inhparent AND a.attnum = t.tgattr[0] "
+									"WHERE i.inhrelid = $1 AND " WATCHES " AND t.tgtype & 1 = 1 AND NOT EXISTS ("
+									"  SELECT FROM pg_catalog.pg_trigger s WHERE s.tgrelid = $1 AND s.tgfoid = t.tgfoid AND s.tgargs = t.tgargs "
+									"  AND s.tgtype & 1 = 0)",
+									1, (SpiArg[]) {spi_oid(relid)});
+	char	  **texts = palloc(sizeof(char *) * 2 * (count + 1));
+
+	for (uint64 i = 0; i < count * 2; i++)
+		texts[i] = spi_get_text(i / 2, (int) (i % 2) + 1);
+	for (uint64 i = 0; i < count; i++)
+		make_triggers(relid, texts[i * 2], texts[i * 2 + 1], get_rel_relispartition(relid));
+}
+
+/* A partition has been detached, and with that lost the row-level triggers that were its parent's: the others go too. Within SPI. */
+static void
+unwatch_detached(Oid root)
+{
+	ListCell   *cell;
+
+	foreach(cell, find_all_inheritors(root, ShareRowExclusiveLock, NULL))
+	{
+		uint64		count = spi_execute(SPI_OK_SELECT,
+										"SELECT DISTINCT pg_catalog.rtrim(pg_catalog.encode(t.tgargs, 'escape'), '\\0') "
+										"FROM pg_catalog.pg_trigger t WHERE t.tgrelid = $1 AND " WATCHES " AND NOT EXISTS ("
+										"  SELECT FROM pg_catalog.pg_trigger s WHERE s.tgrelid = $1 AND s.tgfoid = t.tgfoid AND s.tgargs = t.tgargs "
+										"  AND s.tgtype & 1 = 1)",
+										1, (SpiArg[]) {spi_oid(lfirst_oid(cell))});
+		char	  **texts = palloc(sizeof(char *) * (count + 1));
+
+		for (uint64 i = 0; i < count; i++)
+			texts[i] = spi_get_text(i, 1);
+		for (uint64 i = 0; i < count; i++)
+			drop_triggers(lfirst_oid(cell), texts[i]);
+	}
+}
+
+/* Follow one change of a table's parents. */
+static void
+follow_parents(RangeVar *name, bool attached)
+{
+	Oid			relid = RangeVarGetRelid(name, NoLock, true);
+	SpiScope	scope;
+
+	if (!OidIsValid(relid))
+		return;
+	spi_open(&scope, SPI_AS_OWNER);
+	if (attached)
+		watch_as_parent(relid);
+	else
+		unwatch_detached(relid);
+	spi_close(&scope);
+}
+
+PG_FUNCTION_INFO_V1(salesops_follow_partitions);
+
+/*
+ * Event trigger, ddl_command_end of CREATE TABLE and ALTER TABLE: a partition (or child) of a watched table is watched from its
+ * creation or attachment on, and no longer once detached.
+ */
+Datum
+salesops_follow_partitions(PG_FUNCTION_ARGS)
+{
+	Node	   *command;
+	Oid			schema = get_namespace_oid("salesops", true);
+	ListCell   *cell;
+
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("follow_partitions() is an event trigger function")));
+	command = ((EventTriggerData *) fcinfo->context)->parsetree;
+	if (!OidIsValid(schema) || !OidIsValid(get_relname_relid("change_batch", schema)))
+		PG_RETURN_NULL();
+	if (IsA(command, CreateStmt) && castNode(CreateStmt, command)->inhRelations != NIL)
+		follow_parents(castNode(CreateStmt, command)->relation, true);
+	if (!IsA(command, AlterTableStmt))
+		PG_RETURN_NULL();
+	foreach(cell, castNode(AlterTableStmt, command)->cmds)
+	{
+		AlterTableCmd *part = lfirst_node(AlterTableCmd, cell);
+
+		if (part->subtype == AT_AttachPartition || part->subtype == AT_DetachPartition)
+			follow_parents(castNode(PartitionCmd, part->def)->name, part->subtype == AT_AttachPartition);
+		else if (part->subtype == AT_AddInherit)
+			follow_parents(castNode(AlterTableStmt, command)->relation, true);
+	}
+	PG_RETURN_NULL();
 }
 
 /* One command that recomputes for changed keys, or for all */

@@ -3,8 +3,10 @@
  *		One run of one job: lock, claim, record. Used by the processes that run jobs, and by run_job() and run_due_jobs().
  *
  * The lock is an advisory one of a kind of its own (it never meets a user's), keyed by job. Who holds it may run the job; a
- * run recorded as running whose lock is free has lost its process. The record of success is written in the transaction of
- * the work, and only if the run is still recorded as running: so work and record stand or fall together.
+ * run recorded as running whose lock is free has lost its process. A command can let go of its session's advisory locks
+ * (pg_advisory_unlock_all, DISCARD ALL): a process of ours that is at a job counts as holding its lock, whatever its command did.
+ * The record of success is written in the transaction of the work, and only if the run is still recorded as running: so work
+ * and record stand or fall together.
  */
 #include "postgres.h"
 
@@ -53,7 +55,12 @@ worker_lock_job(int64 job_id, bool session)
 {
 	LOCKTAG		tag = job_lock_tag(job_id);
 
-	return LockAcquire(&tag, ExclusiveLock, session, true) != LOCKACQUIRE_NOT_AVAIL;
+	if (LockAcquire(&tag, ExclusiveLock, session, true) == LOCKACQUIRE_NOT_AVAIL)
+		return false;
+	if (!worker_runs_job(job_id))
+		return true;
+	(void) LockRelease(&tag, ExclusiveLock, session);
+	return false;
 }
 
 /* Let go of a session's lock on a job. Quiet if it is not held: the command may have released all advisory locks. */
@@ -158,6 +165,9 @@ read_job(int64 job_id, JobRun *run, MemoryContext context)
 	run->command = MemoryContextStrdup(context, spi_get_text(0, 3));
 	run->search_path = MemoryContextStrdup(context, spi_get_text(0, 4));
 	run->timeout = isnull ? 0 : (int64) Min(timeout, (double) INT_MAX);
+	run->queue_row = spi_get_text(0, 16) ? MemoryContextStrdup(context, spi_get_text(0, 16)) : NULL;
+	run->queue_xmin = spi_get_text(0, 17) ? MemoryContextStrdup(context, spi_get_text(0, 17)) : NULL;
+	run->drains = spi_get_bool(0, 18);
 	run->started_at = GetCurrentTimestamp();
 }
 
@@ -200,10 +210,11 @@ worker_claim_run(int64 job_id, bool by_hand, bool lock_session, JobRun *run)
 					"SELECT name, owner, command, search_path, schedule, time_zone, catch_up, running_run, created_at, "
 					"       extract(epoch FROM timeout)::pg_catalog.float8 * 1000, next_run_at, occurrence, "
 					"       next_run_at <= pg_catalog.clock_timestamp() AND NOT paused AND failures = 0, "
-					"       NOT paused AND (next_run_at <= pg_catalog.clock_timestamp() OR failures = 0 AND on_change IS NOT NULL "
-					"         AND EXISTS (SELECT 1 FROM salesops.change_batch q WHERE q.entity = on_change)), "
-					"       failures > 0 AND failures <= retries "
-					"FROM salesops.job_definition WHERE job_id = $1 AND running_run IS NULL",
+					"       NOT paused AND (next_run_at <= pg_catalog.clock_timestamp() OR failures = 0 AND drains AND q.ctid IS NOT NULL), "
+					"       failures > 0 AND failures <= retries, q.ctid::pg_catalog.text, q.xmin::pg_catalog.text, drains "
+					"FROM salesops.job_definition LEFT JOIN LATERAL ("
+					"  SELECT b.ctid, b.xmin FROM salesops.change_batch b WHERE b.entity = on_change LIMIT 1) q ON true "
+					"WHERE job_id = $1 AND running_run IS NULL",
 					1, (SpiArg[]) {spi_int8(job_id)}) == 1 && (by_hand || spi_get_bool(0, 14)))
 	{
 		due = get_timestamp(11, DT_NOEND);
@@ -226,6 +237,28 @@ worker_claim_run(int64 job_id, bool by_hand, bool lock_session, JobRun *run)
 	return claimed;
 }
 
+/*
+ * Did the run take off the queue what was there when it began? A run on change that did not would be due again at once: until a run
+ * does, only the schedule starts the job. Within SPI.
+ */
+static bool
+has_drained(const JobRun *run)
+{
+	bool		drained;
+
+	if (run->queue_row == NULL)
+		return true;
+	drained = spi_execute(SPI_OK_SELECT,
+						  "SELECT 1 FROM salesops.change_batch q WHERE q.ctid = $1::pg_catalog.tid AND q.xmin::pg_catalog.text = $2",
+						  2, (SpiArg[]) {spi_text(run->queue_row), spi_text(run->queue_xmin)}) == 0;
+	if (!drained && run->drains)
+		ereport(LOG,
+				(errmsg("salesops: job \"%s\" has left the changes it runs on in the queue", run->name),
+				 errdetail("Until a run of it drains them it is started by its schedule only."),
+				 errhint("Its command should call salesops.refresh_changed().")));
+	return drained;
+}
+
 /* Record success, in the transaction of the work. An error, and so no work, where the run is no longer ours. */
 void
 worker_record_success(const JobRun *run, int64 rows)
@@ -242,9 +275,9 @@ worker_record_success(const JobRun *run, int64 rows)
 				 errmsg("job \"%s\" was dropped or its run given up while it ran", run->name),
 				 errdetail("Its work is undone.")));
 	spi_execute(SPI_OK_UPDATE,
-				"UPDATE salesops.job_definition SET running_run = NULL, failures = 0, last_success_at = pg_catalog.clock_timestamp() "
-				"WHERE job_id = $1 AND running_run = $2",
-				2, (SpiArg[]) {spi_int8(run->job_id), spi_int8(run->run_id)});
+				"UPDATE salesops.job_definition SET running_run = NULL, failures = 0, last_success_at = pg_catalog.clock_timestamp(), "
+				"  drains = $3 WHERE job_id = $1 AND running_run = $2",
+				3, (SpiArg[]) {spi_int8(run->job_id), spi_int8(run->run_id), spi_bool(has_drained(run))});
 	spi_close(&scope);
 }
 
@@ -453,10 +486,12 @@ worker_stop_timer(void)
 	return timer_fired;
 }
 
-/* An error in one text: message, and detail where there is one */
+/* What is recorded of an error: that the time was up, or the message, and detail where there is one */
 char *
-worker_error_text(const ErrorData *error)
+worker_error_text(const ErrorData *error, bool timed_out)
 {
+	if (timed_out)
+		return pstrdup("cancelled at its timeout");
 	if (error->detail != NULL)
 		return psprintf("%s: %s", error->message, error->detail);
 	return pstrdup(error->message);
@@ -504,6 +539,7 @@ worker_run_here(const JobRun *run)
 	ErrorData  *volatile error = NULL;
 	volatile int64 rows = 0;
 	bool		fired;
+	bool		timed_out;
 	const char *outcome;
 
 	BeginInternalSubTransaction(NULL);
@@ -533,10 +569,11 @@ worker_run_here(const JobRun *run)
 		worker_record_success(run, rows);
 		return "succeeded";
 	}
-	outcome = timer_fired && error->sqlerrcode == ERRCODE_QUERY_CANCELED ? "timed out" : "failed";
-	worker_record_failure(run, outcome, worker_error_text(error));
+	timed_out = timer_fired && error->sqlerrcode == ERRCODE_QUERY_CANCELED;
+	outcome = timed_out ? "timed out" : "failed";
+	worker_record_failure(run, outcome, worker_error_text(error, timed_out));
 	ereport(WARNING,
-			(errmsg("job \"%s\" %s: %s", run->name, outcome, error->message),
+			(errmsg("job \"%s\" %s: %s", run->name, outcome, timed_out ? worker_error_text(error, true) : error->message),
 			 error->detail ? errdetail_internal("%s", error->detail) : 0,
 			 error->hint ? errhint("%s", error->hint) : 0));
 	return outcome;

@@ -155,7 +155,7 @@ record_error(const JobRun *run, ErrorData *error, bool fired, MemoryContext cont
 
 	worker_begin();
 	worker_record_failure(run, timed_out ? "timed out" : "failed",
-						  timed_out ? "cancelled at its timeout" : worker_error_text(error));
+						  worker_error_text(error, timed_out));
 	worker_commit(context);
 }
 

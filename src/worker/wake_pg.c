@@ -128,6 +128,27 @@ shared_or_null(void)
 	return shared_state;
 }
 
+/* Is a process of ours at a run of this job, other than this process itself? Its claim is committed by then. */
+bool
+worker_runs_job(int64 job_id)
+{
+	WorkerShared *shared = shared_or_null();
+	bool		found = false;
+
+	if (shared == NULL)
+		return false;
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	for (int i = 0; i < WORKER_RUNNERS && !found; i++)
+	{
+		const RunnerSlot *runner = &shared->runners[i];
+
+		found = runner->state == RUNNER_RUNNING && runner->database == MyDatabaseId && runner->job_id == job_id &&
+			runner->claimed && runner->pid != MyProcPid;
+	}
+	LWLockRelease(&shared->lock);
+	return found;
+}
+
 /* The wait event that pg_stat_activity shows for our processes */
 uint32
 worker_wait_event(void)

@@ -87,6 +87,7 @@ extern void worker_wake_on_commit(void);
 extern DatabaseSlot *worker_database_slot(WorkerShared *shared, Oid database, bool create);
 extern void worker_wake_launcher(WorkerShared *shared);
 extern uint32 worker_wait_event(void);
+extern bool worker_runs_job(int64 job_id);	/* is a process of ours, not this one, at it? */
 extern bool worker_is_ours;		/* this process is a worker or runner: its own writes wake nobody */
 
 /* run_pg.c: one run of one job, from claim to record */
@@ -100,6 +101,9 @@ typedef struct JobRun
 	Oid			owner;
 	int64		timeout;		/* milliseconds, 0: none */
 	TimestampTz started_at;
+	char	   *queue_row;		/* where a row of its entity's queue was when it began, and that row's xmin; NULL: none */
+	char	   *queue_xmin;
+	bool		drains;			/* the run before left no such row */
 } JobRun;
 
 extern bool worker_lock_job(int64 job_id, bool session);
@@ -112,7 +116,7 @@ extern int	worker_record_lost(const int64 *busy, int nbusy);
 extern void worker_record_unstartable(int64 job_id, const char *error);
 extern void worker_start_timer(int64 milliseconds);
 extern bool worker_stop_timer(void);	/* true if it fired */
-extern char *worker_error_text(const ErrorData *error);
+extern char *worker_error_text(const ErrorData *error, bool timed_out);
 extern const char *worker_run_here(const JobRun *run);
 extern TimestampTz worker_next_occurrence(const char *schedule, const char *zone, TimestampTz after, TimestampTz anchor);
 extern void worker_repair_clock(void);

@@ -120,6 +120,40 @@ SELECT state FROM salesops.job_status WHERE job = 'once';
 SELECT salesops.alter_job('once', options => '{"paused": false}') > now() AS resumed_ahead;
 SELECT count(*) FROM mark WHERE job = 'once';
 
+-- on change: run when keys are queued; one that leaves them there is left to its schedule until it drains them; it can be taken away
+TRUNCATE mark;
+SELECT salesops.create_job('changed', 'every hour', 'INSERT INTO mark VALUES (''changed'')', '{"on_change": "lead"}') IS NOT NULL AS created;
+INSERT INTO salesops.change_batch VALUES ('lead', '{1}', now());
+CALL salesops.run_due_jobs();
+CALL salesops.run_due_jobs();
+SELECT count(*) AS once FROM mark WHERE job = 'changed';
+UPDATE salesops.job_definition SET next_run_at = now(), occurrence = now() WHERE name = 'changed';
+CALL salesops.run_due_jobs();
+SELECT count(*) AS by_schedule FROM mark WHERE job = 'changed';
+SELECT salesops.alter_job('changed', command => 'SELECT salesops.refresh_changed(''lead''); INSERT INTO worker_jobs.mark VALUES (''drained'')') IS NOT NULL AS altered;
+CALL salesops.run_due_jobs();
+INSERT INTO salesops.change_batch VALUES ('lead', '{2}', now());
+CALL salesops.run_due_jobs();
+CALL salesops.run_due_jobs();
+SELECT count(*) AS each_change FROM mark WHERE job = 'drained';
+SELECT salesops.alter_job('changed', options => '{"retries": 1}') IS NOT NULL AS altered;
+SELECT on_change FROM salesops.job WHERE name = 'changed';
+SELECT salesops.alter_job('changed', options => '{"on_change": null}') IS NOT NULL AS altered;
+SELECT on_change FROM salesops.job WHERE name = 'changed';
+INSERT INTO salesops.change_batch VALUES ('lead', '{3}', now());
+CALL salesops.run_due_jobs();
+SELECT count(*) AS no_more FROM mark WHERE job = 'drained';
+DELETE FROM salesops.change_batch;
+SELECT salesops.drop_job('changed');
+-- a run that hangs is late for what came due meanwhile
+UPDATE salesops.job_definition SET running_run = 0, last_started_at = now() - interval '2 hours', next_run_at = now() - interval '1 hour', occurrence = now() - interval '1 hour' WHERE name = 'once';
+SELECT state, date_trunc('hour', running_for) AS running_for, date_trunc('hour', lateness) AS lateness FROM salesops.job_status WHERE job = 'once';
+UPDATE salesops.job_definition SET running_run = NULL, next_run_at = now() + interval '1 hour', occurrence = now() + interval '1 hour' WHERE name = 'once';
+-- a clock set back: what is due in a far future comes back to the schedule
+UPDATE salesops.job_definition SET next_run_at = '2999-01-01', occurrence = '2999-01-01' WHERE name = 'once';
+CALL salesops.run_due_jobs();
+SELECT next_run_at <= now() + interval '1 hour' AS back FROM salesops.job_status WHERE job = 'once';
+
 -- rights: jobs are their owner's; others see no command and no error
 CREATE ROLE regress_worker_ann LOGIN;
 CREATE ROLE regress_worker_ben LOGIN;

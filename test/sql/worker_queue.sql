@@ -78,8 +78,55 @@ UPDATE deals SET region = 'us' WHERE id = 'a';
 UPDATE deals_us SET id = 'd' WHERE id = 'c';
 SELECT queued();
 SELECT * FROM salesops.watched ORDER BY relation::text;
+DELETE FROM salesops.change_batch;
+-- one made or attached later too, by a role that has no right on the extension; one detached no longer
+CREATE ROLE regress_worker_carl;
+GRANT ALL ON SCHEMA worker_queue TO regress_worker_carl;
+ALTER TABLE deals OWNER TO regress_worker_carl;
+SELECT salesops.watch('deals', 'opportunity', 'id');
+SET ROLE regress_worker_carl;
+CREATE TABLE deals_asia PARTITION OF deals FOR VALUES IN ('asia');
+CREATE TABLE deals_africa (region text NOT NULL, id char(5) NOT NULL, PRIMARY KEY (id, region)) PARTITION BY LIST (region);
+CREATE TABLE deals_africa_1 PARTITION OF deals_africa FOR VALUES IN ('africa');
+ALTER TABLE deals ATTACH PARTITION deals_africa FOR VALUES IN ('africa');
+INSERT INTO deals_asia VALUES ('e', 'asia');
+INSERT INTO deals_africa_1 (id, region) VALUES ('f', 'africa');
+UPDATE deals_africa_1 SET id = 'g' WHERE id = 'f';
+RESET ROLE;
+ALTER TABLE deals DETACH PARTITION deals_eu;
+INSERT INTO deals_eu VALUES ('x', 'eu');
+SELECT queued();
 SELECT salesops.unwatch('deals', 'opportunity');
-SELECT count(*) FROM pg_trigger WHERE tgrelid IN ('deals'::regclass, 'deals_eu'::regclass, 'deals_us'::regclass);
+SELECT count(*) FROM pg_trigger WHERE tgfoid = 'salesops.queue_changes'::regproc AND tgrelid::regclass::text LIKE 'deals%';
+DELETE FROM salesops.change_batch;
+DROP TABLE deals, deals_eu;
+DROP OWNED BY regress_worker_carl;
+DROP ROLE regress_worker_carl;
+-- children by inheritance, there before or made later
+CREATE TABLE calls (id int PRIMARY KEY, lead_id int);
+CREATE TABLE calls_1 () INHERITS (calls);
+SELECT salesops.watch('calls', 'lead', 'lead_id');
+CREATE TABLE calls_2 (lead_id int, id int NOT NULL);
+ALTER TABLE calls_2 INHERIT calls;
+INSERT INTO calls_1 VALUES (1, 100);
+INSERT INTO calls_2 VALUES (200, 2);
+UPDATE calls_1 SET lead_id = 101;
+SELECT queued();
+DROP TABLE calls CASCADE;
+DELETE FROM salesops.change_batch;
+
+-- what a savepoint takes back is not queued, what it leaves is
+BEGIN;
+INSERT INTO visits VALUES (301, '31');
+SAVEPOINT a;
+INSERT INTO visits VALUES (302, '32');
+ROLLBACK TO a;
+INSERT INTO visits VALUES (303, '33');
+RELEASE a;
+COMMIT;
+SELECT queued();
+DELETE FROM salesops.change_batch;
+DELETE FROM visits;
 DELETE FROM salesops.change_batch;
 
 -- a refresh of what changed leaves what a full refresh computes: random writes, two tables, keys that change

@@ -210,11 +210,22 @@ salesops_find_duplicates(PG_FUNCTION_ARGS)
 
 /* ---- clusters ---- */
 
-/* log2 odds of any two records, for the clustering. */
-static double
-pair_odds(void *context, int32_t a, int32_t b)
+/* Records as the clustering sees them: numbered by their keys, so that ties do not fall by the order on disk. */
+typedef struct ClusterRun
 {
-	const MatcherRun *run = context;
+	MatcherRun *run;
+	int32	   *rank;			/* of each record; those in no pair come last */
+	int32	   *record;			/* of each rank */
+} ClusterRun;
+
+/* log2 odds of any two ranks, for the clustering. */
+static double
+pair_odds(void *context, int32_t x, int32_t y)
+{
+	const ClusterRun *ranked = context;
+	const MatcherRun *run = ranked->run;
+	int32		a = ranked->record[x];
+	int32		b = ranked->record[y];
 
 	if (run->ndecisions > 0)
 	{
@@ -226,16 +237,75 @@ pair_odds(void *context, int32_t a, int32_t b)
 	return fmax(matcher_odds(run->matcher, &run->scorer, match_score(&run->scorer, a, b)), MATCH_LEAST_ODDS);
 }
 
+/* Left records before right ones, then by key, for qsort_arg over record numbers. */
+static int
+compare_by_key(const void *a, const void *b, void *arg)
+{
+	const MatcherRecords *loaded = arg;
+	int32		x = *(const int32 *) a;
+	int32		y = *(const int32 *) b;
+	int32		nleft = loaded->records.nleft;
+
+	if ((x < nleft) != (y < nleft))
+		return x < nleft ? -1 : 1;
+	return matcher_compare_keys(loaded, x, y);
+}
+
+/* Number the records of the pairs by their keys, and the pairs' ends so. */
+static void
+rank_records(ClusterRun *ranked, MatcherPairs *pairs)
+{
+	MatcherRecords *loaded = &ranked->run->loaded;
+	const KernelEnv *env = &loaded->records.env;
+	int32		n = loaded->records.nrecords;
+	int32		count = 0;
+	int32		last;
+
+	ranked->rank = kernel_alloc_array(env, int32, n + 1);
+	ranked->record = kernel_alloc_array(env, int32, n + 1);
+	memset(ranked->rank, 0xFF, sizeof(int32) * n);
+	for (size_t i = 0; i < pairs->count; i++)
+		ranked->rank[pairs->edge[i].a] = ranked->rank[pairs->edge[i].b] = 0;
+	for (int32 i = 0; i < n; i++)
+	{
+		if (ranked->rank[i] == 0)
+			ranked->record[count++] = i;
+	}
+	qsort_arg(ranked->record, count, sizeof(int32), compare_by_key, loaded);
+	last = count;
+	for (int32 i = 0; i < n; i++)
+	{
+		if (ranked->rank[i] < 0)
+			ranked->record[last++] = i;
+	}
+	for (int32 i = 0; i < n; i++)
+		ranked->rank[ranked->record[i]] = i;
+	for (size_t i = 0; i < pairs->count; i++)
+	{
+		pairs->edge[i].a = ranked->rank[pairs->edge[i].a];
+		pairs->edge[i].b = ranked->rank[pairs->edge[i].b];
+	}
+}
+
 int32 *
 matcher_find_clusters(MatcherRun *run, double threshold, int32 *count)
 {
 	const KernelEnv *env = &run->loaded.records.env;
-	int32	   *cluster = kernel_alloc_array(env, int32, run->loaded.records.nrecords);
+	int32		n = run->loaded.records.nrecords;
+	int32	   *by_rank = kernel_alloc_array(env, int32, n + 1);
+	int32	   *cluster = kernel_alloc_array(env, int32, n + 1);
+	ClusterRun	ranked = {run};
 	MatcherPairs pairs;
 
 	matcher_find_pairs(run, threshold, &pairs);
 	progress_phase("clustering", 0);
-	*count = match_cluster(env, run->loaded.records.nrecords, pairs.edge, pairs.count, MATCH_CUT, pair_odds, run, cluster);
+	rank_records(&ranked, &pairs);
+	*count = match_cluster(env, n, pairs.edge, pairs.count, MATCH_CUT, pair_odds, &ranked, by_rank);
+	for (int32 i = 0; i < n; i++)
+		cluster[i] = by_rank[ranked.rank[i]];
+	kernel_release(env, by_rank);
+	kernel_release(env, ranked.rank);
+	kernel_release(env, ranked.record);
 	return cluster;
 }
 

@@ -233,7 +233,7 @@ record_hits(const MatcherLookup *lookup, const char *key)
 			spi_float8(lookup->hit[i].probability),
 		};
 
-		spi_execute(SPI_OK_INSERT,
+		spi_execute_kept(SPI_OK_INSERT,
 					"INSERT INTO salesops.duplicate_finding (matcher, left_key, right_key, weight, probability) "
 					"VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING", lengthof(args), args);
 	}

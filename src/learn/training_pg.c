@@ -332,8 +332,9 @@ typedef enum TextNature
 	TEXT_WORDS
 } TextNature;
 
-/* more levels than this: numbers in text are numbers, not codes */
-#define NUMBER_LEVELS 10
+/* more levels than this: numbers in text are numbers (a count of visits), not codes; their order is worth more than their names */
+#define NUMBER_LEVELS 4
+#define DATE_LEVELS 10
 #define WORDS_LEVELS 100
 
 /* Numbers or dates stored as text are told by all of their texts; free text by its many levels of several words. */
@@ -341,7 +342,7 @@ static TextNature
 nature_of_text(const TextPool *pool, size_t rows)
 {
 	bool		numbers = pool->count > NUMBER_LEVELS;
-	bool		dates = pool->count > NUMBER_LEVELS;
+	bool		dates = pool->count > DATE_LEVELS;
 	double		words = 0;
 	double		ignored;
 

@@ -115,7 +115,7 @@ def run(title, table, key, label, positive, leave, folds=7):
     y, t = (np.array([r["label"] == "t" for r in rows]).astype(float) for rows in (train, test))
     print(f"{title}: {len(train)} rows to train, {len(test)} to test, base rate {t.mean():.3f}")
     start = time.time()
-    psql(f"SELECT salesops.train_model('{table}', $q${select} < {folds}$q$, 'label', key => '{key}')")
+    psql(f"""SELECT salesops.train_model('{table}', $q${select} < {folds}$q$, 'label', key => '{key}', options => '{{"force": true}}')""")
     seconds = time.time() - start
     result = dict(line.split("|") for line in psql(f"SELECT key, probability FROM salesops.predict_batch('{table}', $q${select} >= {folds}$q$, '{key}')").split("\n") if line)
     ours = np.array([float(result[r[key]]) for r in test])

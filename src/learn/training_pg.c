@@ -656,12 +656,19 @@ order_rows(TrainingData *data, uint8 *label, uint64 seed)
 	pfree(hashed);
 }
 
-/* May the column be a key: whole numbers or texts, as they were in the query? */
+/* May the column be a key: whole numbers or texts, as they were in the query? Texts that spell dates or fractions are neither. */
 static bool
-may_be_key(const ColumnBuilder *builder)
+may_be_key(const ColumnBuilder *builder, const LearnColumn *column, size_t rows)
 {
-	return builder->reader.value_class == VALUE_INTEGER || builder->reader.value_class == VALUE_TEXT ||
-		builder->reader.value_class == VALUE_PRINTED;
+	if (builder->reader.value_class != VALUE_TEXT || column->kind != LEARN_NUMBER)
+		return builder->reader.value_class == VALUE_INTEGER || builder->reader.value_class == VALUE_TEXT ||
+			builder->reader.value_class == VALUE_PRINTED;
+	if (column->reading == READ_DATE)
+		return false;
+	for (size_t row = 0; row < rows; row++)
+		if (!isnan(column->number[row]) && column->number[row] != rint(column->number[row]))
+			return false;
+	return true;
 }
 
 /* See features_pg.h. */
@@ -700,7 +707,7 @@ learn_read_training(const char *query, const char *label, const char *key, uint6
 			reader.builder[c].set_start[0] = 0;
 		data->distinct[c] = reader.builder[c].pool.count;
 		finish_column(&reader.builder[c], &data->table.column[c], reader.rows);
-		data->may_be_key[c] = may_be_key(&reader.builder[c]);
+		data->may_be_key[c] = may_be_key(&reader.builder[c], &data->table.column[c], reader.rows);
 	}
 	order_rows(data, reader.label, seed);
 	MemoryContextDelete(reader.scratch);

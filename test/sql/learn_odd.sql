@@ -38,6 +38,10 @@ SELECT salesops.predict('cased', q) = salesops.predict('cased', r) AS folded, sa
 SELECT salesops.predict('cased', q) > salesops.predict('cased', r) AS later_is_better
   FROM (SELECT time '17:00' AS at) q, (SELECT time '09:00' AS at) r;
 
+-- text that spells fractions or days is no key, however distinct; text that spells whole numbers is
+SELECT features, left_out FROM salesops.train_model('spelled', $$SELECT id::text AS code, (id * 7919 % 100000 / 10.0 + 0.5)::text AS amount,
+  to_char(date '2000-01-01' + id * 3, 'YYYY-MM-DD') AS day, (n % 5)::text AS visits, at, won FROM deal$$, 'won', 'logistic');
+
 -- contributions add up to the log odds: within rounding in log odds, and to the very probability
 SELECT v AS version, bool_and(abs(ln(p / (1 - p)) - s) < 1e-12) AS log_odds, bool_and(abs(p - 1 / (1 + exp(-s))) < 1e-15) AS probability
   FROM unnest(ARRAY['odd', 'cased', 'plain']) v, LATERAL (SELECT salesops.predict(v, d) AS p,

@@ -238,13 +238,14 @@ CREATE VIEW salesops.model_lift WITH (security_invoker = false) AS
   SELECT v.name, v.version, v.active, t.tenth::integer AS tenth, (t.item ->> 'rows')::bigint AS rows, (t.item ->> 'positives')::bigint AS positives,
          (t.item ->> 'positives')::double precision / nullif((t.item ->> 'rows')::double precision, 0) AS rate,
          (t.item ->> 'positives')::double precision / nullif((t.item ->> 'rows')::double precision, 0)
-           / (v.positives::double precision / v.rows) AS lift,
+           / nullif(sum((t.item ->> 'positives')::double precision) OVER (PARTITION BY v.name, v.version)
+                    / nullif(sum((t.item ->> 'rows')::double precision) OVER (PARTITION BY v.name, v.version), 0), 0) AS lift,
          sum((t.item ->> 'positives')::double precision) OVER (PARTITION BY v.name, v.version ORDER BY t.tenth)
            / nullif(sum((t.item ->> 'positives')::double precision) OVER (PARTITION BY v.name, v.version), 0) AS share_reached
     FROM salesops.model_version v, LATERAL jsonb_array_elements(v.details -> 'tenths') WITH ORDINALITY AS t(item, tenth)
    WHERE salesops.may_use_model(v.name);
 COMMENT ON VIEW salesops.model_lift IS
-  'held-out rows by tenth of their probability, best first: rate of yes, lift over the base rate, and share of all yes reached by working down to here';
+  'held-out rows by tenth of their probability, best first: rate of yes, lift over the base rate of the held-out rows, and share of all yes reached by working down to here';
 
 CREATE VIEW salesops.champion_challenger WITH (security_invoker = true) AS
   SELECT c.name, c.version AS champion, o.version AS challenger, c.log_loss AS champion_log_loss, o.log_loss AS challenger_log_loss,

@@ -26,6 +26,7 @@ struct FeatureMap
 	int		   *column;			/* by feature; -1: absent */
 	ValueReader *reader;
 	bool	   *is_double;		/* by feature: a plain double precision column of a plain number */
+	bool		all_double;		/* all of them, none absent */
 	LearnValue *value;
 	int32_t   **set_room;		/* by feature: as many as it has levels */
 };
@@ -91,6 +92,9 @@ learn_map_features(const LearnModel *model, const char *model_name, TupleDesc de
 			problems_add(&problems, "column \"%s\" is of type %s, but the model was trained on %s", feature->name,
 						 format_type_be(TupleDescAttr(desc, column)->atttypid), feature_wants(feature));
 	}
+	map->all_double = true;
+	for (int f = 0; f < count; f++)
+		map->all_double = map->all_double && map->is_double[f];
 	problems_raise(&problems, ERRCODE_DATATYPE_MISMATCH, "Train the model anew, or cast the columns to what they were.",
 				   "these rows do not fit model \"%s\"", model_name);
 	if (found == 0 && count > 0)
@@ -233,6 +237,28 @@ learn_read_features(FeatureMap *map, const Datum *values, const bool *nulls)
 		}
 	}
 	return map->value;
+}
+
+/* See features_pg.h. */
+bool
+learn_read_plain_row(const FeatureMap *map, const Datum *values, const bool *nulls, float *row)
+{
+	int			count = map->model->features.count;
+
+	if (!map->all_double)
+		return false;
+	/* numbers have one tree column each, in the order of the features */
+	for (int f = 0; f < count; f++)
+	{
+		int			column = map->column[f];
+		double		number = nulls[column] ? 0 : DatumGetFloat8(values[column]);
+
+		/* what is beyond float's reach, or no number at all, goes the general way */
+		if (!(fabs(number) <= 3e38))
+			return false;
+		row[f] = nulls[column] ? NAN : (float) number;
+	}
+	return true;
 }
 
 /* See features_pg.h. */

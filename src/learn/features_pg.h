@@ -58,6 +58,12 @@ extern FeatureMap *learn_map_features(const LearnModel *model, const char *model
 /* Feature values of a row. What they point to lives until the next call with the same map. */
 extern LearnValue *learn_read_features(FeatureMap *map, const Datum *values, const bool *nulls);
 
+/*
+ * The trees' form of a row whose columns are all double precision, at once; false where it must go by learn_read_features
+ * and learn_tree_row.
+ */
+extern bool learn_read_plain_row(const FeatureMap *map, const Datum *values, const bool *nulls, float *row);
+
 /* Column number (from 0) of a feature in the rows, or -1. */
 extern int	learn_feature_column(const FeatureMap *map, int feature);
 

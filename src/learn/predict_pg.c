@@ -190,15 +190,19 @@ gather_row(TupleTableSlot *slot, void *arg)
 	PredictBlock *block = arg;
 	LearnModel *model = block->loaded->model;
 	int			row = block->rows;
+	float	   *tree_row = block->matrix + (size_t) row * model->features.tree_columns;
 	MemoryContext old;
 	LearnValue *value;
 
 	old = MemoryContextSwitchTo(block->context);
-	value = learn_read_features(block->map, slot->tts_values, slot->tts_isnull);
-	if (model->tree_weight > 0)
-		learn_tree_row(&model->features, value, block->matrix + (size_t) row * model->features.tree_columns);
-	if (model->tree_weight < 1)
-		block->additive[row] = learn_additive_margin(model, value);
+	if (model->tree_weight < 1 || !learn_read_plain_row(block->map, slot->tts_values, slot->tts_isnull, tree_row))
+	{
+		value = learn_read_features(block->map, slot->tts_values, slot->tts_isnull);
+		if (model->tree_weight > 0)
+			learn_tree_row(&model->features, value, tree_row);
+		if (model->tree_weight < 1)
+			block->additive[row] = learn_additive_margin(model, value);
+	}
 	block->extra_null[row] = slot->tts_isnull[block->extra_column];
 	if (!block->extra_null[row])
 		block->extra[row] = datumCopy(slot->tts_values[block->extra_column], block->extra_by_value, block->extra_length);
@@ -243,6 +247,7 @@ typedef struct BatchResult
 	Tuplestorestate *store;
 	TupleDesc	desc;
 	ValueReader key_reader;
+	uint64		rows;
 	MemoryContext scratch;
 } BatchResult;
 
@@ -273,7 +278,9 @@ put_prediction(Datum key, bool isnull, double margin, void *arg)
 	values[1] = Float8GetDatum(learn_probability(margin));
 	tuplestore_putvalues(result->store, result->desc, values, nulls);
 	MemoryContextSwitchTo(old);
-	MemoryContextReset(result->scratch);
+	/* resetting costs as much as a row: a block's keys are small */
+	if (++result->rows % BLOCK_ROWS == 0)
+		MemoryContextReset(result->scratch);
 }
 
 PG_FUNCTION_INFO_V1(salesops_predict_batch);
@@ -290,6 +297,7 @@ salesops_predict_batch(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	result.store = rsinfo->setResult;
 	result.desc = rsinfo->setDesc;
+	result.rows = 0;
 	result.scratch = AllocSetContextCreate(CurrentMemoryContext, "salesops prediction", ALLOCSET_SMALL_SIZES);
 	loaded = learn_model_get(name, 0);
 	progress_start("predict_batch", name);

@@ -57,6 +57,9 @@ typedef struct TrainingReader
 	ValueReader label_reader;
 	int			label_column;
 	uint8	   *label;
+	int			key_column;		/* -1: none */
+	Oid			key_output;
+	uint64	   *key_hash;		/* tells rows of the same contents apart, so that chance deals them to folds */
 	size_t		rows;
 	size_t		room;
 	uint64		unlabelled;
@@ -133,6 +136,7 @@ grow_rows(TrainingReader *reader)
 {
 	reader->room = Max(1024, reader->room * 2);
 	reader->label = grown(reader->label, reader->room);
+	reader->key_hash = grown(reader->key_hash, sizeof(uint64) * reader->room);
 	for (int c = 0; c < reader->columns; c++)
 	{
 		ColumnBuilder *builder = &reader->builder[c];
@@ -220,6 +224,23 @@ gather_value(TrainingReader *reader, ColumnBuilder *builder, Datum value, bool i
 	}
 }
 
+/* Hash of the row's key; 0 without one. */
+static uint64
+hash_key(const TrainingReader *reader, const TupleTableSlot *slot)
+{
+	MemoryContext keep;
+	char	   *text;
+	uint64		hash;
+
+	if (reader->key_column < 0 || slot->tts_isnull[reader->key_column])
+		return 0;
+	keep = MemoryContextSwitchTo(reader->scratch);
+	text = OidOutputFunctionCall(reader->key_output, slot->tts_values[reader->key_column]);
+	hash = hash_bytes_extended((const unsigned char *) text, (int) strlen(text), 2);
+	MemoryContextSwitchTo(keep);
+	return hash;
+}
+
 /* A row of the query. */
 static void
 gather_row(TupleTableSlot *slot, void *arg)
@@ -235,6 +256,7 @@ gather_row(TupleTableSlot *slot, void *arg)
 	old = MemoryContextSwitchTo(reader->keep);
 	if (reader->rows == reader->room)
 		grow_rows(reader);
+	reader->key_hash[reader->rows] = hash_key(reader, slot);
 	reader->label[reader->rows] = learn_read_label(&reader->label_reader, slot->tts_values[reader->label_column]);
 	for (int c = 0; c < reader->columns; c++)
 	{
@@ -300,6 +322,13 @@ open_builders(TrainingReader *reader, TrainingData *data, TupleDesc desc, const 
 {
 	reader->builder = palloc0(sizeof(ColumnBuilder) * Max(desc->natts, 1));
 	reader->label_column = row_column(desc, label);
+	reader->key_column = key ? row_column(desc, key) : -1;
+	if (reader->key_column >= 0)
+	{
+		bool		varlena;
+
+		getTypeOutputInfo(TupleDescAttr(desc, reader->key_column)->atttypid, &reader->key_output, &varlena);
+	}
 	reader->label_reader = value_reader(TupleDescAttr(desc, reader->label_column)->atttypid, label);
 	for (int i = 0; i < desc->natts; i++)
 	{
@@ -332,8 +361,9 @@ typedef enum TextNature
 	TEXT_WORDS
 } TextNature;
 
-/* more levels than this: numbers in text are numbers, not codes */
-#define NUMBER_LEVELS 10
+/* more levels than this: numbers in text are numbers (a count of visits), not codes; their order is worth more than their names */
+#define NUMBER_LEVELS 4
+#define DATE_LEVELS 10
 #define WORDS_LEVELS 100
 
 /* Numbers or dates stored as text are told by all of their texts; free text by its many levels of several words. */
@@ -341,7 +371,7 @@ static TextNature
 nature_of_text(const TextPool *pool, size_t rows)
 {
 	bool		numbers = pool->count > NUMBER_LEVELS;
-	bool		dates = pool->count > NUMBER_LEVELS;
+	bool		dates = pool->count > DATE_LEVELS;
 	double		words = 0;
 	double		ignored;
 
@@ -626,14 +656,14 @@ reorder_column(LearnColumn *column, size_t rows, const HashedRow *order)
 
 /* Sort the rows by their contents and the seed; fingerprint what they hold. */
 static void
-order_rows(TrainingData *data, uint8 *label, uint64 seed)
+order_rows(TrainingData *data, const uint8 *label, const uint64 *key_hash, uint64 seed)
 {
 	size_t		rows = data->table.rows;
 	HashedRow  *hashed = palloc_extended(sizeof(HashedRow) * Max(rows, 1), MCXT_ALLOC_HUGE);
 	uint8	   *ordered = palloc_extended(Max(rows, 1), MCXT_ALLOC_HUGE);
 
 	for (size_t row = 0; row < rows; row++)
-		hashed[row] = (HashedRow) {mix(label[row] + 1), row};
+		hashed[row] = (HashedRow) {mix(label[row] + 1) ^ key_hash[row], row};
 	for (int c = 0; c < data->table.columns; c++)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -655,12 +685,19 @@ order_rows(TrainingData *data, uint8 *label, uint64 seed)
 	pfree(hashed);
 }
 
-/* May the column be a key: whole numbers or texts, as they were in the query? */
+/* May the column be a key: whole numbers or texts, as they were in the query? Texts that spell dates or fractions are neither. */
 static bool
-may_be_key(const ColumnBuilder *builder)
+may_be_key(const ColumnBuilder *builder, const LearnColumn *column, size_t rows)
 {
-	return builder->reader.value_class == VALUE_INTEGER || builder->reader.value_class == VALUE_TEXT ||
-		builder->reader.value_class == VALUE_PRINTED;
+	if (builder->reader.value_class != VALUE_TEXT || column->kind != LEARN_NUMBER)
+		return builder->reader.value_class == VALUE_INTEGER || builder->reader.value_class == VALUE_TEXT ||
+			builder->reader.value_class == VALUE_PRINTED;
+	if (column->reading == READ_DATE)
+		return false;
+	for (size_t row = 0; row < rows; row++)
+		if (!isnan(column->number[row]) && column->number[row] != rint(column->number[row]))
+			return false;
+	return true;
 }
 
 /* See features_pg.h. */
@@ -699,9 +736,9 @@ learn_read_training(const char *query, const char *label, const char *key, uint6
 			reader.builder[c].set_start[0] = 0;
 		data->distinct[c] = reader.builder[c].pool.count;
 		finish_column(&reader.builder[c], &data->table.column[c], reader.rows);
-		data->may_be_key[c] = may_be_key(&reader.builder[c]);
+		data->may_be_key[c] = may_be_key(&reader.builder[c], &data->table.column[c], reader.rows);
 	}
-	order_rows(data, reader.label, seed);
+	order_rows(data, reader.label, reader.key_hash, seed);
 	MemoryContextDelete(reader.scratch);
 	return data;
 }

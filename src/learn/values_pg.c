@@ -37,7 +37,8 @@ is_citext(Oid type)
 	{
 		Form_pg_type form = (Form_pg_type) GETSTRUCT(tuple);
 
-		found = strcmp(NameStr(form->typname), "citext") == 0 && form->typlen == -1 && form->typcategory == TYPCATEGORY_STRING;
+		found = strcmp(NameStr(form->typname), "citext") == 0 && form->typlen == -1 &&
+			form->typcategory == TYPCATEGORY_STRING;
 		ReleaseSysCache(tuple);
 	}
 	return found;

@@ -41,7 +41,10 @@ typedef struct ValueReader
 /* How to read a column of this type. */
 extern ValueReader value_reader(Oid type, const char *name);
 
-/* Finite number of a value; dates in days since 2000-01-01, times of day and intervals in days. A blank text is NaN. Error where it is no number. */
+/*
+ * Finite number of a value; dates in days since 2000-01-01, times of day and intervals in days. A blank text is NaN. Error
+ * where it is no number.
+ */
 extern double value_number(const ValueReader *reader, Datum value, bool as_date);
 
 /* Text of a value without blanks around it; may point into the value. Not for arrays. */

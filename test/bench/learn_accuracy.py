@@ -103,20 +103,21 @@ def show(name, p, y, seconds, ours=None):
           f"  {seconds:6.1f} s  {verdict}")
 
 
-def run(title, table, key, label, positive, leave):
+def run(title, table, key, label, positive, leave, folds=7):
+    """folds of ten train, the others test"""
     psql(f"ALTER TABLE {table} ADD COLUMN fold integer")
     psql(f"UPDATE {table} SET fold = ('x' || substr(md5({quote(key)}::text), 1, 8))::bit(32)::bigint % 10")
     columns = [c for c in psql(f"SELECT attname FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attnum > 0 AND NOT attisdropped").split("\n")
                if c and c not in leave + ["fold", label]]
     listed = ", ".join(quote(c) for c in columns)
     select = f"SELECT {listed}, {quote(label)} = '{positive}' AS label FROM {table} WHERE fold"
-    train, test = rows_of(select + " < 7"), rows_of(select + " >= 7 ORDER BY " + quote(key))
+    train, test = rows_of(select + f" < {folds}"), rows_of(select + f" >= {folds} ORDER BY " + quote(key))
     y, t = (np.array([r["label"] == "t" for r in rows]).astype(float) for rows in (train, test))
     print(f"{title}: {len(train)} rows to train, {len(test)} to test, base rate {t.mean():.3f}")
     start = time.time()
-    psql(f"SELECT salesops.train_model('{table}', $q${select} < 7$q$, 'label')")
+    psql(f"""SELECT salesops.train_model('{table}', $q${select} < {folds}$q$, 'label', key => '{key}', options => '{{"force": true}}')""")
     seconds = time.time() - start
-    result = dict(line.split("|") for line in psql(f"SELECT key, probability FROM salesops.predict_batch('{table}', $q${select} >= 7$q$, '{key}')").split("\n") if line)
+    result = dict(line.split("|") for line in psql(f"SELECT key, probability FROM salesops.predict_batch('{table}', $q${select} >= {folds}$q$, '{key}')").split("\n") if line)
     ours = np.array([float(result[r[key]]) for r in test])
     show("salesops", ours, t, seconds)
     x, z, numeric = encode(train, test, columns)
@@ -152,4 +153,5 @@ def main():
     run("olist-funnel without its date", "olist", "mql_id", "closed", "true", ["first_contact_date"])
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -2,10 +2,11 @@
 -- a job whose functions or data are not there is skipped with a word.
 
 -- ---- what refresh_changed() recomputes ------------------------------------------------------------------------------
--- the ledger knows the reps of credits that are gone or went to somebody else
+-- the ledger knows the reps of credits that are gone or went to somebody else; a lead may be younger than the transaction that scores
+-- it (or its writer's clock ahead): it is scored as of its creation then
 INSERT INTO salesops.refresh_command (entity, name, ordinal, command, everything, bulk_from, needs) VALUES
   ('lead', 'score', 1,
-   'WITH present AS MATERIALIZED (SELECT l.lead_id FROM salesops.lead l WHERE l.lead_id = ANY ($1)) SELECT (SELECT count(salesops.score_lead(p.lead_id)) FROM present p), salesops.forget_lead_scores(ARRAY(SELECT k FROM unnest($1) k EXCEPT SELECT p.lead_id FROM present p))',
+   'WITH present AS MATERIALIZED (SELECT l.lead_id, greatest(now(), l.created_at) AS as_of FROM salesops.lead l WHERE l.lead_id = ANY ($1)) SELECT (SELECT count(salesops.score_lead(p.lead_id, as_of => p.as_of)) FROM present p), salesops.forget_lead_scores(ARRAY(SELECT k FROM unnest($1) k EXCEPT SELECT p.lead_id FROM present p))',
    'SELECT salesops.score_leads(), salesops.forget_lead_scores()', 2000,
    'to_regprocedure(''salesops.score_lead(text,text,timestamptz)'') IS NOT NULL AND EXISTS (SELECT FROM salesops.model_version WHERE name = ''lead'' AND active)'),
   ('commission_credit', 'commission', 1,

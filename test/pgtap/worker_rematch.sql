@@ -92,5 +92,8 @@ BEGIN
 END
 $$;
 SELECT is(change_leads(i), 0::bigint, 'scores are those of a full run, round ' || i) FROM generate_series(1, 10) i;
+INSERT INTO prospect VALUES (9001, clock_timestamp() + interval '1 hour', 'web', 10);
+SELECT is(salesops.refresh_changed('lead'), 1::bigint, 'a lead from a clock that is ahead holds nobody up');
+SELECT is((SELECT count(*) FROM salesops.lead_score WHERE lead_id = '9001'), 1::bigint, 'and has a score');
 SELECT * FROM finish();
 ROLLBACK;

@@ -95,5 +95,19 @@ SELECT is(change_leads(i), 0::bigint, 'scores are those of a full run, round ' |
 INSERT INTO prospect VALUES (9001, clock_timestamp() + interval '1 hour', 'web', 10);
 SELECT is(salesops.refresh_changed('lead'), 1::bigint, 'a lead from a clock that is ahead holds nobody up');
 SELECT is((SELECT count(*) FROM salesops.lead_score WHERE lead_id = '9001'), 1::bigint, 'and has a score');
+
+-- ---- an operator who may read the tables can do it
+CREATE ROLE regress_rematch_operator;
+SELECT salesops.grant_access('regress_rematch_operator', 'operator'), salesops.grant_model('lead', 'regress_rematch_operator');
+GRANT SELECT ON person, prospect, visit TO regress_rematch_operator;
+INSERT INTO person SELECT 9000, first_name, last_name, email, phone FROM person WHERE email IS NOT NULL ORDER BY id LIMIT 1;
+UPDATE prospect SET employees = employees + 1 WHERE id = 9001;
+DELETE FROM prospect WHERE id = 1001;
+SET LOCAL ROLE regress_rematch_operator;
+SELECT salesops.refresh_changed('contact'), salesops.refresh_changed('lead');
+RESET ROLE;
+SELECT is(differences(), 0::bigint, 'an operator rematches');
+SELECT is((SELECT count(*) FROM salesops.match_cluster WHERE key = '9000'), 1::bigint, 'the new record is in a cluster');
+SELECT is((SELECT count(*) FROM salesops.lead_score WHERE lead_id = '1001'), 0::bigint, 'and rescores');
 SELECT * FROM finish();
 ROLLBACK;

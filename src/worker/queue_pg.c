@@ -44,7 +44,7 @@
 #include "core/spi.h"
 #include "worker/worker.h"
 
-/* Keys of a statement share rows of the queue: up to so many, and so many bytes (as they lie in an array), below what would be compressed */
+/* Keys of a statement share rows of the queue: up to so many, and so many bytes (as in an array), below what would be compressed */
 #define KEYS_PER_ROW 200
 #define BYTES_PER_ROW 1500
 /* Power of two: how many keys of a statement are remembered to leave out repetitions */

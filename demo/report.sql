@@ -45,6 +45,8 @@ SELECT to_regclass('demo.pair') IS NOT NULL AS have_pairs, to_regclass('demo.kno
 SELECT demo.head('DUPLICATES', to_char(count(*), 'FM999,999') || ' records in ' || to_char(count(DISTINCT c.cluster_id), 'FM999,999') || ' groups of people', 'salesops.find_clusters(''leads'')')
   FROM demo.cluster c WHERE c.cluster_id IN (SELECT cluster_id FROM demo.cluster GROUP BY 1 HAVING count(*) > 1);
 -- a telling pair: sure, and yet not the same to the letter
+SELECT EXISTS (SELECT FROM demo.pair p WHERE p.probability > 0.99) AS have_sure_pair \gset
+\if :have_sure_pair
 SELECT p.left_key, p.right_key FROM demo.pair p JOIN salesops.lead a ON a.lead_id = p.left_key JOIN salesops.lead b ON b.lead_id = p.right_key
  WHERE p.probability > 0.99 ORDER BY (a.last_name IS DISTINCT FROM b.last_name)::int + (a.first_name IS DISTINCT FROM b.first_name)::int + (a.company IS DISTINCT FROM b.company)::int
        + (a.email IS DISTINCT FROM b.email AND b.email IS NOT NULL)::int DESC, p.weight, p.left_key LIMIT 1 \gset
@@ -52,6 +54,7 @@ SELECT '  ' || string_agg(l.lead_id || ' ' || concat_ws(' ', l.first_name, l.las
   FROM salesops.lead l WHERE l.lead_id IN (:'left_key', :'right_key');
 SELECT '    ' || left(string_agg(e.comparison || ' ' || to_char(e.weight, 'FMSG90.0'), '   ' ORDER BY abs(e.weight) DESC) FILTER (WHERE abs(e.weight) >= 2), 64) || '   (why: salesops.explain_match)'
   FROM salesops.explain_match('leads', :'left_key', :'right_key') e;
+\endif
 \if :have_truth
 -- the generator knows who was typed in twice; copies of the same person are pairs of each other too
 WITH person AS (SELECT id, original AS person FROM demo.known_duplicate UNION SELECT original, original FROM demo.known_duplicate),

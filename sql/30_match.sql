@@ -192,7 +192,7 @@ CREATE POLICY visible_records ON salesops.match_cluster FOR SELECT USING (
 COMMENT ON POLICY visible_records ON salesops.match_cluster IS 'a record''s cluster is shown where the record is';
 
 CREATE FUNCTION salesops.store_clusters(matcher text, keys text[], groups integer[], right_sides boolean[], entity text,
-                                        OUT event text, OUT records bigint) RETURNS SETOF record
+                                        scope text[] DEFAULT NULL, OUT event text, OUT records bigint) RETURNS SETOF record
   LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 4 SET search_path = pg_catalog, pg_temp AS $$
   WITH present AS (
     SELECT t.key, t.grp, t.right_side FROM unnest($2, $3, $4) AS t (key, grp, right_side)
@@ -211,7 +211,7 @@ CREATE FUNCTION salesops.store_clusters(matcher text, keys text[], groups intege
   ), change AS (
     SELECT coalesce(n.key, c.key) AS key, coalesce(n.right_side, c.right_side) AS right_side, c.cluster_id AS from_cluster, n.cluster_id AS to_cluster
       FROM (SELECT p.key, p.right_side, i.cluster_id FROM present p JOIN id i USING (grp)) n
-      FULL JOIN (SELECT * FROM salesops.match_cluster m WHERE m.matcher = $1) c ON c.key = n.key AND c.right_side = n.right_side
+      FULL JOIN (SELECT * FROM salesops.match_cluster m WHERE m.matcher = $1 AND ($6 IS NULL OR m.key = ANY ($6))) c ON c.key = n.key AND c.right_side = n.right_side
      WHERE c.cluster_id IS DISTINCT FROM n.cluster_id
   ), gone AS (
     DELETE FROM salesops.match_cluster m USING change c
@@ -230,8 +230,8 @@ CREATE FUNCTION salesops.store_clusters(matcher text, keys text[], groups intege
   )
   SELECT h.event, count(*) FROM history h GROUP BY 1 ORDER BY 1
 $$;
-COMMENT ON FUNCTION salesops.store_clusters(text, text[], integer[], boolean[], text) IS
-  'what update_clusters writes with: groups into match_cluster under ids that last, changes into its history';
+COMMENT ON FUNCTION salesops.store_clusters(text, text[], integer[], boolean[], text, text[]) IS
+  'what update_clusters writes with: groups into match_cluster under ids that last, changes into its history; of the records of scope only, where it is given';
 CREATE FUNCTION salesops.update_clusters(matcher text, threshold double precision DEFAULT 0.5, OUT event text, OUT records bigint)
   RETURNS SETOF record
   LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE ROWS 4 AS 'MODULE_PATHNAME', 'salesops_update_clusters';
@@ -520,7 +520,7 @@ INSERT INTO salesops.access_right (level, kind, object) VALUES
   ('operator', 'function', 'salesops.reject_match(text,text,text)'),
   ('operator', 'function', 'salesops.withdraw_decision(text,text,text)'),
   ('operator', 'function', 'salesops.update_clusters(text,double precision)'),
-  ('admin', 'function', 'salesops.store_clusters(text,text[],integer[],boolean[],text)'),
+  ('admin', 'function', 'salesops.store_clusters(text,text[],integer[],boolean[],text,text[])'),
   ('reader', 'function', 'salesops.entity_clusters(text)'),
   ('reader', 'function', 'salesops.cluster_members(text,text)'),
   ('reader', 'function', 'salesops.merge_preview(text,text)'),

@@ -2,11 +2,12 @@
 -- a job whose functions or data are not there is skipped with a word.
 
 -- ---- what refresh_changed() recomputes ------------------------------------------------------------------------------
--- the ledger knows the reps of credits that are gone or went to somebody else
+-- the ledger knows the reps of credits that are gone or went to somebody else; a lead may be younger than the transaction that scores
+-- it (or its writer's clock ahead): it is scored as of its creation then
 INSERT INTO salesops.refresh_command (entity, name, ordinal, command, everything, bulk_from, needs) VALUES
   ('lead', 'score', 1,
-   'SELECT count(salesops.score_lead(l.lead_id)) FROM salesops.lead l WHERE l.lead_id = ANY ($1)',
-   'SELECT salesops.score_leads()', 2000,
+   'WITH present AS MATERIALIZED (SELECT l.lead_id, greatest(now(), l.created_at) AS as_of FROM salesops.lead l WHERE l.lead_id = ANY ($1)) SELECT (SELECT count(salesops.score_lead(p.lead_id, as_of => p.as_of)) FROM present p), salesops.forget_lead_scores(ARRAY(SELECT k FROM unnest($1) k EXCEPT SELECT p.lead_id FROM present p))',
+   'SELECT salesops.score_leads(), salesops.forget_lead_scores()', 2000,
    'to_regprocedure(''salesops.score_lead(text,text,timestamptz)'') IS NOT NULL AND EXISTS (SELECT FROM salesops.model_version WHERE name = ''lead'' AND active)'),
   ('commission_credit', 'commission', 1,
    'SELECT count(*) FROM (SELECT c.rep_id FROM salesops.commission_credit c WHERE c.credit_id = ANY ($1) UNION SELECT l.rep_id FROM salesops.commission_line l WHERE l.credit_id = ANY ($1)) r, LATERAL salesops.calculate_commission(r.rep_id, salesops.current_quarter())',
@@ -17,6 +18,19 @@ INSERT INTO salesops.refresh_command (entity, name, ordinal, command, everything
    'SELECT count(*) FROM salesops.calculate_commissions(salesops.current_quarter())', 1000,
    'EXISTS (SELECT FROM salesops.commission_assignment)');
 
+CREATE FUNCTION salesops.forget_lead_scores(keys text[] DEFAULT NULL) RETURNS bigint
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  WITH gone AS (
+    DELETE FROM salesops.lead_score s
+     WHERE ($1 IS NULL OR s.lead_id = ANY ($1)) AND $1 IS DISTINCT FROM '{}'
+       AND EXISTS (SELECT FROM salesops.lead l) AND NOT EXISTS (SELECT FROM salesops.lead l WHERE l.lead_id = s.lead_id)
+    RETURNING 1
+  )
+  SELECT count(*) FROM gone
+$$;
+COMMENT ON FUNCTION salesops.forget_lead_scores(text[]) IS
+  'remove the scores of leads that are gone, of these keys or all; nothing where there is no lead at all (detached); the history stays';
+
 CREATE FUNCTION salesops.current_quarter(as_of timestamptz DEFAULT pg_catalog.now()) RETURNS daterange
   LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
   SELECT daterange((date_trunc('quarter', as_of - interval '15 days'))::date, (date_trunc('quarter', as_of) + interval '3 months')::date)
@@ -24,13 +38,21 @@ $$;
 COMMENT ON FUNCTION salesops.current_quarter(timestamptz) IS
   'the quarter that commissions accrue in; in its first fifteen days the one before as well, for what is entered late';
 
--- ---- duplicates, found by night --------------------------------------------------------------------------------------
+-- ---- duplicates, found by night, and key by key as records change -----------------------------------------------------
+CREATE FUNCTION salesops.lock_matcher(matcher text) RETURNS boolean
+  LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT m.trained_at IS NOT NULL FROM salesops.matcher m WHERE m.matcher = $1 FOR NO KEY UPDATE
+$$;
+COMMENT ON FUNCTION salesops.lock_matcher(text) IS
+  'who brings a matcher''s clusters up to date waits for who does so already; whether it is trained, NULL where there is none';
+
 CREATE FUNCTION salesops.refresh_duplicates() RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   item record;
 BEGIN
   FOR item IN SELECT m.matcher FROM salesops.matcher m WHERE m.trained_at IS NOT NULL ORDER BY 1 LOOP
+    PERFORM salesops.lock_matcher(item.matcher);
     PERFORM FROM salesops.update_clusters(item.matcher);
   END LOOP;
   RETURN (SELECT count(*) FROM salesops.match_cluster);
@@ -38,6 +60,89 @@ END
 $$;
 COMMENT ON FUNCTION salesops.refresh_duplicates() IS
   'bring the clusters of every trained matcher up to date (update_clusters); answers how many records are in one';
+
+CREATE FUNCTION salesops.cluster_keys(matcher text, keys text[], threshold double precision, OUT grp integer, OUT key text) RETURNS SETOF record
+  LANGUAGE c STABLE STRICT PARALLEL UNSAFE COST 100000 ROWS 10 AS 'MODULE_PATHNAME', 'salesops_cluster_keys';
+COMMENT ON FUNCTION salesops.cluster_keys(text, text[], double precision) IS
+  'groups of two and more among the records with these keys, as find_clusters() would find them were these all there are';
+
+CREATE FUNCTION salesops.cluster_mates(matcher text, keys text[]) RETURNS SETOF text
+  LANGUAGE sql STABLE STRICT PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT m.key FROM salesops.match_cluster m
+   WHERE m.matcher = $1 AND m.cluster_id IN (SELECT c.cluster_id FROM salesops.match_cluster c WHERE c.matcher = $1 AND c.key = ANY ($2))
+  UNION SELECT d.right_key FROM salesops.match_decision d WHERE d.matcher = $1 AND d.left_key = ANY ($2)
+  UNION SELECT d.left_key FROM salesops.match_decision d WHERE d.matcher = $1 AND d.right_key = ANY ($2)
+$$;
+COMMENT ON FUNCTION salesops.cluster_mates(text, text[]) IS
+  'keys of the records that share a stored cluster with one of these, or that people have decided about together with one';
+
+CREATE FUNCTION salesops.store_clusters_of(matcher text, scope text[], keys text[], groups integer[]) RETURNS bigint
+  LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT coalesce(sum(s.records), 0)::bigint
+    FROM salesops.store_clusters($1, $3, $4, array_fill(false, ARRAY[cardinality($3)]),
+           (SELECT coalesce((SELECT c.entity FROM salesops.match_cluster c WHERE c.matcher = $1 LIMIT 1),
+                            (SELECT s.entity FROM salesops.source s WHERE s.relation = m.relation ORDER BY 1 LIMIT 1))
+              FROM salesops.matcher m WHERE m.matcher = $1), $2) s
+$$;
+COMMENT ON FUNCTION salesops.store_clusters_of(text, text[], text[], integer[]) IS
+  'what refresh_matches() writes with: groups among the records of scope; nothing is changed of others';
+
+CREATE FUNCTION salesops.refresh_matches(matcher text, keys text[], threshold double precision DEFAULT 0.5) RETURNS bigint
+  LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  definition salesops.matcher;
+  neighbours text;
+  reached text[] := '{}';
+  wanted text[] := ARRAY(SELECT DISTINCT k FROM unnest(keys) k WHERE k IS NOT NULL);
+  trained boolean := salesops.lock_matcher(matcher);
+BEGIN
+  IF trained IS NOT TRUE THEN
+    RAISE EXCEPTION 'matcher "%" %', matcher, CASE WHEN trained IS NULL THEN 'does not exist' ELSE 'has not been trained' END
+      USING ERRCODE = CASE WHEN trained IS NULL THEN 'undefined_object' ELSE 'object_not_in_prerequisite_state' END,
+            HINT = 'salesops.create_matcher() defines it, salesops.train_matcher() trains it.';
+  END IF;
+  SELECT * INTO definition FROM salesops.matcher m WHERE m.matcher = refresh_matches.matcher;
+  IF definition.right_relation IS NOT NULL THEN
+    RETURN (SELECT coalesce(sum(u.records), 0) FROM salesops.update_clusters(matcher, threshold) u);
+  END IF;
+  neighbours := format('SELECT f.key FROM %s r, LATERAL salesops.find_matches($1, r, $2) f WHERE r.%I = ANY ($3::%s[])',
+                       definition.relation, definition.key_column,
+                       (SELECT format_type(a.atttypid, NULL) FROM pg_attribute a
+                         WHERE a.attrelid = definition.relation AND a.attname = definition.key_column));
+  -- all that hangs together with the changed records, now or when the clusters were last stored
+  WHILE wanted <> '{}' LOOP
+    reached := reached || wanted;
+    IF cardinality(reached) > 1500 THEN
+      RETURN (SELECT coalesce(sum(u.records), 0) FROM salesops.update_clusters(matcher, threshold) u);
+    END IF;
+    EXECUTE format('SELECT ARRAY(SELECT k FROM (%s UNION SELECT salesops.cluster_mates($1, $3)) x(k) EXCEPT SELECT unnest($4))', neighbours)
+      INTO wanted USING matcher, threshold, wanted, reached;
+  END LOOP;
+  RETURN (SELECT salesops.store_clusters_of(matcher, reached, coalesce(array_agg(g.key ORDER BY g.grp, g.key), '{}'),
+                                            coalesce(array_agg(g.grp ORDER BY g.grp, g.key), '{}'))
+            FROM salesops.cluster_keys(matcher, reached, threshold) g);
+END
+$$;
+COMMENT ON FUNCTION salesops.refresh_matches(text, text[], double precision) IS
+  'bring the stored clusters of a matcher up to date for some changed keys and all that hangs together with them; answers how many records changed their cluster';
+
+CREATE FUNCTION salesops.refreshable_matchers(entity text) RETURNS SETOF text
+  LANGUAGE sql STABLE STRICT PARALLEL UNSAFE ROWS 1 SET search_path = pg_catalog, pg_temp AS $$
+  SELECT m.matcher
+    FROM salesops.matcher m
+    JOIN salesops.source s ON s.entity = $1 AND s.relation = m.relation AND s.columns ->> ($1 || '_id') = m.key_column
+   WHERE m.trained_at IS NOT NULL AND m.right_relation IS NULL
+     AND EXISTS (SELECT FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+                  WHERE i.indrelid = m.relation AND c.relname LIKE 'salesops\_match\_%')
+   ORDER BY 1
+$$;
+COMMENT ON FUNCTION salesops.refreshable_matchers(text) IS
+  'trained matchers of the table attached as the entity, by its key, whose look-ups have indexes (index_matcher()): what refresh_changed() rematches';
+INSERT INTO salesops.refresh_command (entity, name, ordinal, command, everything, bulk_from, needs)
+  SELECT e, 'match', 2, format('SELECT count(*) FROM salesops.refreshable_matchers(%L) m, LATERAL salesops.refresh_matches(m, $1)', e),
+         format('SELECT count(*) FROM salesops.refreshable_matchers(%L) m, LATERAL salesops.lock_matcher(m), LATERAL salesops.update_clusters(m)', e),
+         500, format('EXISTS (SELECT FROM salesops.refreshable_matchers(%L))', e)
+    FROM unnest('{lead,contact,account,opportunity}'::text[]) e;
 
 -- ---- learning anew ----------------------------------------------------------------------------------------------------
 CREATE FUNCTION salesops.model_recipe(model text, OUT version integer, OUT query text, OUT label text, OUT method text, OUT key text,
@@ -127,12 +232,12 @@ CREATE VIEW salesops.standard_job (job, ordinal, schedule, command, options, obj
   ('retrain lead model', 2, '0 3 * * sun', 'SELECT salesops.retrain_model(''lead'')', '{"timeout": "4 hours", "after": ["find duplicates"]}',
    '{"salesops.train_model(text,text,name,text,name,jsonb)"}', '(SELECT version FROM salesops.model_recipe(''lead'')) IS NOT NULL',
    'there is no model "lead": salesops.train_model()'),
-  ('score leads', 3, '30 4 * * *', 'SELECT salesops.score_leads()', '{"timeout": "4 hours", "after": ["find duplicates", "retrain lead model"]}',
+  ('score leads', 3, '30 4 * * *', 'SELECT salesops.score_leads(), salesops.forget_lead_scores()', '{"timeout": "4 hours", "after": ["find duplicates", "retrain lead model"]}',
    '{"salesops.score_leads(text,timestamptz)"}', '(SELECT version FROM salesops.model_recipe(''lead'')) IS NOT NULL',
    'there is no model "lead": salesops.train_model()'),
   ('refresh leads', 4, 'every 1 minute', 'SELECT salesops.refresh_changed(''lead'')', '{"on_change": "lead", "retention": "1 hour"}',
-   '{"salesops.score_lead(text,text,timestamptz)"}', '(SELECT version FROM salesops.model_recipe(''lead'')) IS NOT NULL AND EXISTS (SELECT FROM salesops.watched WHERE entity = ''lead'')',
-   'no table of leads is watched (salesops.watch()) or there is no model "lead" (salesops.train_model())'),
+   '{"salesops.score_lead(text,text,timestamptz)"}', '((SELECT version FROM salesops.model_recipe(''lead'')) IS NOT NULL OR EXISTS (SELECT FROM salesops.refreshable_matchers(''lead''))) AND EXISTS (SELECT FROM salesops.watched WHERE entity = ''lead'')',
+   'no table of leads is watched (salesops.watch()), or there is neither a model "lead" (salesops.train_model()) nor a matcher with indexes (salesops.index_matcher())'),
   ('hygiene snapshot', 5, '0 5 * * *', 'SELECT salesops.take_hygiene_snapshot()', '{"timeout": "1 hour"}',
    '{"salesops.take_hygiene_snapshot(timestamptz)"}', 'EXISTS (SELECT FROM salesops.source WHERE entity = ''opportunity'') AND EXISTS (SELECT FROM salesops.stage)',
    'no opportunities are attached, or no stages defined: salesops.attach(), salesops.define_stages()'),
@@ -172,7 +277,7 @@ DECLARE
   met boolean;
   extra jsonb;
 BEGIN
-  IF (SELECT m.version FROM salesops.model_recipe('lead') m) IS NOT NULL THEN
+  IF (SELECT m.version FROM salesops.model_recipe('lead') m) IS NOT NULL OR EXISTS (SELECT FROM salesops.refreshable_matchers('lead')) THEN
     PERFORM salesops.watch_leads();
   END IF;
   FOR item IN SELECT s.* FROM salesops.standard_job s ORDER BY s.ordinal LOOP
@@ -210,6 +315,12 @@ COMMENT ON FUNCTION salesops.create_standard_jobs() IS
 
 INSERT INTO salesops.access_right (level, kind, object) VALUES
   ('reader', 'function', 'salesops.current_quarter(timestamptz)'), ('operator', 'function', 'salesops.refresh_duplicates()'),
+  ('operator', 'function', 'salesops.forget_lead_scores(text[])'),
+  ('operator', 'function', 'salesops.lock_matcher(text)'), ('operator', 'function', 'salesops.cluster_keys(text,text[],double precision)'),
+  ('operator', 'function', 'salesops.cluster_mates(text,text[])'),
+  ('operator', 'function', 'salesops.store_clusters_of(text,text[],text[],integer[])'),
+  ('operator', 'function', 'salesops.refresh_matches(text,text[],double precision)'),
+  ('operator', 'function', 'salesops.refreshable_matchers(text)'),
   ('admin', 'function', 'salesops.model_recipe(text)'), ('admin', 'function', 'salesops.retrain_model(text)'),
   ('admin', 'function', 'salesops.model_twin_of(text,integer)'), ('admin', 'function', 'salesops.note_model_twin(text,integer,integer)'),
   ('reader', 'table', 'salesops.standard_job'), ('admin', 'function', 'salesops.watch_leads()'),

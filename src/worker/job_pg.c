@@ -411,7 +411,8 @@ PG_FUNCTION_INFO_V1(salesops_alter_job);
 
 /*
  * alter_job(name, schedule, command, options): change what is given, leave what is NULL or not in the options; {"on_change": null}
- * takes that away. A new schedule or zone, and an end of the pause, count from now. Returns when the job is due next. Errors as create_job; 42501 for others' jobs.
+ * takes that away. A new schedule or zone, and an end of the pause, count from now. Returns when the job is due next. Errors as
+ * create_job; 42501 for others' jobs.
  */
 Datum
 salesops_alter_job(PG_FUNCTION_ARGS)
@@ -441,7 +442,8 @@ salesops_alter_job(PG_FUNCTION_ARGS)
 				"UPDATE salesops.job_definition SET schedule = coalesce($2, schedule), time_zone = coalesce($3, time_zone), "
 				"  command = coalesce($4, command), search_path = coalesce($5, search_path), timeout = coalesce($6, timeout), "
 				"  retries = coalesce($7, retries), retry_delay = coalesce($8, retry_delay), catch_up = coalesce($9, catch_up), "
-				"  after = coalesce($10, after), on_change = CASE WHEN $15 THEN NULL ELSE coalesce($11, on_change) END, "
+				"  after = coalesce($10, after), "
+				"  on_change = CASE WHEN $15 THEN NULL ELSE coalesce($11, on_change) END, "
 				"  retention = coalesce($12, retention), paused = coalesce($13, paused), owner = coalesce($14, owner), "
 				"  drains = drains OR $4 IS NOT NULL OR $11 IS NOT NULL OR $15 WHERE job_id = $1",
 				15, (SpiArg[]) {spi_int8(job_id), spi_text(schedule), spi_text(options.time_zone), spi_text(command),

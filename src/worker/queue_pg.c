@@ -44,7 +44,7 @@
 #include "core/spi.h"
 #include "worker/worker.h"
 
-/* Keys of a statement share rows of the queue: up to so many, and so many bytes, below what would be compressed */
+/* Keys of a statement share rows of the queue: up to so many, and so many bytes (as in an array), below what would be compressed */
 #define KEYS_PER_ROW 200
 #define BYTES_PER_ROW 1500
 /* Power of two: how many keys of a statement are remembered to leave out repetitions */
@@ -167,7 +167,7 @@ append_row(QueueWriter *writer, TupleTableSlot *row, AttrNumber column, bool sev
 	if (several && seen_before(writer, key))
 		return;
 	writer->keys[writer->count++] = PointerGetDatum(key);
-	writer->bytes += VARSIZE(key);
+	writer->bytes += INTALIGN(VARSIZE(key));
 	if (writer->count == KEYS_PER_ROW || writer->bytes > BYTES_PER_ROW)
 	{
 		writer_put(writer, false);

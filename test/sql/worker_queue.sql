@@ -95,11 +95,13 @@ UPDATE deals_africa_1 SET id = 'g' WHERE id = 'f';
 RESET ROLE;
 ALTER TABLE deals DETACH PARTITION deals_eu;
 INSERT INTO deals_eu VALUES ('x', 'eu');
+ALTER TABLE deals DETACH PARTITION deals_asia CONCURRENTLY;
+INSERT INTO deals_asia VALUES ('y', 'asia');
 SELECT queued();
 SELECT salesops.unwatch('deals', 'opportunity');
 SELECT count(*) FROM pg_trigger WHERE tgfoid = 'salesops.queue_changes'::regproc AND tgrelid::regclass::text LIKE 'deals%';
 DELETE FROM salesops.change_batch;
-DROP TABLE deals, deals_eu;
+DROP TABLE deals, deals_eu, deals_asia;
 DROP OWNED BY regress_worker_carl;
 DROP ROLE regress_worker_carl;
 -- children by inheritance, there before or made later

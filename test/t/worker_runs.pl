@@ -81,18 +81,22 @@ is(most_at_once(), '5', 'five after a reload');
 is(sql('SELECT worker_pid FROM salesops.worker_status()'), $worker, 'without a restart of the worker');
 drop_all();
 
-# a poll interval above a second holds: without a wake (triggers off) a new due time is not seen at once, with one it is
+# stopped and started in one statement
 sql(q{SELECT salesops.create_job('poll', 'every hour', $$INSERT INTO mark VALUES ('poll')$$)});
-usleep(6_500_000);    # until no process for jobs is left, which are looked after every second
+$worker = sql('SELECT worker_pid FROM salesops.worker_status()') || $worker;
+isnt(sql('SELECT salesops.stop_worker(), salesops.start_worker()'), "t|$worker", 'stop and start in one statement');
+is(sql('SELECT worker_pid IS NOT NULL AND EXISTS (SELECT FROM pg_stat_activity WHERE pid = worker_pid) FROM salesops.worker_status()'), 't', 'a worker is there');
+
+# a poll interval above a second holds: without a wake (triggers off) a new due time is not seen at once, with one it is
+until_true('SELECT processes = 0 FROM salesops.worker_status()', 'no process for jobs is left, which are looked after every second');
+usleep(500_000);
 sql(q{SET session_replication_role = replica; UPDATE salesops.job_definition SET next_run_at = now()});
 usleep(2_500_000);
 is(sql(q{SELECT count(*) FROM mark WHERE job = 'poll'}), '0', 'a poll interval of 30 s is not one of 1 s');
 sql('UPDATE salesops.job_definition SET paused = false');
 until_true(q{SELECT count(*) = 1 FROM mark WHERE job = 'poll'}, 'a commit still wakes it');
 
-# stopped and started in one statement
-isnt(sql('SELECT salesops.stop_worker(), salesops.start_worker()'), "t|$worker", 'stop and start in one statement');
-is(sql('SELECT worker_pid IS NOT NULL AND EXISTS (SELECT FROM pg_stat_activity WHERE pid = worker_pid) FROM salesops.worker_status()'), 't', 'a worker is there');
+# a clock set back
 sql(q{SET session_replication_role = replica; UPDATE salesops.job_definition SET next_run_at = '2999-01-01', occurrence = '2999-01-01'});
 sql('SELECT salesops.stop_worker(), salesops.start_worker()');
 until_true(q{SELECT next_run_at < now() + interval '1 hour' FROM salesops.job}, 'jobs of a future that a clock set back has left are brought back');

@@ -51,7 +51,11 @@ like($err, qr/during recovery/, 'start_worker says why not there');
 
 # dump and restore
 $primary->safe_psql('postgres', 'CREATE TABLE leads (id int PRIMARY KEY); CREATE DATABASE restored');
-$primary->safe_psql('postgres', q{SELECT salesops.watch('leads', 'lead'); INSERT INTO leads VALUES (1), (2)});
+$primary->safe_psql('postgres', q{SELECT salesops.watch('leads', 'lead'); INSERT INTO leads VALUES (1), (2);
+	CREATE TABLE deals (id int, region text, PRIMARY KEY (id, region)) PARTITION BY LIST (region);
+	CREATE TABLE deals_eu PARTITION OF deals FOR VALUES IN ('eu');
+	SELECT salesops.watch('deals', 'opportunity', 'id');
+	CREATE TABLE deals_us PARTITION OF deals FOR VALUES IN ('us')});
 mkdir $primary->backup_dir;
 my $archive = $primary->backup_dir . '/archive';
 $primary->command_ok([ 'pg_dump', '-Fd', '-f', $archive, $primary->connstr('postgres') ], 'pg_dump -Fd');
@@ -59,7 +63,9 @@ $primary->command_ok([ 'pg_restore', '-j2', '--exit-on-error', '-d', $primary->c
 my $definitions = 'SELECT string_agg(j::text, chr(10) ORDER BY name) FROM (SELECT name, owner, schedule, time_zone, command, search_path, timeout, after FROM salesops.job) j';
 is($primary->safe_psql('restored', $definitions), $primary->safe_psql('postgres', $definitions), 'the same jobs after a restore');
 is($primary->safe_psql('restored', q{SELECT string_agg(key, ',' ORDER BY key) FROM salesops.change_queue}), '1,2', 'the queue as it was: the restore queued nothing');
-is($primary->safe_psql('restored', q{SELECT relation || ' ' || entity || ' ' || key FROM salesops.watched}), 'leads lead id', 'watched as before');
+is($primary->safe_psql('restored', q{SELECT relation || ' ' || entity || ' ' || key FROM salesops.watched ORDER BY 1}), "deals opportunity id\nleads lead id", 'watched as before');
+my $triggers = q{SELECT string_agg(tgrelid::regclass || ' ' || tgname, ',' ORDER BY tgrelid::regclass::text, tgname) FROM pg_trigger WHERE tgfoid = 'salesops.queue_changes'::regproc};
+is($primary->safe_psql('restored', $triggers), $primary->safe_psql('postgres', $triggers), 'so are partitions, each once');
 cmp_ok($primary->safe_psql('restored', q{SELECT count(*) FROM salesops.job_run WHERE outcome = 'succeeded'}), '>', 2, 'with their history');
 my $before = $primary->safe_psql('restored', 'SELECT count(*) FROM mark');
 ok($primary->poll_query_until('restored', "SELECT count(*) > $before FROM mark"), 'and they run there without being asked');

@@ -234,49 +234,106 @@ account_currency(const PlanDefinition *plan, const char *currency)
 	return currency ? currency : "USD";
 }
 
-/* Whether an account that is there already is the one of a credit: found without looking at the plan's versions */
-static bool
-holds_credit(const CreditAccount *account, const Assignment *assignment, DateADT date, TupleTableSlot *slot)
+/* The segment of a rep that holds a date, or NULL where none was met yet */
+static RepSegment *
+find_segment(const Rep *rep, DateADT date)
 {
-	return account->from <= date && date < account->to && account->purpose == PURPOSE_CREDIT &&
-		account->version && account->version->from <= date && date < account->version->to && account->is_segment &&
-		(account->plan == assignment->plan || strcmp(account->plan, assignment->plan) == 0) &&
-		(slot->tts_isnull[CREDIT_CURRENCY] || strcmp(account->version->definition->currency, "credit") != 0);
+	int			low = 0;
+	int			high = rep->nsegments;
+
+	while (low < high)
+	{
+		int			middle = (low + high) / 2;
+
+		if (rep->starts[middle] <= date)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low > 0 && date < rep->segments[low - 1].to ? &rep->segments[low - 1] : NULL;
 }
 
-/* The account of a credit, or NULL where no plan holds */
-static CreditAccount *
-account_of(Calculation *calculation, Rep *rep, DateADT date, TupleTableSlot *slot)
+/* Keep a segment with its rep, in order */
+static RepSegment *
+keep_segment(Calculation *calculation, Rep *rep, DateADT from, const RepSegment *segment)
 {
-	CreditAccount **recent = &rep->recent[((uint32) date >> 5) % RECENT_ACCOUNTS];
-	Assignment *assignment = assignment_on(rep, date);
-	ListCell   *cell;
+	int			at = rep->nsegments;
+
+	if (rep->nsegments == rep->capacity)
+	{
+		MemoryContext old = MemoryContextSwitchTo(calculation->context);
+
+		rep->capacity = Max(rep->capacity * 2, 16);
+		rep->starts = rep->starts ? repalloc(rep->starts, sizeof(DateADT) * rep->capacity) :
+			palloc(sizeof(DateADT) * rep->capacity);
+		rep->segments = rep->segments ? repalloc(rep->segments, sizeof(RepSegment) * rep->capacity) :
+			palloc(sizeof(RepSegment) * rep->capacity);
+		MemoryContextSwitchTo(old);
+	}
+	for (; at > 0 && rep->starts[at - 1] > from; at--)
+	{
+		rep->starts[at] = rep->starts[at - 1];
+		rep->segments[at] = rep->segments[at - 1];
+	}
+	rep->starts[at] = from;
+	rep->segments[at] = *segment;
+	rep->nsegments++;
+	return &rep->segments[at];
+}
+
+/* The account of a credit as a segment, or NULL where no plan holds */
+static RepSegment *
+segment_of(Calculation *calculation, Rep *rep, DateADT date, TupleTableSlot *slot)
+{
+	RepSegment *segment = find_segment(rep, date);
+	Assignment *assignment;
 	PlanVersion *version;
+	CreditAccount *account;
 	DateADT		from;
 	DateADT		to;
 	bool		own_currency;
 
-	if (assignment == NULL)
-		return NULL;
-	if (*recent && holds_credit(*recent, assignment, date, slot))
-		return *recent;
-	foreach(cell, rep->accounts)
-	{
-		CreditAccount *account = lfirst(cell);
-
-		if (holds_credit(account, assignment, date, slot))
-			return *recent = account;
-	}
-	version = scope_version(calculation, assignment->plan, date);
+	if (segment)
+		return segment;
+	assignment = assignment_on(rep, date);
+	version = assignment ? scope_version(calculation, assignment->plan, date) : NULL;
 	if (version == NULL)
 		return NULL;
 	scope_segment(version, date, &from, &to);
 	own_currency = strcmp(version->definition->currency, "credit") == 0;
-	*recent = scope_account(calculation, rep, assignment->plan, from, to,
+	account = scope_account(calculation, rep, assignment->plan, from, to,
 							account_currency(version->definition, own_currency ? column_text(slot, CREDIT_CURRENCY) : NULL),
 							PURPOSE_CREDIT);
-	(*recent)->is_segment = true;
-	return *recent;
+	segment = &calculation->one;
+	memset(segment, 0, sizeof(RepSegment));
+	segment->to = Min(Min(to, assignment->to), account->covered_to);
+	segment->light = account->light;
+	segment->reread = account->reread;
+	segment->account = account;
+	segment->definition = version->definition;
+	segment->currency = account->currency;
+	if (own_currency || date >= segment->to)
+		return segment;
+	return keep_segment(calculation, rep, Max(from, assignment->from), segment);
+}
+
+/* What was taken of light accounts is theirs; the next pass begins with new segments. */
+static void
+settle_segments(Calculation *calculation)
+{
+	ListCell   *cell;
+
+	foreach(cell, scope_all_reps(calculation))
+	{
+		Rep		   *rep = lfirst(cell);
+
+		for (int i = 0; i < rep->nsegments; i++)
+		{
+			rep->segments[i].account->light_print += rep->segments[i].print;
+			rep->segments[i].account->seen += rep->segments[i].seen;
+		}
+		rep->nsegments = 0;
+	}
 }
 
 /* Append a credit to an account */
@@ -339,7 +396,7 @@ keep_source(Calculation *calculation, Credit *credit, Numeric amount, Numeric sp
 {
 	MemoryContext old;
 
-	if (credit->account->light || (split == NULL && factor == NULL && rate == NULL))
+	if (split == NULL && factor == NULL && rate == NULL)
 		return;
 	old = MemoryContextSwitchTo(calculation->context);
 	credit->source = palloc0(sizeof(CreditSource));
@@ -353,29 +410,29 @@ keep_source(Calculation *calculation, Credit *credit, Numeric amount, Numeric sp
 
 /* The credited amount in the account's currency: share and factor applied, converted; false with a problem otherwise */
 static bool
-credited_amount(Calculation *calculation, Credit *credit, TupleTableSlot *slot, Numeric factor)
+credited_amount(Calculation *calculation, const RepSegment *segment, Credit *credit, TupleTableSlot *slot, Numeric factor)
 {
 	Numeric		amount = DatumGetNumeric(slot->tts_values[CREDIT_AMOUNT]);
 	char	   *currency = column_text(slot, CREDIT_CURRENCY);
 	Numeric		split = NULL;
 	Numeric		rate = NULL;
 
-	if (credit->account->version->definition->negative == NEGATIVE_ZERO && !credit->refund &&
-		decimal_compare(amount, decimal_zero()) < 0)
+	if (segment->definition->negative == NEGATIVE_ZERO && !credit->refund && decimal_is_negative(amount))
 		amount = decimal_zero();
 
-	if (slot->tts_isnull[CREDIT_SPLIT] && factor == NULL && (currency == NULL || strcmp(currency, credit->account->currency) == 0) &&
+	if (slot->tts_isnull[CREDIT_SPLIT] && factor == NULL && (currency == NULL || strcmp(currency, segment->currency) == 0) &&
 		decimal_from_numeric(amount, COMMISSION_AMOUNT_DIGITS, &credit->amount))
 		return true;
 	if (!slot->tts_isnull[CREDIT_SPLIT])
 		split = DatumGetNumeric(slot->tts_values[CREDIT_SPLIT]);
-	if (currency && strcmp(currency, credit->account->currency) != 0)
+	if (currency && strcmp(currency, segment->currency) != 0)
 	{
 		rate = credit_rate(calculation, credit, currency);
 		if (rate == NULL)
 			return false;
 	}
-	keep_source(calculation, credit, amount, split, factor, rate, currency);
+	if (!segment->light)
+		keep_source(calculation, credit, amount, split, factor, rate, currency);
 	if (split)
 		amount = decimal_mul(amount, split);
 	if (factor)
@@ -394,7 +451,7 @@ credited_amount(Calculation *calculation, Credit *credit, TupleTableSlot *slot, 
 
 /* What is wrong with a credit's row, if anything */
 static bool
-check_credit(Calculation *calculation, TupleTableSlot *slot, Rep *rep, CreditAccount *account)
+check_credit(Calculation *calculation, TupleTableSlot *slot, Rep *rep, const PlanDefinition *plan)
 {
 	const char *problem = NULL;
 	Numeric		amount = slot->tts_isnull[CREDIT_AMOUNT] ? NULL : DatumGetNumeric(slot->tts_values[CREDIT_AMOUNT]);
@@ -406,9 +463,9 @@ check_credit(Calculation *calculation, TupleTableSlot *slot, Rep *rep, CreditAcc
 		problem = "its amount is not known (NULL)";
 	else if (numeric_is_nan(amount) || numeric_is_inf(amount))
 		problem = "its amount is not finite";
-	else if (split && (numeric_is_nan(split) || numeric_is_inf(split) || decimal_compare(split, decimal_zero()) < 0))
+	else if (split && (numeric_is_nan(split) || numeric_is_inf(split) || decimal_is_negative(split)))
 		problem = "its split is not a share of 0 or more";
-	else if (account->version->definition->negative == NEGATIVE_REJECT && !is_refund(slot) && decimal_compare(amount, decimal_zero()) < 0)
+	else if (plan->negative == NEGATIVE_REJECT && decimal_is_negative(amount) && !is_refund(slot))
 		problem = "its amount is negative, and its deal_type is not refund, cancellation, credit_note, chargeback or non_payment";
 	if (problem == NULL)
 		return true;
@@ -477,22 +534,27 @@ add_bonuses(Calculation *calculation, TupleTableSlot *slot, const Credit *credit
 
 /* The credit to its account; of a light one, its fingerprint only */
 static void
-put_credit(Calculation *calculation, TupleTableSlot *slot, const Credit *source)
+put_credit(Calculation *calculation, RepSegment *segment, TupleTableSlot *slot, const Credit *source)
 {
-	CreditAccount *account = source->account;
 	Credit	   *credit;
 
-	if (account->light)
+	if (segment->light)
 	{
-		account->light_print += credits_print(source);
-		account->seen++;
+		segment->print += credits_print(source);
+		segment->seen++;
 		calculation->seen++;
+		/* one that is not kept with its rep is settled at once */
+		if (segment == &calculation->one)
+		{
+			segment->account->light_print += segment->print;
+			segment->account->seen++;
+		}
 		return;
 	}
-	credit = credits_add(calculation, account);
+	credit = credits_add(calculation, segment->account);
 	*credit = *source;
 	credit->id = MemoryContextStrdup(calculation->context, source->id);
-	if (account->version->definition->nbonuses > 0)
+	if (segment->definition->nbonuses > 0)
 		add_bonuses(calculation, slot, credit);
 }
 
@@ -502,6 +564,7 @@ receive_credit(TupleTableSlot *slot, void *arg)
 {
 	Calculation *calculation = arg;
 	const PlanDefinition *plan;
+	RepSegment *segment;
 	Credit		credit = {0};
 	Rep		   *rep;
 	int			component;
@@ -512,26 +575,26 @@ receive_credit(TupleTableSlot *slot, void *arg)
 	if (rep == NULL || rep->assignments == NIL)
 		return;
 	credit.date = DatumGetDateADT(slot->tts_values[CREDIT_DATE]);
-	credit.account = account_of(calculation, rep, credit.date, slot);
-	if (calculation->rereading && (credit.account == NULL || !credit.account->reread))
+	segment = segment_of(calculation, rep, credit.date, slot);
+	if (calculation->rereading && (segment == NULL || !segment->reread))
 		return;
-	if (credit.account == NULL || rep->has_left)
+	if (segment == NULL || rep->has_left)
 		check_left(calculation, slot, rep, assignment_on(rep, credit.date), credit.date);
-	if (credit.account == NULL || credit.date >= credit.account->covered_to)
+	if (segment == NULL || credit.date >= segment->to)
 		return;
-	plan = credit.account->version->definition;
-	if (!filter_met(plan->filter, slot) || !check_credit(calculation, slot, rep, credit.account) ||
-		past_clawback(plan, slot, credit.date))
+	plan = segment->definition;
+	if (!filter_met(plan->filter, slot) || !check_credit(calculation, slot, rep, plan) || past_clawback(plan, slot, credit.date))
 		return;
 	component = component_of(plan, slot);
+	credit.account = segment->account;
 	credit.id = column_text(slot, CREDIT_ID);
 	credit.hash = credits_hash(credit.id);
 	credit.prefix = id_prefix(credit.id);
 	credit.refund = is_refund(slot);
-	if (!credited_amount(calculation, &credit, slot, component > 0 ? plan->components[component - 1].factor : NULL))
+	if (!credited_amount(calculation, segment, &credit, slot, component > 0 ? plan->components[component - 1].factor : NULL))
 		return;
 	credit.component = component > 0 && plan->components[component - 1].own_tiers ? component : 0;
-	put_credit(calculation, slot, &credit);
+	put_credit(calculation, segment, slot, &credit);
 }
 
 typedef struct CreditStream
@@ -659,6 +722,7 @@ load_credits(Calculation *calculation)
 
 	read_credits(calculation, NULL);
 	raise_problems(calculation);
+	settle_segments(calculation);
 	changed = changed_accounts(calculation);
 	if (changed == NIL)
 		return;

@@ -33,18 +33,35 @@ typedef struct Assignment
 
 typedef struct CreditAccount CreditAccount;
 
-#define RECENT_ACCOUNTS 16
+/*
+ * Days of a rep under one assignment, version and account: what a credit is looked up by. A million credits come in no order, and
+ * each look at another place in memory costs more than all that is computed; so what a credit needs is copied here.
+ */
+typedef struct RepSegment
+{
+	DateADT		to;				/* it begins at Rep.starts[i] */
+	bool		light;			/* see CreditAccount */
+	bool		reread;
+	CreditAccount *account;
+	const PlanDefinition *definition;
+	const char *currency;
+	uint64		print;			/* of a light account's credits, until they are all read */
+	int64		seen;
+} RepSegment;
 
 typedef struct Rep
 {
-	char	   *id;
+	int			nsegments;
+	int			capacity;
+	DateADT    *starts;			/* in order */
+	RepSegment *segments;
 	List	   *assignments;
-	List	   *accounts;
-	List	   *drawn;			/* DrawnBefore */
-	CreditAccount *recent[RECENT_ACCOUNTS]; /* of the last credits read, by their date */
-	char	   *manager;
+	char	   *id;
 	bool		has_left;
 	bool		listed;			/* among those whose credits are read again */
+	char	   *manager;
+	List	   *accounts;
+	List	   *drawn;			/* DrawnBefore */
 } Rep;
 
 /* A posting that the ledger already holds for an account */
@@ -74,7 +91,6 @@ struct CreditAccount
 	DateADT		covered_to;		/* credits before this date are in the ledger */
 	bool		process;		/* false: read only because a later period's gate needs it */
 	bool		closed;			/* all of it */
-	bool		is_segment;		/* a period of the plan as it is now (the ledger may hold others) */
 	bool		light;			/* its credits are not kept, only their fingerprint: most likely nothing changed */
 	bool		reread;			/* it was light, and something did: its credits are read once more, and kept */
 	uint64		light_print;
@@ -115,6 +131,7 @@ typedef struct Calculation
 	DateADT    *closed_from;	/* in order, adjacent ones joined */
 	DateADT    *closed_to;
 	List	   *plans;			/* their names, each once */
+	RepSegment	one;			/* of the credit being read, where it depends on more than its date */
 	bool		rereading;		/* the second pass, over accounts that are 'reread' */
 	int64		seen;			/* credits, kept or not */
 	Credit	   *credits;

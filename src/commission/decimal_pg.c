@@ -237,6 +237,16 @@ decimal_is_zero(Numeric value)
 	return !decoded.special && decoded.nwords == 0;
 }
 
+/* Whether it is below 0 (not for NaN and infinities) */
+bool
+decimal_is_negative(Numeric value)
+{
+	Decoded		decoded;
+
+	decode(value, &decoded);
+	return !decoded.special && decoded.nwords > 0 && decoded.negative;
+}
+
 /* As text, for messages */
 char *
 decimal_text(Numeric value)

@@ -30,6 +30,7 @@ extern Numeric decimal_round(Numeric value, int digits);	/* half away from zero 
 extern Numeric decimal_integer(int64 value);
 extern Numeric decimal_zero(void);
 extern bool decimal_is_zero(Numeric value);
+extern bool decimal_is_negative(Numeric value);
 extern char *decimal_text(Numeric value);
 
 #endif							/* SALESOPS_COMMISSION_DECIMAL_PG_H */

@@ -53,9 +53,12 @@ scope_rep(Calculation *calculation, const char *id)
 
 	if (entry == NULL)
 	{
-		Rep		   *rep = MemoryContextAllocZero(calculation->context, sizeof(Rep));
+		Size		head = MAXALIGN(strlen(id) + 1);
+		char	   *room = MemoryContextAllocZero(calculation->context, head + sizeof(Rep));
+		Rep		   *rep = (Rep *) (room + head);
 
-		rep->id = MemoryContextStrdup(calculation->context, id);
+		/* the id right before what is looked at next */
+		rep->id = strcpy(room, id);
 		entry = rephash_insert(calculation->reps, rep->id, &found);
 		entry->rep = rep;
 	}

@@ -99,6 +99,7 @@ make_kernel(RunningAccount *account)
 	kernel->components = tiers;
 	kernel->exponent = account->exponent;
 	kernel->divisor = 1;
+	kernel->by_deal = account->by_deal;
 	for (int i = 0; i < account->ncomponents; i++)
 	{
 		tiers[i].count = account->tiers[i].count;
@@ -137,7 +138,8 @@ account_make(const AccountTerms *terms)
 		account->deal_cap = over_divisor(account, terms->plan->deal_cap);
 		account->deal_floor = over_divisor(account, terms->plan->deal_floor);
 	}
-	account->keep_totals = account->ncomponents > 1 || account->deal_cap || account->deal_floor;
+	account->by_deal = terms->flat_rate == NULL && terms->plan->tiers_on == TIERS_ON_DEAL;
+	account->keep_totals = account->ncomponents > 1 || account->by_deal || account->deal_cap || account->deal_floor;
 	for (int i = 0; i < account->ncomponents; i++)
 		account->cumulated[i] = decimal_zero();
 	make_kernel(account);
@@ -194,13 +196,24 @@ leave_kernel(RunningAccount *account)
 	account->fixed = false;
 }
 
+/* F of a deal's size, negative for a refund, as the kernel has it */
+Numeric
+account_deal_value(const NumericTiers *tiers, Numeric amount)
+{
+	if (!decimal_is_negative(amount))
+		return plan_cumulative(tiers, amount);
+	return decimal_sub(decimal_zero(), plan_cumulative(tiers, decimal_sub(decimal_zero(), amount)));
+}
+
 /* Credit an amount in numeric: the kernel's commission_credit, of any size */
 static void
 credit_numeric(RunningAccount *account, int component, Numeric amount, AccountStep *step)
 {
 	Numeric		after = decimal_add(account->cumulated[component], amount);
 	Numeric		earned = plan_cumulative(&account->tiers[component], after);
-	Numeric		commission = deal_commission(account, amount, decimal_sub(earned, account->earned[component]));
+	Numeric		value = account->by_deal ? account_deal_value(&account->tiers[component], amount) :
+		decimal_sub(earned, account->earned[component]);
+	Numeric		commission = deal_commission(account, amount, value);
 	Numeric		total = decimal_add(account->total, commission);
 	CommissionInt rounded = round_total(account, total);
 

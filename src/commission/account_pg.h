@@ -36,7 +36,8 @@ typedef struct RunningAccount
 	Numeric		total;
 	CommissionInt rounded;		/* in minor units */
 	bool		fixed;			/* whether the kernel holds the state */
-	bool		keep_totals;	/* whether a line needs its total_before (several components, deal caps) */
+	bool		by_deal;		/* each credit goes through the tiers by itself */
+	bool		keep_totals;	/* whether a line needs its total_before (several components, deals by themselves, deal caps) */
 	CommissionAccount kernel;
 } RunningAccount;
 
@@ -57,6 +58,9 @@ extern void account_restate(RunningAccount *account);
 
 /* Credit an amount, given in the kernel's integers or (where not NULL) as numeric. */
 extern void account_credit(RunningAccount *account, int component, CommissionInt amount, Numeric exact, AccountStep *step);
+
+/* What a credit earns unrounded and without limits where each goes through the tiers by itself */
+extern Numeric account_deal_value(const NumericTiers *tiers, Numeric amount);
 
 extern Numeric account_cumulated(RunningAccount *account, int component);
 

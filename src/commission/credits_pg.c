@@ -170,7 +170,7 @@ exchange_rate(Calculation *calculation, const char *from, const char *to, DateAD
 enum
 {
 	CREDIT_ID, CREDIT_REP, CREDIT_AMOUNT, CREDIT_DATE, CREDIT_OPPORTUNITY, CREDIT_CURRENCY, CREDIT_PRODUCT,
-	CREDIT_DEAL_TYPE, CREDIT_SPLIT, CREDIT_ORIGIN_DATE
+	CREDIT_DEAL_TYPE, CREDIT_SPLIT, CREDIT_SEGMENT, CREDIT_ORIGIN_DATE
 };
 
 /* A text column as C string in the current context */
@@ -558,6 +558,24 @@ put_credit(Calculation *calculation, RepSegment *segment, TupleTableSlot *slot, 
 		add_bonuses(calculation, slot, credit);
 }
 
+/* Where one rep is calculated: which opportunities the rep shares, so that their splits can be added up */
+static void
+note_shared(Calculation *calculation, TupleTableSlot *slot, DateADT date)
+{
+	MemoryContext old;
+	char	   *opportunity;
+
+	if (calculation->only == NULL || slot->tts_isnull[CREDIT_SPLIT] || slot->tts_isnull[CREDIT_OPPORTUNITY] ||
+		date < calculation->from || date >= calculation->to)
+		return;
+	opportunity = column_text(slot, CREDIT_OPPORTUNITY);
+	if (calculation->shared != NIL && strcmp(llast(calculation->shared), opportunity) == 0)
+		return;
+	old = MemoryContextSwitchTo(calculation->context);
+	calculation->shared = lappend(calculation->shared, pstrdup(opportunity));
+	MemoryContextSwitchTo(old);
+}
+
 /* One row of the contract view */
 static void
 receive_credit(TupleTableSlot *slot, void *arg)
@@ -585,6 +603,7 @@ receive_credit(TupleTableSlot *slot, void *arg)
 	plan = segment->definition;
 	if (!filter_met(plan->filter, slot) || !check_credit(calculation, slot, rep, plan) || past_clawback(plan, slot, credit.date))
 		return;
+	note_shared(calculation, slot, credit.date);
 	component = component_of(plan, slot);
 	credit.account = segment->account;
 	credit.id = column_text(slot, CREDIT_ID);
@@ -721,7 +740,9 @@ load_credits(Calculation *calculation)
 	ArrayType  *some = NULL;
 
 	read_credits(calculation, NULL);
-	raise_problems(calculation);
+	/* what is wrong is raised when all of it is known */
+	if (calculation->problems.count > 0)
+		return;
 	settle_segments(calculation);
 	changed = changed_accounts(calculation);
 	if (changed == NIL)
@@ -740,10 +761,25 @@ load_credits(Calculation *calculation)
 	calculation->rereading = false;
 }
 
+/* Opportunities whose splits are to be looked at, as an argument: NULL for all */
+static SpiArg
+shared_argument(const Calculation *calculation)
+{
+	Datum	   *ids = palloc(sizeof(Datum) * (list_length(calculation->shared) + 1));
+	ListCell   *cell;
+
+	if (calculation->only == NULL)
+		return spi_datum(TEXTARRAYOID, (Datum) 0, true);
+	foreach(cell, calculation->shared)
+		ids[foreach_current_index(cell)] = CStringGetTextDatum(lfirst(cell));
+	return spi_array(TEXTARRAYOID, TEXTOID, ids, list_length(calculation->shared));
+}
+
 /* Splits of one deal that do not add up to the whole; overlays (deal_type overlay) are on top and need not */
 static void
 check_splits(Calculation *calculation)
 {
+	SpiArg		shared = shared_argument(calculation);
 	SpiScope	scope;
 	uint64		rows;
 
@@ -752,11 +788,12 @@ check_splits(Calculation *calculation)
 					   "SELECT c.opportunity_id, pg_catalog.round(pg_catalog.sum(coalesce(c.split, 1)) OPERATOR(pg_catalog.*) 100, 2) "
 					   "FROM salesops.commission_credit c WHERE c.credited_on OPERATOR(pg_catalog.>=) $1 "
 					   "AND c.credited_on OPERATOR(pg_catalog.<) $2 AND c.opportunity_id IS NOT NULL "
+					   "AND ($3 IS NULL OR c.opportunity_id OPERATOR(pg_catalog.=) ANY ($3)) "
 					   "AND c.deal_type IS DISTINCT FROM 'overlay' GROUP BY c.opportunity_id, c.credited_on, c.product, c.deal_type "
 					   "HAVING pg_catalog.count(c.split) OPERATOR(pg_catalog.>) 0 AND pg_catalog.abs(pg_catalog.sum(coalesce(c.split, 1)) "
-					   "OPERATOR(pg_catalog.-) 1) OPERATOR(pg_catalog.>) 0.0001 ORDER BY 1, 2", 2,
+					   "OPERATOR(pg_catalog.-) 1) OPERATOR(pg_catalog.>) 0.0001 ORDER BY 1, 2", 3,
 					   (SpiArg[]) {spi_datum(DATEOID, DateADTGetDatum(calculation->from), false),
-								   spi_datum(DATEOID, DateADTGetDatum(calculation->to), false)});
+								   spi_datum(DATEOID, DateADTGetDatum(calculation->to), false), shared});
 	for (uint64 i = 0; i < rows; i++)
 		if (may_list(calculation))
 			problems_add(&calculation->problems, "opportunity \"%s\": its splits add up to %s %%, not 100 %%",
@@ -865,7 +902,7 @@ credits_load(Calculation *calculation)
 	scope_load(calculation);
 	progress_phase("reading credits", 0);
 	load_credits(calculation);
-	if (calculation->only == NULL && contract_source_column("commission_credit", "split") != NULL)
+	if (calculation->only ? calculation->shared != NIL : contract_source_column("commission_credit", "split") != NULL)
 		check_splits(calculation);
 	raise_problems(calculation);
 	require_some_credits(calculation);

@@ -132,6 +132,7 @@ typedef struct Calculation
 	DateADT    *closed_to;
 	List	   *plans;			/* their names, each once */
 	RepSegment	one;			/* of the credit being read, where it depends on more than its date */
+	List	   *shared;			/* opportunities of which the one rep asked for has a split */
 	bool		rereading;		/* the second pass, over accounts that are 'reread' */
 	int64		seen;			/* credits, kept or not */
 	Credit	   *credits;

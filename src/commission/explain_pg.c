@@ -314,6 +314,19 @@ total_rows(Explained *line, const RunningAccount *account, Numeric total_before,
 					 decimal_text(line->amount)));
 }
 
+/* A deal that goes through the tiers by itself: from 0 to its size, or back for a refund; what it earns, unrounded */
+static Numeric
+deal_slices(Explained *line, const RunningAccount *account, const NumericTiers *tiers)
+{
+	Numeric		size = decimal_sub(line->after, line->before);
+
+	if (!decimal_is_negative(size))
+		slices_up(line, account, tiers, decimal_zero(), size);
+	else
+		slices_down(line, account, tiers, decimal_sub(decimal_zero(), size), decimal_zero());
+	return account_deal_value(tiers, size);
+}
+
 /* A credit's line that follows from F */
 static void
 explain_by_tiers(Explained *line, RunningAccount *account)
@@ -323,7 +336,9 @@ explain_by_tiers(Explained *line, RunningAccount *account)
 	Numeric		commission = decimal_sub(plan_cumulative(tiers, line->after), plan_cumulative(tiers, line->before));
 	Numeric		total = line->total_before ? line->total_before : plan_cumulative(tiers, line->before);
 
-	if (decimal_compare(line->after, line->before) >= 0)
+	if (account->by_deal)
+		commission = deal_slices(line, account, tiers);
+	else if (decimal_compare(line->after, line->before) >= 0)
 		slices_up(line, account, tiers, line->before, line->after);
 	else
 		slices_down(line, account, tiers, line->before, line->after);

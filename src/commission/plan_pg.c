@@ -23,6 +23,8 @@ const char *const plan_periods[] = {"month", "quarter", "year", "half_year", "ha
 const char *const plan_bases[] = {"booking", "invoice", "payment", "milestone", NULL};
 const char *const plan_measures[] = {"amount", "attainment", NULL};
 const char *const plan_methods[] = {"marginal", "retroactive", NULL};
+static const char *const tiers_on[] = {"period", "deal", NULL};
+static const char *const gates_of[] = {"year_to_date", "year", NULL};
 static const char *const rate_dates[] = {"credited_on", "period_start", "period_end", NULL};
 static const char *const negatives[] = {"reject", "allow", "zero", NULL};
 
@@ -49,6 +51,7 @@ static const OptionSpec plan_specs[] = {
 	{"basis", OPTION_CHOICE, PLAN_FIELD(basis), .choices = plan_bases},
 	{"measure", OPTION_CHOICE, PLAN_FIELD(measure), .choices = plan_measures},
 	{"method", OPTION_CHOICE, PLAN_FIELD(method), .choices = plan_methods},
+	{"tiers_on", OPTION_CHOICE, PLAN_FIELD(tiers_on), .choices = tiers_on},
 	{"rate_date", OPTION_CHOICE, PLAN_FIELD(rate_date), .choices = rate_dates},
 	{"tiers", OPTION_ARRAY, offsetof(RawPlan, tiers), .required = true},
 	{"rates", OPTION_ARRAY, offsetof(RawPlan, rates)},
@@ -111,7 +114,8 @@ static const OptionSpec draw_specs[] = {
 
 static const OptionSpec gate_specs[] = {
 	{"at", OPTION_NUMERIC, offsetof(PlanDefinition, gate_at), .required = true, .min = 0, .max = 1e18},
-	{"above", OPTION_NUMERIC, offsetof(PlanDefinition, gate_above), .required = true, .min = 0, .max = 1e18}
+	{"above", OPTION_NUMERIC, offsetof(PlanDefinition, gate_above), .required = true, .min = 0, .max = 1e18},
+	{"of", OPTION_CHOICE, offsetof(PlanDefinition, gate_of), .choices = gates_of}
 };
 
 static const OptionSpec override_specs[] = {
@@ -278,6 +282,10 @@ check_combinations(const PlanDefinition *plan, Problems *problems)
 		problems_add(problems, "\"target\" needs \"measure\": \"attainment\"");
 	if (plan->nramp > 0 && plan->measure != PLAN_ATTAINMENT)
 		problems_add(problems, "\"ramp\" needs \"measure\": \"attainment\"");
+	if (plan->tiers_on == TIERS_ON_DEAL && plan->gate_at)
+		problems_add(problems, "\"gate\" needs \"tiers_on\": \"period\"");
+	if (plan->gate_of == GATE_YEAR && plan->measure != PLAN_ATTAINMENT)
+		problems_add(problems, "\"of\" in \"gate\" needs \"measure\": \"attainment\": an amount is the year's as it is given");
 	if (plan->cap && plan->floor && decimal_compare(plan->floor, plan->cap) > 0)
 		problems_add(problems, "\"floor\" %s is above \"cap\" %s", decimal_text(plan->floor), decimal_text(plan->cap));
 	if (plan->deal_cap && plan->deal_floor && decimal_compare(plan->deal_floor, plan->deal_cap) > 0)

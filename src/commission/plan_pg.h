@@ -38,6 +38,20 @@ typedef enum PlanMethod
 	PLAN_RETROACTIVE
 } PlanMethod;
 
+/* What goes through the tiers */
+typedef enum PlanTiersOn
+{
+	TIERS_ON_PERIOD,			/* the period's running sum */
+	TIERS_ON_DEAL				/* each credit by itself */
+} PlanTiersOn;
+
+/* Which quota the year's gate is measured against */
+typedef enum PlanGateOf
+{
+	GATE_YEAR_TO_DATE,			/* of the year's periods up to the one that is paid */
+	GATE_YEAR
+} PlanGateOf;
+
 typedef enum PlanRateDate
 {
 	RATE_CREDITED_ON,
@@ -99,6 +113,7 @@ typedef struct PlanDefinition
 	int			basis;
 	int			measure;		/* PlanMeasure */
 	int			method;			/* PlanMethod */
+	int			tiers_on;		/* PlanTiersOn */
 	int			rate_date;		/* PlanRateDate */
 	char	   *where;
 	char	   *description;
@@ -115,6 +130,7 @@ typedef struct PlanDefinition
 	Numeric		target;			/* commission at a rate of 1 and 100 % attainment */
 	Numeric		gate_at;		/* the year's measure from which the tiers above gate_above apply */
 	Numeric		gate_above;
+	int			gate_of;		/* PlanGateOf */
 	int			nramp;
 	Numeric    *ramp;
 	Numeric		draw;

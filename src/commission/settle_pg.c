@@ -296,7 +296,7 @@ credit_amount(const Work *work, const Credit *credit)
 static bool
 depends_on_order(const Work *work)
 {
-	return work->terms.plan->deal_cap || work->terms.plan->deal_floor || work->terms.orphaned ||
+	return work->running->by_deal || work->terms.plan->deal_cap || work->terms.plan->deal_floor || work->terms.orphaned ||
 		work->account->purpose >= PURPOSE_BONUS;
 }
 

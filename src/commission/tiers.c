@@ -103,6 +103,18 @@ deal_commission(const CommissionAccount *account, CommissionInt amount, Commissi
 	return commission;
 }
 
+/* What a credit earns unrounded where tiers are of single deals: F of its size; a refund gives back what the deal earned. */
+static bool
+deal_value(const CommissionTiers *tiers, CommissionInt amount, CommissionInt *value)
+{
+	CommissionInt size;
+
+	if (amount >= 0)
+		return commission_cumulative(tiers, amount, value);
+	return !__builtin_sub_overflow((CommissionInt) 0, amount, &size) && commission_cumulative(tiers, size, value) &&
+		!__builtin_sub_overflow((CommissionInt) 0, *value, value);
+}
+
 /* Credit an amount to a component: round(total after) - round(total before), with the caps of deal and period. */
 bool
 commission_credit(CommissionAccount *account, int component, CommissionInt amount, CommissionStep *step)
@@ -115,6 +127,8 @@ commission_credit(CommissionAccount *account, int component, CommissionInt amoun
 	if (__builtin_add_overflow(account->cumulated[component], amount, &after) ||
 		!commission_cumulative(&account->components[component], after, &earned) ||
 		__builtin_sub_overflow(earned, account->earned[component], &total))
+		return false;
+	if (account->by_deal && !deal_value(&account->components[component], amount, &total))
 		return false;
 	total = deal_commission(account, amount, total);
 	if (__builtin_add_overflow(account->total, total, &total) ||

@@ -45,6 +45,7 @@ typedef struct CommissionAccount
 	int			ncomponents;
 	const CommissionTiers *components;
 	CommissionInt divisor;		/* of every value: at least 1 */
+	bool		by_deal;		/* each credit goes through the tiers by itself, not on top of those before it */
 	bool		has_cap;		/* of the period's commission */
 	bool		has_deal_cap;	/* of one credit's commission, in size: a refund gives back no more */
 	bool		has_deal_floor; /* least commission of a credit that is not negative */

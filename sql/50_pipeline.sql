@@ -298,7 +298,7 @@ CREATE FUNCTION salesops.follow_criteria() RETURNS event_trigger
 	AS 'MODULE_PATHNAME', 'salesops_follow_criteria';
 COMMENT ON FUNCTION salesops.follow_criteria() IS 'Event trigger: the texts of criteria follow renames; a criterion goes with the column that was dropped with CASCADE';
 CREATE EVENT TRIGGER salesops_follow_criteria ON ddl_command_end
-	WHEN TAG IN ('ALTER TABLE', 'ALTER SCHEMA', 'ALTER FUNCTION', 'ALTER ROUTINE', 'ALTER TYPE', 'ALTER DOMAIN', 'ALTER VIEW',
+	WHEN TAG IN ('CREATE TRIGGER', 'ALTER TABLE', 'ALTER SCHEMA', 'ALTER FUNCTION', 'ALTER ROUTINE', 'ALTER TYPE', 'ALTER DOMAIN', 'ALTER VIEW',
 		'ALTER MATERIALIZED VIEW', 'ALTER FOREIGN TABLE', 'ALTER OPERATOR')
 	EXECUTE FUNCTION salesops.follow_criteria();
 COMMENT ON EVENT TRIGGER salesops_follow_criteria IS 'Stage criteria follow renames';

@@ -182,6 +182,9 @@ collect_relation(TupleTableSlot *slot, void *arg)
 	criteria->enforced = DatumGetBool(slot->tts_values[2]);
 }
 
+#define RELATION_QUERY \
+	"SELECT r.pipeline, r.stage_number, r.enforced FROM salesops.criteria_relation r WHERE r.relation = $1"
+
 /* The rows, as the extension's owner and by the latest snapshot: the one that the triggers' definition is read by too */
 static void
 load_rows(Criteria *criteria)
@@ -193,7 +196,7 @@ load_rows(Criteria *criteria)
 	spi_open(&scope, SPI_AS_OWNER);
 	MemoryContextSwitchTo(context);
 	PushActiveSnapshot(GetLatestSnapshot());
-	(void) spi_stream("SELECT r.pipeline, r.stage_number, r.enforced FROM salesops.criteria_relation r WHERE r.relation = $1",
+	(void) spi_stream(RELATION_QUERY,
 					  1, args, true, collect_relation, criteria);
 	(void) spi_stream("SELECT c.criterion_id, c.criterion, c.version, c.stage, c.expression, c.message, c.action,"
 					  " c.judged = 'entry', c.effective_from, c.effective_until, c.grace_until, t.tree"
@@ -228,22 +231,39 @@ criteria_load(Oid relid)
 	return criteria;
 }
 
+/* The relation's row alone; false where there is none */
+static bool
+load_relation(Criteria *criteria)
+{
+	SpiScope	scope;
+	MemoryContext context = CurrentMemoryContext;
+	SpiArg		args[] = {spi_oid(criteria->relid)};
+	uint64		rows;
+
+	spi_open(&scope, SPI_AS_OWNER);
+	MemoryContextSwitchTo(context);
+	PushActiveSnapshot(GetLatestSnapshot());
+	rows = spi_stream(RELATION_QUERY, 1, args, true, collect_relation, criteria);
+	PopActiveSnapshot();
+	spi_close(&scope);
+	MemoryContextSwitchTo(context);
+	return rows > 0;
+}
+
 /* Is there a row for this relation in criteria_relation? */
 bool
 criteria_exist(Oid relid)
 {
-	Criteria	criteria = {.relid = relid};
-	SpiScope	scope;
-	SpiArg		args[] = {spi_oid(relid)};
-	uint64		rows;
+	return load_relation(&(Criteria) {.relid = relid});
+}
 
-	spi_open(&scope, SPI_AS_OWNER);
-	PushActiveSnapshot(GetLatestSnapshot());
-	rows = spi_stream("SELECT r.pipeline, r.stage_number, r.enforced FROM salesops.criteria_relation r WHERE r.relation = $1",
-					  1, args, true, collect_relation, &criteria);
-	PopActiveSnapshot();
-	spi_close(&scope);
-	return rows > 0;
+/* Do triggers enforce them? Without looking at the criteria: one that cannot be used must not stand in the way. */
+bool
+criteria_enforced(Oid relid)
+{
+	Criteria	criteria = {.relid = relid};
+
+	return load_relation(&criteria) && criteria.enforced;
 }
 
 /* Does the criterion hold for a row in a stage of this name? A stage that is not defined binds nothing. */
@@ -268,6 +288,37 @@ criteria_choose_stage_column(Oid relid)
 			return column;
 	}
 	return get_attnum(relid, "stage") != InvalidAttrNumber ? "stage" : NULL;
+}
+
+/* The column that tells rows apart: as attached, else the relation's own key; NULL where there is neither */
+char *
+criteria_key_column(Oid relid)
+{
+	char	   *column = contract_relation("opportunity") == relid ? contract_source_column("opportunity", "opportunity_id") : NULL;
+
+	if (column != NULL && get_attnum(relid, column) != InvalidAttrNumber)
+		return column;
+	return relation_key_column(relid);
+}
+
+/* A value as text; char(n) without its padding, as a cast to text has it */
+char *
+criteria_value_text(Datum value, Oid type)
+{
+	Oid			base = getBaseType(type);
+	Oid			output;
+	bool		varlena;
+	char	   *result;
+	size_t		length;
+
+	if (base == TEXTOID || base == VARCHAROID)
+		return TextDatumGetCString(value);
+	getTypeOutputInfo(type, &output, &varlena);
+	result = OidOutputFunctionCall(output, value);
+	length = strlen(result);
+	while (base == BPCHAROID && length > 0 && result[length - 1] == ' ')
+		result[--length] = '\0';
+	return result;
 }
 
 /* The tree of a restored text, or NULL with a warning: a restore must go on. */

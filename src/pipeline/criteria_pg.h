@@ -69,8 +69,11 @@ typedef struct Criteria
 /* criteria_pg.c: by the latest snapshot, in the current memory context; opens its own SPI scope */
 extern Criteria *criteria_load(Oid relid);
 extern bool criteria_exist(Oid relid);
+extern bool criteria_enforced(Oid relid);
 extern bool criterion_binds(const Criteria *criteria, const Criterion *criterion, const char *stage);
 extern char *criteria_choose_stage_column(Oid relid);
+extern char *criteria_key_column(Oid relid);
+extern char *criteria_value_text(Datum value, Oid type);
 extern const char *criterion_description(const char *name);
 
 /* enforce_pg.c: the triggers of one relation, as its criteria and stages are now */

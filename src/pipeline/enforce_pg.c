@@ -13,7 +13,9 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/dependency.h"
 #include "catalog/namespace.h"
+#include "catalog/objectaddress.h"
 #include "catalog/pg_enum.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
@@ -63,6 +65,8 @@ stage_reference(const Criteria *criteria, const char *row)
 	char	   *column = psprintf("%s.%s", row, quote_identifier(criteria->stage_column));
 
 	get_type_category_preferred(type, &category, &preferred);
+	if (category == TYPCATEGORY_ENUM && type != get_atttype(criteria->relid, number))
+		return psprintf("(%s)::%s", column, format_type_be_qualified(type));
 	if (category == TYPCATEGORY_STRING || category == TYPCATEGORY_ENUM)
 		return column;
 	return psprintf("(%s)::pg_catalog.text", column);
@@ -281,6 +285,32 @@ set_trigger(Oid relid, const char *name, const char *event, const char *conditio
 	spi_close(&scope);
 }
 
+/*
+ * What criteria with subqueries speak of beside their own relation (tables, their columns, functions): the query trigger
+ * depends on it, so that a DROP is refused, or with CASCADE takes the criterion along. A dump has no such dependencies:
+ * they are recorded again as it makes the trigger.
+ */
+static void
+record_dependencies(const Criteria *criteria)
+{
+	Oid			oid = get_trigger_oid(criteria->relid, TRIGGER_QUERY, true);
+	ObjectAddress trigger;
+	ListCell   *cell;
+
+	if (!OidIsValid(oid))
+		return;
+	ObjectAddressSet(trigger, TriggerRelationId, oid);
+	foreach(cell, criteria->criteria)
+	{
+		Criterion  *criterion = lfirst(cell);
+
+		if (criterion->way == CRITERION_QUERY)
+			recordDependencyOnSingleRelExpr(&trigger, criterion->expression->tree, criteria->relid, DEPENDENCY_NORMAL,
+											DEPENDENCY_NORMAL, false);
+	}
+	CommandCounterIncrement();
+}
+
 /* All four triggers at once */
 static void
 set_triggers(const Criteria *criteria, bool enforced)
@@ -292,6 +322,8 @@ set_triggers(const Criteria *criteria, bool enforced)
 				enforced ? criteria_condition(criteria, tracked) : NULL, "check_stage_criteria");
 	set_trigger(relid, TRIGGER_QUERY, "AFTER INSERT OR UPDATE",
 				enforced ? query_condition(criteria, tracked) : NULL, "check_stage_criteria");
+	if (enforced)
+		record_dependencies(criteria);
 	set_trigger(relid, TRIGGER_CREATION, "BEFORE INSERT",
 				enforced ? creation_condition(criteria) : NULL, "check_stage_move");
 	set_trigger(relid, TRIGGER_MOVE, "BEFORE UPDATE",
@@ -320,10 +352,8 @@ rebuild(const Criteria *criteria, bool enforced)
 void
 criteria_rebuild(Oid relid)
 {
-	Criteria   *criteria = criteria_load(relid);
-
-	if (criteria->enforced)
-		rebuild(criteria, true);
+	if (criteria_enforced(relid))
+		rebuild(criteria_load(relid), true);
 }
 
 /* The OID in the first column, added to the list */
@@ -688,6 +718,40 @@ follow_drops(void)
 	}
 }
 
+/* Can all criteria of the relation be used? A restore of a part of a database goes on where they cannot. */
+static bool
+all_parse(Oid relid)
+{
+	ListCell   *cell;
+
+	foreach(cell, stored_texts(relid))
+		if (try_text(lfirst(cell), ((StoredText *) lfirst(cell))->text) == NULL)
+			return false;
+	return true;
+}
+
+/* A trigger was created, by pg_restore perhaps: one of ours gets its dependencies back. */
+static void
+follow_triggers(void)
+{
+	SpiScope	scope;
+	MemoryContext context = CurrentMemoryContext;
+	List	   *relations = NIL;
+	ListCell   *cell;
+
+	spi_open(&scope, SPI_AS_OWNER);
+	MemoryContextSwitchTo(context);
+	(void) spi_stream("SELECT DISTINCT t.tgrelid FROM pg_catalog.pg_event_trigger_ddl_commands() d"
+					  " JOIN pg_catalog.pg_trigger t ON t.oid = d.objid JOIN salesops.criteria_relation r ON r.relation = t.tgrelid"
+					  " WHERE d.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass AND t.tgname = '" TRIGGER_QUERY "' ORDER BY 1",
+					  0, NULL, false, collect_oid, &relations);
+	spi_close(&scope);
+	MemoryContextSwitchTo(context);
+	foreach(cell, relations)
+		if (all_parse(lfirst_oid(cell)))
+			record_dependencies(criteria_load(lfirst_oid(cell)));
+}
+
 /* Event trigger, on ddl_command_end and sql_drop. Nothing to do where the extension itself is on its way out or in. */
 Datum
 salesops_follow_criteria(PG_FUNCTION_ARGS)
@@ -703,6 +767,8 @@ salesops_follow_criteria(PG_FUNCTION_ARGS)
 		PG_RETURN_VOID();
 	if (strcmp(event->event, "sql_drop") == 0)
 		follow_drops();
+	else if (event->tag == CMDTAG_CREATE_TRIGGER)
+		follow_triggers();
 	else
 		follow_renames();
 	PG_RETURN_VOID();

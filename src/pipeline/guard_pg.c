@@ -193,7 +193,7 @@ build_guard(TriggerData *trigger, MemoryContext parent)
 	guard->desc = CreateTupleDescCopy(RelationGetDescr(trigger->tg_relation));
 	guard->criteria = criteria_load(criteria_relation(guard->relid));
 	guard->stage_column = column_number(guard->desc, guard->criteria->stage_column);
-	guard->key_column = column_number(guard->desc, relation_key_column(guard->criteria->relid));
+	guard->key_column = column_number(guard->desc, criteria_key_column(guard->criteria->relid));
 	guard->tracked = OidIsValid(get_trigger_oid(guard->criteria->relid, TRIGGER_HISTORY_UPDATE, true));
 	if (guard->stage_column == 0)
 		ereport(ERROR,
@@ -226,22 +226,10 @@ get_guard(FunctionCallInfo fcinfo, TriggerData *trigger)
 static char *
 slot_text(TupleTableSlot *slot, int column)
 {
-	bool		isnull;
-	Oid			output;
-	bool		varlena;
-	Datum		value;
-	Oid			type;
+	bool		isnull = true;
+	Datum		value = column > 0 ? slot_getattr(slot, column, &isnull) : (Datum) 0;
 
-	if (column == 0)
-		return NULL;
-	value = slot_getattr(slot, column, &isnull);
-	if (isnull)
-		return NULL;
-	type = TupleDescAttr(slot->tts_tupleDescriptor, column - 1)->atttypid;
-	if (type == TEXTOID || type == VARCHAROID)
-		return TextDatumGetCString(value);
-	getTypeOutputInfo(type, &output, &varlena);
-	return OidOutputFunctionCall(output, value);
+	return isnull ? NULL : criteria_value_text(value, TupleDescAttr(slot->tts_tupleDescriptor, column - 1)->atttypid);
 }
 
 /* When the row came into the stage it is in, by the tracked history; the present where that does not say */

@@ -153,13 +153,8 @@ column_value(TupleTableSlot *slot, AttrNumber column)
 {
 	bool		isnull = true;
 	Datum		value = column > 0 ? slot_getattr(slot, column, &isnull) : (Datum) 0;
-	Oid			output;
-	bool		varlena;
 
-	if (isnull)
-		return NULL;
-	getTypeOutputInfo(TupleDescAttr(slot->tts_tupleDescriptor, column - 1)->atttypid, &output, &varlena);
-	return OidOutputFunctionCall(output, value);
+	return isnull ? NULL : criteria_value_text(value, TupleDescAttr(slot->tts_tupleDescriptor, column - 1)->atttypid);
 }
 
 /* Same text, both NULL included */
@@ -358,7 +353,7 @@ choose_columns(Oid relid, char **columns)
 	static const Oid dates[] = {DATEOID, TIMESTAMPOID, TIMESTAMPTZOID};
 	bool		attached = contract_relation("opportunity") == relid;
 
-	columns[TRACKED_KEY] = attached ? contract_source_column("opportunity", "opportunity_id") : relation_key_column(relid);
+	columns[TRACKED_KEY] = criteria_key_column(relid);
 	columns[TRACKED_STAGE] = criteria_load(relid)->stage_column;
 	if (columns[TRACKED_STAGE] == NULL)
 		columns[TRACKED_STAGE] = criteria_choose_stage_column(relid);
@@ -373,17 +368,27 @@ choose_columns(Oid relid, char **columns)
 						 sql_literal(relation_sql_name(relid)))));
 }
 
+/* A column as SQL that compares: domains as what they are over, since one over an enum has no operators of its own */
+static char *
+comparable(Oid relid, const char *row, const char *column)
+{
+	Oid			type = get_atttype(relid, get_attnum(relid, column));
+	char	   *reference = psprintf("%s.%s", row, quote_identifier(column));
+
+	return type == getBaseType(type) ? reference : psprintf("(%s)::%s", reference, format_type_be_qualified(getBaseType(type)));
+}
+
 /* True where the row changes in what is tracked */
 static char *
-changed_condition(char **columns)
+changed_condition(Oid relid, char **columns)
 {
 	StringInfoData condition;
 
 	initStringInfo(&condition);
 	for (int i = 0; i < TRACKED_COLUMNS; i++)
 		if (columns[i])
-			appendStringInfo(&condition, "%sold.%s IS DISTINCT FROM new.%s", condition.len > 0 ? " OR " : "",
-							 quote_identifier(columns[i]), quote_identifier(columns[i]));
+			appendStringInfo(&condition, "%s%s IS DISTINCT FROM %s", condition.len > 0 ? " OR " : "",
+							 comparable(relid, "old", columns[i]), comparable(relid, "new", columns[i]));
 	return condition.data;
 }
 
@@ -407,7 +412,7 @@ create_triggers(Oid relid, char **columns)
 	create_trigger(relid, TRIGGER_HISTORY_INSERT, "INSERT", "REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT");
 	create_trigger(relid, TRIGGER_HISTORY_UPDATE, "UPDATE",
 				   partitioned ? "REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT"
-				   : psprintf("FOR EACH ROW WHEN (%s)", changed_condition(columns)));
+				   : psprintf("FOR EACH ROW WHEN (%s)", changed_condition(relid, columns)));
 	create_trigger(relid, TRIGGER_HISTORY_DELETE, "DELETE", "REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT");
 	create_trigger(relid, TRIGGER_HISTORY_TRUNCATE, "TRUNCATE", "FOR EACH STATEMENT");
 	spi_close(&scope);

@@ -194,7 +194,7 @@ salesops_check_all(PG_FUNCTION_ARGS)
 	report.result = (ReturnSetInfo *) fcinfo->resultinfo;
 	report.criteria = load_for_report(PG_GETARG_OID(0));
 	report.asked = criteria_in_force(report.criteria);
-	key = relation_key_column(report.criteria->relid);
+	key = criteria_key_column(report.criteria->relid);
 	run_report(&report, column_text(key ? key : "ctid"), column_text(report.criteria->stage_column), "", 0, NULL);
 	return (Datum) 0;
 }
@@ -219,7 +219,7 @@ salesops_unmet_criteria(PG_FUNCTION_ARGS)
 	report.result = (ReturnSetInfo *) fcinfo->resultinfo;
 	report.criteria = load_for_report(PG_GETARG_OID(0));
 	report.asked = criteria_in_force(report.criteria);
-	key = relation_key_column(report.criteria->relid);
+	key = criteria_key_column(report.criteria->relid);
 	wanted = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	stage = PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2));
 	if (key == NULL)
@@ -276,7 +276,7 @@ salesops_row_is_visible(PG_FUNCTION_ARGS)
 		PG_RETURN_BOOL(false);
 	if (check_enable_rls(relid, InvalidOid, true) != RLS_ENABLED)
 		PG_RETURN_BOOL(true);
-	key_column = relation_key_column(relid);
+	key_column = criteria_key_column(relid);
 	if (key_column == NULL || PG_ARGISNULL(1))
 		PG_RETURN_BOOL(false);
 	PG_RETURN_BOOL(row_exists(relid, key_column, text_to_cstring(PG_GETARG_TEXT_PP(1))));

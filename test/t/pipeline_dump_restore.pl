@@ -30,21 +30,29 @@ $node->safe_psql(
 	INSERT INTO app.deal VALUES (1, 'new', 10, 2), (2, 'proposal', 20, 2);
 	UPDATE app.deal SET stage = 'proposal' WHERE id = 1;
 	ALTER TABLE app.deal RENAME COLUMN amount TO worth;
+	CREATE SCHEMA "We ird";
+	CREATE TABLE "We ird"."De""al" (id int PRIMARY KEY, "St age" text, "Am""ount" numeric);
+	CREATE TABLE "We ird"."li ne" ("de al" int, other int);
+	SELECT salesops.add_criterion('"We ird"."De""al"', 'proposal', 'odd "name"', '"Am""ount" > 0', 'it''s "missing"');
+	SELECT salesops.add_criterion('"We ird"."De""al"', 'won', 'odd query', 'EXISTS (SELECT FROM "We ird"."li ne" l WHERE l."de al" = "De""al".id)');
+	SELECT salesops.enforce_stage_criteria('"We ird"."De""al"', 'St age');
+	SELECT salesops.bypass_criteria('"We ird"."De""al"', 'old paper', now() + interval '1 day', row_key => '7');
 });
 
 my %questions = (
 	'stages' => q{SELECT string_agg(s::text, chr(10) ORDER BY ordinal) FROM salesops.stage s},
 	'criteria' => q{SELECT string_agg(concat_ws('|', criterion_id, relation, criterion, version, stage, expression, message, action, effective_from), chr(10) ORDER BY criterion_id) FROM salesops.criterion},
-	'relation' => q{SELECT relation || stage_column || enforced FROM salesops.criteria_relation},
+	'relation' => q{SELECT string_agg(relation || stage_column || enforced, chr(10) ORDER BY relation::text) FROM salesops.criteria_relation},
 	'triggers' => q{SELECT string_agg(pg_get_triggerdef(oid), chr(10) ORDER BY tgname) FROM pg_trigger WHERE tgrelid = 'app.deal'::regclass},
 	'history' => q{SELECT string_agg(concat_ws('|', opportunity_id, stage, previous_stage, entered_at, amount), chr(10) ORDER BY change_id) FROM salesops.tracked_stage_change},
 	'spells' => q{SELECT count(*) FROM salesops.stage_history},
 	'violations' => q{SELECT string_agg(concat_ws('|', row_key, criterion, outcome), chr(10) ORDER BY violation_id) FROM salesops.criterion_violation},
-	'bypasses' => q{SELECT string_agg(concat_ws('|', relation, row_key, reason, expires_at), chr(10)) FROM salesops.criterion_bypass},
+	'bypasses' => q{SELECT string_agg(concat_ws('|', relation, row_key, reason, expires_at), chr(10) ORDER BY bypass_id) FROM salesops.criterion_bypass},
+	'odd triggers' => q{SELECT string_agg(pg_get_triggerdef(oid), chr(10) ORDER BY tgname) FROM pg_trigger WHERE tgrelid = '"We ird"."De""al"'::regclass},
 	'rules' => q{SELECT points FROM salesops.hygiene_rule WHERE rule = 'pushed'},
 	'trees' => q{SELECT count(*) FROM salesops.criterion_tree});
 my %answers = map { $_ => $node->safe_psql('source', $questions{$_}) } keys %questions;
-is($answers{trees}, '4', 'four criteria have trees');
+is($answers{trees}, '6', 'six criteria have trees');
 is($answers{spells}, '3', 'history is there: two for the deal that moved, one for the other');
 
 mkdir $node->backup_dir;
@@ -70,8 +78,16 @@ for my $db ('plain', 'parallel')
 	$node->safe_psql($db, 'ALTER TABLE app.deal RENAME COLUMN worth TO value; ALTER TABLE app.deal RENAME COLUMN stage TO phase');
 	($rc, $out, $err) = $node->psql($db, q{INSERT INTO app.deal VALUES (20, 'proposal', -5, 1)});
 	like($err, qr/has_amount: \(value > /, "$db: a rename after the restore is followed");
-	is($node->safe_psql($db, q{SELECT stage_column FROM salesops.criteria_relation}), 'phase', "$db: so is the stage column's");
-	is($node->safe_psql($db, q{SELECT salesops.add_criterion('app.deal', 'new', 'later', 'true') > 4}), 't', "$db: ids go on");
+	is($node->safe_psql($db, q{SELECT stage_column FROM salesops.criteria_relation WHERE relation = 'app.deal'::regclass}), 'phase', "$db: so is the stage column's");
+	($rc, $out, $err) = $node->psql($db, q{INSERT INTO "We ird"."De""al" VALUES (1, 'proposal', -5)});
+	like($err, qr/row of "We ird"\."De""al" .*odd "name": \("Am""ount" > .*it's "missing"/s, "$db: odd names hold");
+	($rc, $out, $err) = $node->psql($db, q{INSERT INTO "We ird"."De""al" VALUES (1, 'won', 5)});
+	like($err, qr/odd query: /, "$db: with a subquery too");
+	is($node->safe_psql($db, q{INSERT INTO "We ird"."De""al" VALUES (7, 'won', 5) RETURNING id}), '7', "$db: and their bypass");
+	($rc, $out, $err) = $node->psql($db, q{ALTER TABLE "We ird"."li ne" DROP COLUMN "de al"});
+	like($err, qr/trigger zz_salesops_criteria_query on table .* depends on column de al/, "$db: what a subquery reads is minded");
+	is($node->safe_psql($db, q{ALTER TABLE "We ird"."li ne" DROP COLUMN other}), '', "$db: and nothing else");
+	is($node->safe_psql($db, q{SELECT salesops.add_criterion('app.deal', 'new', 'later', 'true') > 6}), 't', "$db: ids go on");
 	is($node->safe_psql($db, q{INSERT INTO app.deal VALUES (8, 'new', 1, 1); SELECT count(*) FROM salesops.tracked_stage_change WHERE opportunity_id = '8'}), '1', "$db: tracked once");
 }
 

@@ -174,7 +174,7 @@ forecast_plan(ForecastBook *book, int32 known, int32 from, int32 to, ForecastPla
 	plan->known = known;
 	plan->from = Max(from, known + 1);
 	plan->to = to;
-	plan->calendar = hazard_choose_calendar(book->past, known);
+	plan->calendar = hazard_choose_model(book->past, known);
 	hazard_fit(book->past, known, plan->calendar, &plan->fit);
 	plan->amount = MemoryContextAllocHuge(book->context, sizeof(double) * (Size) Max(book->count, 1));
 	hazard_amounts(book->past, known, plan->amount);

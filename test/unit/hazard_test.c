@@ -87,7 +87,7 @@ test_known_process(const HazardHistory *history)
 	HazardForecast said;
 	HazardForecast came;
 	HazardFit	fit;
-	int			calendar = hazard_choose_calendar(past, 890);
+	int			calendar = hazard_choose_model(past, 890);
 	double		deviation;
 
 	ok(calendar == 1 || calendar == 2, "the calendar that matters is found by own past error (%d)", calendar);
@@ -119,7 +119,7 @@ test_no_future(const HazardHistory *history)
 	for (int turn = 0; turn < 2; turn++)
 	{
 		HazardPast *past = hazard_past(&env, history, &options);
-		int			calendar = hazard_choose_calendar(past, 500);
+		int			calendar = hazard_choose_model(past, 500);
 		HazardFit	fit;
 
 		hazard_fit(past, 500, calendar, &fit);
@@ -155,7 +155,7 @@ test_little(void)
 	HazardFit	fit;
 
 	is_int(hazard_first_close(past), HAZARD_NEVER, "no close");
-	hazard_fit(past, 20, hazard_choose_calendar(past, 20), &fit);
+	hazard_fit(past, 20, hazard_choose_model(past, 20), &fit);
 	hazard_forecast(past, 20, 21, 51, &fit, &said);
 	hazard_correct(past, 20, 1, &said);
 	ok(isfinite(said.open) && isfinite(said.fresh), "finite without history");
@@ -163,7 +163,7 @@ test_little(void)
 	how[0] = HAZARD_WON;
 	worth[0] = 500;
 	past = hazard_past(&env, &history, &options);
-	hazard_fit(past, 20, hazard_choose_calendar(past, 20), &fit);
+	hazard_fit(past, 20, hazard_choose_model(past, 20), &fit);
 	hazard_forecast(past, 20, 21, 51, &fit, &said);
 	ok(said.open > 0 && said.open <= 500, "one win says something");
 	ok(hazard_deviation(past, 20, 1, 30, true) > 0.2, "and not for sure");

@@ -40,8 +40,6 @@ typedef struct Correction
 	double		total;
 } Correction;
 
-static const Replay *replay_of(HazardPast *past, int model, int kind, int slot);
-
 struct HazardPast
 {
 	const KernelEnv *env;
@@ -618,6 +616,21 @@ deal_levels(const HazardPast *past, int deal, int32_t day, uint16_t level[RATIO_
 		level[3] = (uint16_t) fmin(fmax(2.0 * log2(amount) + 2.0, 1.0), SIZES - 1);
 }
 
+static void forecast_days(HazardPast *past, int32_t day, int32_t from, int32_t to, const HazardFit *fit, RatioSnapshot *snapshot,
+						  HazardForecast *forecast);
+
+/* What age and calendar let expect of the deals open on a day, and what came of them. */
+static void
+take_snapshot(HazardPast *past, int calendar, int32_t day, int horizon, RatioSnapshot *snapshot)
+{
+	HazardForecast forecast;
+	HazardFit	fit;
+
+	hazard_fit(past, day, calendar, &fit);
+	forecast_days(past, day, day + 1, day + 1 + horizon, &fit, snapshot, &forecast);
+	kernel_tick(past->env, 0, 0);
+}
+
 /*
  * The ratios as known on a day, learned at most RATIO_AGAIN slots before: of the own past forecasts of one horizon
  * that were over by then. They were made without ratios.
@@ -640,8 +653,9 @@ ratios_of(HazardPast *past, int calendar, int kind, int32_t day)
 		return table;
 	for (; s >= 0 && count < RATIO_SNAPSHOTS; s -= RATIO_EVERY)
 	{
-		replay_of(past, calendar, kind, s);
 		snapshot[count] = &past->snapshot[base + (size_t) s];
+		if (snapshot[count]->count == 0)
+			take_snapshot(past, calendar, slot_day(past, s), past->horizon[kind], snapshot[count]);
 		weight[count++] = exp2(-(slot_day(past, group * RATIO_AGAIN) - slot_day(past, s)) / RATIO_HALF_LIFE);
 	}
 	ratio_fit(past->env, snapshot, weight, count, fmax(1.0, past->horizon[kind] / (double) (HAZARD_EVERY * RATIO_EVERY)), levels, table);
@@ -761,18 +775,12 @@ replay_of(HazardPast *past, int model, int kind, int slot)
 	Replay	   *replay = &past->replay[((size_t) model * 2 + (size_t) kind) * (size_t) past->slots + (size_t) slot];
 	int32_t		day = slot_day(past, slot);
 	int32_t		to = day + 1 + past->horizon[kind];
-	RatioSnapshot *snapshot = NULL;
 	HazardFit	fit;
 
 	if (replay->made)
 		return replay;
-	if (model < HAZARD_CALENDARS && slot % RATIO_EVERY == 0)
-	{
-		snapshot = &past->snapshot[((size_t) model * 2 + (size_t) kind) * (size_t) past->slots + (size_t) slot];
-		snapshot->count = 0;
-	}
 	hazard_fit(past, day, model, &fit);
-	forecast_days(past, day, day + 1, to, &fit, snapshot, &replay->said);
+	forecast_days(past, day, day + 1, to, &fit, NULL, &replay->said);
 	hazard_actual(past, day, day + 1, to, &replay->came);
 	replay->made = true;
 	kernel_tick(past->env, slot, past->slots);

@@ -41,16 +41,24 @@ add_deal(ForecastState *state, double amount, double probability, int64 count)
 		elog(ERROR, "a full forecast state has no room");
 }
 
-/* Corrected probability that an open deal is won in the planned days. */
+/*
+ * Corrected probability that a deal is won within so many days (of the plan, or of another horizon), from what its age and the
+ * calendar say.
+ */
 double
-forecast_plan_probability(const ForecastPlan *plan, int deal)
+forecast_plan_probability(const ForecastPlan *plan, int deal, double by_age, int days)
 {
-	const HazardHistory *h = &plan->book->history;
-
-	if (plan->from >= plan->to || h->created[deal] > plan->known || h->closed[deal] <= plan->known)
+	if (by_age <= 0.0)
 		return 0.0;
-	return Min(0.995, plan->whole.open_correction *
-			   hazard_win_probability(plan->book->past, &plan->fit, h->created[deal], plan->known, plan->from, plan->to));
+	by_age *= hazard_ratio(plan->book->past, plan->model, deal, plan->known, days);
+	return Min(0.995, plan->whole.open_correction * Min(0.995, by_age));
+}
+
+/* What age and the calendar say of deals created on a day and open now, for the planned days. */
+double
+forecast_plan_by_age(const ForecastPlan *plan, int32 created)
+{
+	return plan->from < plan->to ? hazard_win_probability(plan->book->past, &plan->fit, created, plan->known, plan->from, plan->to) : 0.0;
 }
 
 /* Deviation in money of a lognormal factor of mean 1 on a mean. */
@@ -75,9 +83,9 @@ forecast_plan_open(const ForecastPlan *plan, int group)
 			book->history.closed[i] <= plan->known)
 			continue;
 		if (book->history.created[i] != cached_for)
-			cached = forecast_plan_probability(plan, i);
+			cached = forecast_plan_by_age(plan, book->history.created[i]);
 		cached_for = book->history.created[i];
-		add_deal(state, plan->amount[i], cached, 1);
+		add_deal(state, plan->amount[i], forecast_plan_probability(plan, i, cached, plan->to - 1 - plan->known), 1);
 	}
 	state->common = common_deviation(forecast_uncertain_mean(state), plan->open_deviation);
 	return state;
@@ -174,16 +182,16 @@ forecast_plan(ForecastBook *book, int32 known, int32 from, int32 to, ForecastPla
 	plan->known = known;
 	plan->from = Max(from, known + 1);
 	plan->to = to;
-	plan->calendar = hazard_choose_calendar(book->past, known);
-	hazard_fit(book->past, known, plan->calendar, &plan->fit);
+	plan->model = hazard_choose_model(book->past, known);
+	hazard_fit(book->past, known, plan->model, &plan->fit);
 	plan->amount = MemoryContextAllocHuge(book->context, sizeof(double) * (Size) Max(book->count, 1));
 	hazard_amounts(book->past, known, plan->amount);
 	memset(&plan->whole, 0, sizeof(plan->whole));
 	if (plan->from < to)
 		hazard_forecast(book->past, known, plan->from, to, &plan->fit, &plan->whole);
-	hazard_correct(book->past, known, plan->calendar, &plan->whole);
-	plan->open_deviation = forecast_deviation(book, known, plan->calendar, to - 1 - known, true);
-	plan->total_deviation = forecast_deviation(book, known, plan->calendar, to - 1 - known, false);
+	hazard_correct(book->past, known, plan->model, &plan->whole);
+	plan->open_deviation = forecast_deviation(book, known, plan->model, to - 1 - known, true);
+	plan->total_deviation = forecast_deviation(book, known, plan->model, to - 1 - known, false);
 	plan->new_share = new_shares(plan);
 	plan->stated = MemoryContextAllocHuge(book->context, sizeof(int) * (Size) Max(book->count, 1));
 	for (int i = 0; i < book->count; i++)

@@ -18,7 +18,7 @@ typedef struct ForecastPlan
 	int32		known;			/* last day known */
 	int32		from;			/* days [from, to) are forecast, from > known */
 	int32		to;
-	int			calendar;
+	int			model;
 	HazardFit	fit;
 	HazardForecast whole;		/* of everything, corrected */
 	double	   *amount;			/* of each deal, as seen on the day */
@@ -30,7 +30,8 @@ typedef struct ForecastPlan
 
 extern void forecast_read_period(RangeType *range, int32 *lower, int32 *upper);
 extern void forecast_plan(ForecastBook *book, int32 known, int32 from, int32 to, ForecastPlan *plan);
-extern double forecast_plan_probability(const ForecastPlan *plan, int deal);
+extern double forecast_plan_by_age(const ForecastPlan *plan, int32 created);
+extern double forecast_plan_probability(const ForecastPlan *plan, int deal, double by_age, int days);
 extern ForecastState *forecast_plan_open(const ForecastPlan *plan, int group);
 extern ForecastState *forecast_plan_new(const ForecastPlan *plan, int group, const ForecastState *open);
 extern ForecastState *forecast_plan_total(const ForecastPlan *plan, const ForecastState *open, const ForecastState *fresh,

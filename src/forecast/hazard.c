@@ -10,11 +10,18 @@
  * themselves, and what a wrong hazard gives to one it takes from the other.
  */
 #include "forecast/hazard.h"
+#include "forecast/ratio.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define RATIO_EVERY	2			/* own past forecasts between snapshots of which ratios are learned */
+#define RATIO_AGAIN	4			/* … and between learning them anew */
+#define RATIO_SNAPSHOTS	26		/* so many of the latest are looked at */
+#define RATIO_WORSE	1.0			/* error with ratios over that without, from which they are not used */
+#define RATIO_HALF_LIFE	365.0
+#define SIZES		64			/* levels of the size of a deal: half powers of two */
 #define PRIOR_FADES	16.0	/* weeks of own forecasts that halve the weight of the assumed error */
 
 /* An own past forecast, not yet corrected, with what came of it */
@@ -50,8 +57,12 @@ struct HazardPast
 	double	   *segment_sum;	/* scratch, [segments] */
 	double	   *segment_count;
 	int			slots;			/* own past forecasts */
-	Replay	   *replay;			/* [calendar][horizon kind][slot] */
-	Correction *correction;		/* [calendar][slot] */
+	Replay	   *replay;			/* [model][horizon kind][slot] */
+	Correction *correction;		/* [model][slot] */
+	RatioSnapshot *snapshot;	/* [calendar][horizon kind][slot] */
+	RatioTable *ratios;			/* [calendar][horizon kind][slot / RATIO_AGAIN] */
+	int		   *first_amount;	/* of each deal, its first stated amount and stage; counts where there is none */
+	int		   *first_stage;
 	int			horizon[2];		/* the horizons kept: the correction's and the one asked for last */
 };
 
@@ -238,6 +249,25 @@ count_arrivals(HazardPast *past)
 	}
 }
 
+/* Where each deal's stated amounts and stages begin. */
+static void
+index_statements(HazardPast *past)
+{
+	const HazardHistory *h = past->history;
+
+	past->first_amount = kernel_alloc_array(past->env, int, h->count);
+	past->first_stage = kernel_alloc_array(past->env, int, h->count);
+	for (int i = 0; i < h->count; i++)
+	{
+		past->first_amount[i] = h->amounts;
+		past->first_stage[i] = h->stages;
+	}
+	for (int k = h->amounts - 1; k >= 0; k--)
+		past->first_amount[h->amount[k].deal] = k;
+	for (int k = h->stages - 1; k >= 0; k--)
+		past->first_stage[h->stage[k].deal] = k;
+}
+
 /*
  * Take up a history. Created must not be after closed; days must lie within a few centuries (the caller checks). The
  * history and the environment must outlive the result.
@@ -262,10 +292,15 @@ hazard_past(const KernelEnv *env, const HazardHistory *history, const HazardOpti
 	past->segment_sum = kernel_alloc_array(env, double, history->segments + 1);
 	past->segment_count = kernel_alloc_array(env, double, history->segments + 1);
 	past->slots = past->days > 0 ? past->days / HAZARD_EVERY + 1 : 0;
-	past->replay = kernel_alloc_array(env, Replay, HAZARD_CALENDARS * 2 * past->slots);
-	memset(past->replay, 0, sizeof(Replay) * HAZARD_CALENDARS * 2 * (size_t) past->slots);
-	past->correction = kernel_alloc_array(env, Correction, HAZARD_CALENDARS * past->slots);
-	memset(past->correction, 0, sizeof(Correction) * HAZARD_CALENDARS * (size_t) past->slots);
+	past->replay = kernel_alloc_array(env, Replay, HAZARD_MODELS * 2 * past->slots);
+	memset(past->replay, 0, sizeof(Replay) * HAZARD_MODELS * 2 * (size_t) past->slots);
+	past->correction = kernel_alloc_array(env, Correction, HAZARD_MODELS * past->slots);
+	memset(past->correction, 0, sizeof(Correction) * HAZARD_MODELS * (size_t) past->slots);
+	past->snapshot = kernel_alloc_array(env, RatioSnapshot, HAZARD_CALENDARS * 2 * past->slots);
+	memset(past->snapshot, 0, sizeof(RatioSnapshot) * HAZARD_CALENDARS * 2 * (size_t) past->slots);
+	past->ratios = kernel_alloc_array(env, RatioTable, HAZARD_CALENDARS * 2 * past->slots);
+	memset(past->ratios, 0, sizeof(RatioTable) * HAZARD_CALENDARS * 2 * (size_t) past->slots);
+	index_statements(past);
 	past->horizon[0] = HAZARD_CALIBRATION;
 	return past;
 }
@@ -317,44 +352,6 @@ shrink_hazards(const HazardPast *past, double events[HAZARD_AGES][HAZARD_CELLS],
 	}
 }
 
-/*
- * Ratios of observed to expected events, pulled to 1 as far as chance explains how they differ: a gamma prior whose variance
- * is what the differences have beyond chance (method of moments). Their mean, weighed by what is expected, becomes 1.
- */
-void
-hazard_shrunk_ratios(const double *observed, const double *expected, int count, double *ratio)
-{
-	double		all_observed = 0;
-	double		all_expected = 0;
-	double		excess = 0;
-	double		squares = 0;
-	double		mean = 0;
-	double		level;
-
-	for (int i = 0; i < count; i++)
-	{
-		all_observed += observed[i];
-		all_expected += expected[i];
-	}
-	level = all_expected > 0 ? all_observed / all_expected : 0.0;
-	for (int i = 0; i < count; i++)
-	{
-		double		e = level * expected[i];
-
-		excess += (observed[i] - e) * (observed[i] - e) - e;
-		squares += e * e;
-	}
-	for (int i = 0; i < count; i++)
-	{
-		double		pseudo = excess > 0 ? fmax(squares / excess, 2.0) : 0.0;
-
-		ratio[i] = excess > 0 ? (observed[i] + pseudo) / (level * expected[i] + pseudo) : 1.0;
-		mean += all_expected > 0 ? ratio[i] * expected[i] / all_expected : 0.0;
-	}
-	for (int i = 0; i < count; i++)
-		ratio[i] = mean > 0 ? fmin(fmax(ratio[i] / mean, 0.02), 50.0) : 1.0;
-}
-
 /* Weighted sums of a fit */
 typedef struct Sums
 {
@@ -382,21 +379,23 @@ fit_weekdays(const HazardPast *past, int32_t until, double decay, Sums *sums, Ha
 			sums->weekday_events[1][d] += weight * past->lost[row + b];
 		}
 	}
-	hazard_shrunk_ratios(sums->weekday_events[0], sums->weekday_risk, 7, fit->win_weekday);
-	hazard_shrunk_ratios(sums->weekday_events[1], sums->weekday_risk, 7, fit->lose_weekday);
+	ratio_shrink(sums->weekday_events[0], sums->weekday_risk, 7, fit->win_weekday);
+	ratio_shrink(sums->weekday_events[1], sums->weekday_risk, 7, fit->lose_weekday);
 	for (int d = 0; d < 7 && fit->calendar == 5; d++)
 		fit->win_weekday[d] = fit->lose_weekday[d] = 1.0;
 }
 
 /* Fit the hazards to the days up to and including 'day'. */
 void
-hazard_fit(const HazardPast *past, int32_t day, int calendar, HazardFit *fit)
+hazard_fit(const HazardPast *past, int32_t day, int model, HazardFit *fit)
 {
+	int			calendar = model % HAZARD_CALENDARS;
 	Sums		sums = {0};
 	int32_t		until = day < past->last ? day : past->last;
 	double		decay = exp2(-1.0 / past->options.half_life);
 	double		weight = 1.0;
 
+	fit->model = model;
 	fit->calendar = calendar;
 	fit_weekdays(past, until, decay, &sums, fit);
 	for (int64_t t = until; past->days > 0 && t >= past->first && weight > 1e-4; t--, weight *= decay)
@@ -572,9 +571,128 @@ arrival_rate(const HazardPast *past, int32_t day, int ahead)
 	return sum / weights;
 }
 
-/* Forecast of the days [from, to), from > day, with what was known on the day; not corrected. */
-void
-hazard_forecast(HazardPast *past, int32_t day, int32_t from, int32_t to, const HazardFit *fit, HazardForecast *forecast)
+/* Keep own past forecasts for another second horizon than before. */
+static void
+change_horizon(HazardPast *past, int horizon)
+{
+	size_t		slots = (size_t) past->slots;
+
+	if (past->horizon[1] == horizon)
+		return;
+	for (size_t model = 0; model < HAZARD_MODELS; model++)
+		for (size_t slot = 0; slot < slots; slot++)
+			past->replay[(model * 2 + 1) * slots + slot].made = false;
+	for (size_t calendar = 0; calendar < HAZARD_CALENDARS; calendar++)
+		for (size_t slot = 0; slot < slots; slot++)
+		{
+			past->snapshot[(calendar * 2 + 1) * slots + slot].count = 0;
+			past->ratios[(calendar * 2 + 1) * slots + slot].made = false;
+		}
+	past->horizon[1] = horizon;
+}
+
+/* The day of a slot of own past forecasts. */
+static int32_t
+slot_day(const HazardPast *past, int slot)
+{
+	return past->first + slot * HAZARD_EVERY;
+}
+
+/* Levels of a deal in the dimensions of the ratios, as known on a day. */
+static void
+deal_levels(const HazardPast *past, int deal, int32_t day, uint16_t level[RATIO_DIMENSIONS])
+{
+	const HazardHistory *h = past->history;
+	double		amount = 0.0;
+
+	level[2] = level[3] = 0;
+	for (int k = 0; k < HAZARD_TRAITS; k++)
+		level[k] = h->levels[k] > 1 && h->levels[k] <= RATIO_LEVELS_MAX ? (uint16_t) h->trait[k][deal] : 0;
+	for (int k = past->first_stage[deal]; k < h->stages && h->stage[k].deal == deal && h->stage[k].day <= day; k++)
+		level[2] = (uint16_t) (1 + (h->stage[k].level < RATIO_LEVELS_MAX - 1 ? h->stage[k].level : 0));
+	for (int k = past->first_amount[deal]; k < h->amounts && h->amount[k].deal == deal && h->amount[k].day <= day; k++)
+		amount = fabs(h->amount[k].amount);
+	if (amount > 0.0)
+		level[3] = (uint16_t) fmin(fmax(2.0 * log2(amount) + 2.0, 1.0), SIZES - 1);
+}
+
+static void forecast_days(HazardPast *past, int32_t day, int32_t from, int32_t to, const HazardFit *fit, RatioSnapshot *snapshot,
+						  HazardForecast *forecast);
+
+/* What age and calendar let expect of the deals open on a day, and what came of them. */
+static void
+take_snapshot(HazardPast *past, int calendar, int32_t day, int horizon, RatioSnapshot *snapshot)
+{
+	HazardForecast forecast;
+	HazardFit	fit;
+
+	hazard_fit(past, day, calendar, &fit);
+	forecast_days(past, day, day + 1, day + 1 + horizon, &fit, snapshot, &forecast);
+	kernel_tick(past->env, 0, 0);
+}
+
+/*
+ * The ratios as known on a day, learned at most RATIO_AGAIN slots before: of the own past forecasts of one horizon
+ * that were over by then. They were made without ratios.
+ */
+static const RatioTable *
+ratios_of(HazardPast *past, int calendar, int kind, int32_t day)
+{
+	int			slot = past->days > 0 && day >= past->first ? (day - past->first) / HAZARD_EVERY : 0;
+	int			group = (slot < past->slots ? slot : past->slots - 1) / RATIO_AGAIN;
+	size_t		base = ((size_t) calendar * 2 + (size_t) kind) * (size_t) past->slots;
+	RatioTable *table = &past->ratios[base + (size_t) group];
+	RatioSnapshot *snapshot[RATIO_SNAPSHOTS];
+	double		weight[RATIO_SNAPSHOTS];
+	int			levels[RATIO_DIMENSIONS] = {past->history->levels[0], past->history->levels[1], past->history->stage_levels + 1,
+	past->history->amounts > 0 ? SIZES : 0};
+	int			count = 0;
+	int			s = (group * RATIO_AGAIN - (past->horizon[kind] + HAZARD_EVERY - 1) / HAZARD_EVERY) / RATIO_EVERY * RATIO_EVERY;
+
+	if (table->made)
+		return table;
+	for (; s >= 0 && count < RATIO_SNAPSHOTS; s -= RATIO_EVERY)
+	{
+		snapshot[count] = &past->snapshot[base + (size_t) s];
+		if (snapshot[count]->count == 0)
+			take_snapshot(past, calendar, slot_day(past, s), past->horizon[kind], snapshot[count]);
+		weight[count++] = exp2(-(slot_day(past, group * RATIO_AGAIN) - slot_day(past, s)) / RATIO_HALF_LIFE);
+	}
+	ratio_fit(past->env, snapshot, weight, count, fmax(1.0, past->horizon[kind] / (double) (HAZARD_EVERY * RATIO_EVERY)), levels, table);
+	return table;
+}
+
+/*
+ * By how much more often than others of its age an open deal is won within so many days after a day, by the model. Between the two
+ * horizons at hand it changes with the logarithm of the days; beyond 91 it fades: what sets deals apart now says less of
+ * the far future.
+ */
+double
+hazard_ratio(HazardPast *past, int model, int deal, int32_t day, int days)
+{
+	uint16_t	level[RATIO_DIMENSIONS];
+	double		ratio[2];
+	double		near = log(HAZARD_CALIBRATION);
+	double		far = log(past->horizon[1] > 0 ? past->horizon[1] : 1);
+	double		share;
+
+	if (model < HAZARD_CALENDARS || past->slots == 0)
+		return 1.0;
+	deal_levels(past, deal, day, level);
+	for (int kind = 0; kind < 2; kind++)
+		ratio[kind] = log(ratio_of(ratios_of(past, model % HAZARD_CALENDARS, past->horizon[1] > 0 ? kind : 0, day), level));
+	share = far == near ? 0.0 : fmin(fmax((log(days > 1 ? days : 1) - near) / (far - near), 0.0), 1.0);
+	share = ratio[0] + share * (ratio[1] - ratio[0]);
+	return exp(days > 91 ? share * sqrt(91.0 / days) : share);
+}
+
+/*
+ * Forecast of the days [from, to), from > day, with what was known on the day; not corrected. What was expected of each open deal is
+ * noted in a snapshot where one is given.
+ */
+static void
+forecast_days(HazardPast *past, int32_t day, int32_t from, int32_t to, const HazardFit *fit, RatioSnapshot *snapshot,
+			  HazardForecast *forecast)
 {
 	const HazardHistory *h = past->history;
 	double	   *amount = kernel_alloc_array(past->env, double, h->count);
@@ -590,6 +708,8 @@ hazard_forecast(HazardPast *past, int32_t day, int32_t from, int32_t to, const H
 	for (int k = 0; k < h->count; k++)
 	{
 		int			i = past->by_created[k];
+		double		p;
+		uint16_t	level[RATIO_DIMENSIONS];
 
 		if (h->created[i] > day)
 			break;
@@ -598,15 +718,28 @@ hazard_forecast(HazardPast *past, int32_t day, int32_t from, int32_t to, const H
 		if (h->created[i] != cached_for)
 			cached = hazard_win_probability(past, fit, h->created[i], day, from, to);
 		cached_for = h->created[i];
-		forecast->open_wins += cached;
-		forecast->open += cached * amount[i];
-		forecast->open_variance += cached * (1.0 - cached) * amount[i] * amount[i];
+		p = fmin(cached * hazard_ratio(past, fit->model, i, day, to - 1 - day), 0.995);
+		forecast->open_wins += p;
+		forecast->open += p * amount[i];
+		forecast->open_variance += p * (1.0 - p) * amount[i] * amount[i];
+		if (snapshot == NULL)
+			continue;
+		deal_levels(past, i, day, level);
+		ratio_snapshot_add(past->env, snapshot, cached, h->outcome[i] == HAZARD_WON && h->closed[i] < to, level);
 	}
 	for (int32_t created = day + 1; created < to; created++)
 		forecast->fresh_wins += rate * hazard_win_probability(past, fit, created, day, from, to);
 	forecast->fresh = forecast->fresh_wins * mean;
 	forecast->fresh_variance = forecast->fresh_wins * square;
 	kernel_release(past->env, amount);
+}
+
+/* The same for the caller: its horizon becomes the one that own past forecasts are kept for. */
+void
+hazard_forecast(HazardPast *past, int32_t day, int32_t from, int32_t to, const HazardFit *fit, HazardForecast *forecast)
+{
+	change_horizon(past, to - 1 - day);
+	forecast_days(past, day, from, to, fit, NULL, forecast);
 }
 
 /* What came in [from, to) of deals open after 'day' and of those created later. */
@@ -635,26 +768,20 @@ hazard_actual(const HazardPast *past, int32_t day, int32_t from, int32_t to, Haz
 	}
 }
 
-/* The day of a slot of own past forecasts. */
-static int32_t
-slot_day(const HazardPast *past, int slot)
-{
-	return past->first + slot * HAZARD_EVERY;
-}
-
 /* Make, or look up, the own past forecast of a slot for one of the kept horizons. */
 static const Replay *
-replay_of(HazardPast *past, int calendar, int kind, int slot)
+replay_of(HazardPast *past, int model, int kind, int slot)
 {
-	Replay	   *replay = &past->replay[((size_t) calendar * 2 + (size_t) kind) * (size_t) past->slots + (size_t) slot];
+	Replay	   *replay = &past->replay[((size_t) model * 2 + (size_t) kind) * (size_t) past->slots + (size_t) slot];
 	int32_t		day = slot_day(past, slot);
+	int32_t		to = day + 1 + past->horizon[kind];
 	HazardFit	fit;
 
 	if (replay->made)
 		return replay;
-	hazard_fit(past, day, calendar, &fit);
-	hazard_forecast(past, day, day + 1, day + 1 + past->horizon[kind], &fit, &replay->said);
-	hazard_actual(past, day, day + 1, day + 1 + past->horizon[kind], &replay->came);
+	hazard_fit(past, day, model, &fit);
+	forecast_days(past, day, day + 1, to, &fit, NULL, &replay->said);
+	hazard_actual(past, day, day + 1, to, &replay->came);
 	replay->made = true;
 	kernel_tick(past->env, slot, past->slots);
 	return replay;
@@ -665,7 +792,7 @@ replay_of(HazardPast *past, int calendar, int kind, int slot)
  * and so many wins (a win is counted in as many weekly forecasts as their horizon has weeks).
  */
 static Correction
-correct(HazardPast *past, int32_t day, int calendar)
+correct(HazardPast *past, int32_t day, int model)
 {
 	double		said[2] = {0, 0};
 	double		came[2] = {0, 0};
@@ -675,7 +802,7 @@ correct(HazardPast *past, int32_t day, int calendar)
 
 	for (int slot = 0; slot < past->slots && slot_day(past, slot) + HAZARD_CALIBRATION <= day; slot++)
 	{
-		const Replay *r = replay_of(past, calendar, 0, slot);
+		const Replay *r = replay_of(past, model, 0, slot);
 		double		weight = exp2((slot_day(past, slot) + HAZARD_CALIBRATION - day) / past->options.calibration_half_life);
 
 		said[0] += weight * r->said.open;
@@ -701,7 +828,7 @@ correct(HazardPast *past, int32_t day, int calendar)
 
 /* The corrections known on a day: kept where the day is a slot's. */
 static Correction
-correction_of(HazardPast *past, int32_t day, int calendar)
+correction_of(HazardPast *past, int32_t day, int model)
 {
 	int			slot = past->days > 0 && day >= past->first ? (day - past->first) / HAZARD_EVERY : -1;
 	Correction *kept;
@@ -709,10 +836,10 @@ correction_of(HazardPast *past, int32_t day, int calendar)
 	if (slot < 0)
 		return (Correction) {true, 1.0, 1.0};
 	if (slot >= past->slots || slot_day(past, slot) != day)
-		return correct(past, day, calendar);
-	kept = &past->correction[calendar * past->slots + slot];
+		return correct(past, day, model);
+	kept = &past->correction[model * past->slots + slot];
 	if (!kept->made)
-		*kept = correct(past, day, calendar);
+		*kept = correct(past, day, model);
 	return *kept;
 }
 
@@ -721,9 +848,9 @@ correction_of(HazardPast *past, int32_t day, int calendar)
  * but no less than a quarter of their own corrected share.
  */
 void
-hazard_correct(HazardPast *past, int32_t day, int calendar, HazardForecast *forecast)
+hazard_correct(HazardPast *past, int32_t day, int model, HazardForecast *forecast)
 {
-	Correction	c = correction_of(past, day, calendar);
+	Correction	c = correction_of(past, day, model);
 	double		fresh = forecast->fresh;
 	double		wanted = c.total * (forecast->open + fresh) - c.open * forecast->open;
 	double		ratio = fresh > 0 ? fmax(wanted / fresh, 0.25 * c.total) : c.total;
@@ -745,23 +872,29 @@ calendar_allowed(const HazardPast *past, int calendar, int32_t day)
 	return calendar != 4 || (int64_t) day - past->first >= 400;
 }
 
-/* How wrong a calendar's own forecasts were by a day, in wins, open deals and all; weighed by recency. -1: none is over. */
+/*
+ * How wrong a model's corrected own forecasts were by a day, open deals and all, in wins or in money; weighed by recency.
+ * -1: none is over.
+ */
 static double
-calendar_error(HazardPast *past, int32_t day, int calendar)
+model_error(HazardPast *past, int32_t day, int model, bool money)
 {
 	double		error = -1.0;
 
 	for (int slot = 0; slot < past->slots && slot_day(past, slot) + HAZARD_CALIBRATION <= day; slot++)
 	{
-		const Replay *r = replay_of(past, calendar, 0, slot);
+		const Replay *r = replay_of(past, model, 0, slot);
 		double		weight = exp2((slot_day(past, slot) - day) / 180.0);
 		HazardForecast said = r->said;
+		double		open;
+		double		fresh;
 
-		hazard_correct(past, slot_day(past, slot), calendar, &said);
+		hazard_correct(past, slot_day(past, slot), model, &said);
+		open = money ? r->came.open - said.open : r->came.open_wins - said.open_wins;
+		fresh = money ? r->came.fresh - said.fresh : r->came.fresh_wins - said.fresh_wins;
 		if (error < 0.0)
 			error = 0.0;
-		error += weight * fabs(r->came.open_wins - said.open_wins);
-		error += weight * fabs(r->came.open_wins + r->came.fresh_wins - said.open_wins - said.fresh_wins);
+		error += weight * (fabs(open) + fabs(open + fresh));
 	}
 	return error;
 }
@@ -770,18 +903,18 @@ calendar_error(HazardPast *past, int32_t day, int calendar)
  * The calendar whose corrected own forecasts were least wrong by a day. Until one beats it by 2 %, the month of the quarter:
  * the rhythm most sales teams are held to.
  */
-int
-hazard_choose_calendar(HazardPast *past, int32_t day)
+static int
+choose_calendar(HazardPast *past, int32_t day)
 {
 	int			best = 1;
 	double		least;
 
 	if (past->options.calendar >= 0)
 		return past->options.calendar;
-	least = calendar_error(past, day, best) * 0.98;
+	least = model_error(past, day, best, false) * 0.98;
 	for (int calendar = 0; calendar < HAZARD_CALENDARS && least >= 0.0; calendar++)
 	{
-		double		error = calendar_allowed(past, calendar, day) ? calendar_error(past, day, calendar) : INFINITY;
+		double		error = calendar_allowed(past, calendar, day) ? model_error(past, day, calendar, false) : INFINITY;
 
 		if (error < least)
 		{
@@ -792,16 +925,19 @@ hazard_choose_calendar(HazardPast *past, int32_t day)
 	return best;
 }
 
-/* Keep own past forecasts for another second horizon than before. */
-static void
-change_horizon(HazardPast *past, int horizon)
+/*
+ * The model for a day: a calendar, and whether ratios set deals apart: unless own past forecasts were more wrong in money
+ * with them than without, by more than RATIO_WORSE.
+ */
+int
+hazard_choose_model(HazardPast *past, int32_t day)
 {
-	if (past->horizon[1] == horizon)
-		return;
-	for (int calendar = 0; calendar < HAZARD_CALENDARS; calendar++)
-		for (int slot = 0; slot < past->slots; slot++)
-			past->replay[((size_t) calendar * 2 + 1) * (size_t) past->slots + (size_t) slot].made = false;
-	past->horizon[1] = horizon;
+	int			calendar = choose_calendar(past, day);
+	double		without = model_error(past, day, calendar, true);
+
+	if (without < 0.0 || model_error(past, day, calendar + HAZARD_CALENDARS, true) > without * RATIO_WORSE)
+		return calendar;
+	return calendar + HAZARD_CALENDARS;
 }
 
 /*
@@ -822,7 +958,7 @@ maturity(const HazardPast *past, int32_t then, int32_t now)
  * prior, and the errors of 28 days that stand in for those of another horizon, fade as the latter become more.
  */
 double
-hazard_deviation(HazardPast *past, int32_t day, int calendar, int horizon, bool open_only)
+hazard_deviation(HazardPast *past, int32_t day, int model, int horizon, bool open_only)
 {
 	double		sum = 0.0;
 	double		count = 0.0;
@@ -837,7 +973,7 @@ hazard_deviation(HazardPast *past, int32_t day, int calendar, int horizon, bool 
 
 		for (int slot = 0; slot < past->slots && slot_day(past, slot) + past->horizon[kind] <= day; slot++)
 		{
-			const Replay *r = replay_of(past, calendar, kind, slot);
+			const Replay *r = replay_of(past, model, kind, slot);
 			double		age = day - slot_day(past, slot) - past->horizon[kind];
 			double		weight = stand_in * exp2(-age / fmax(past->options.error_half_life, horizon)) * HAZARD_EVERY / horizon *
 				maturity(past, slot_day(past, slot), day);
@@ -846,7 +982,7 @@ hazard_deviation(HazardPast *past, int32_t day, int calendar, int horizon, bool 
 			double		came = r->came.open + (open_only ? 0.0 : r->came.fresh);
 			double		error;
 
-			hazard_correct(past, slot_day(past, slot), calendar, &said);
+			hazard_correct(past, slot_day(past, slot), model, &said);
 			mean = said.open + (open_only ? 0.0 : said.fresh);
 			if (mean <= 0.0)
 				continue;

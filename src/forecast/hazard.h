@@ -17,6 +17,8 @@
 #define HAZARD_AGES			22	/* geometric age buckets */
 #define HAZARD_CELLS		12	/* at most, of a calendar */
 #define HAZARD_CALENDARS	6
+#define HAZARD_MODELS		(2 * HAZARD_CALENDARS)	/* a calendar, from HAZARD_CALENDARS on with ratios (ratio.h) */
+#define HAZARD_TRAITS		2	/* what deals have from their creation on */
 #define HAZARD_EVERY		7	/* days between own past forecasts */
 #define HAZARD_CALIBRATION	28	/* their horizon where the correction is learned */
 
@@ -35,6 +37,14 @@ typedef struct HazardAmount
 	double		amount;
 } HazardAmount;
 
+/* The stage a deal entered on a day */
+typedef struct HazardStage
+{
+	int32_t		deal;
+	int32_t		day;
+	int32_t		level;			/* 0 … stage_levels - 1 */
+} HazardStage;
+
 typedef struct HazardHistory
 {
 	int			count;			/* deals */
@@ -46,6 +56,11 @@ typedef struct HazardHistory
 	int			segments;
 	const HazardAmount *amount; /* by deal, then day; may be empty */
 	int			amounts;
+	const int32_t *trait[HAZARD_TRAITS];	/* 0 … levels[k] - 1 */
+	int			levels[HAZARD_TRAITS];	/* 0: not known */
+	const HazardStage *stage;	/* by deal, then day, the day's last last; may be empty */
+	int			stages;
+	int			stage_levels;
 	int32_t		epoch;			/* days from 2000-01-01 to day 0, for the calendar */
 } HazardHistory;
 
@@ -67,6 +82,7 @@ typedef struct HazardOptions
 /* One fit */
 typedef struct HazardFit
 {
+	int			model;
 	int			calendar;
 	double		win[HAZARD_AGES][HAZARD_CELLS];
 	double		lose[HAZARD_AGES][HAZARD_CELLS];
@@ -93,17 +109,17 @@ extern const HazardOptions hazard_defaults;
 
 extern HazardPast *hazard_past(const KernelEnv *env, const HazardHistory *history, const HazardOptions *options);
 extern int32_t hazard_first_close(const HazardPast *past);
-extern void hazard_fit(const HazardPast *past, int32_t day, int calendar, HazardFit *fit);
-extern void hazard_shrunk_ratios(const double *observed, const double *expected, int count, double *ratio);
+extern void hazard_fit(const HazardPast *past, int32_t day, int model, HazardFit *fit);
 extern int	hazard_calendar_cell(const HazardPast *past, int calendar, int32_t day);
-extern int	hazard_choose_calendar(HazardPast *past, int32_t day);
+extern int	hazard_choose_model(HazardPast *past, int32_t day);
+extern double hazard_ratio(HazardPast *past, int model, int deal, int32_t day, int days);
 extern double hazard_win_probability(const HazardPast *past, const HazardFit *fit, int32_t created, int32_t after, int32_t from,
 									 int32_t to);
 extern void hazard_amounts(HazardPast *past, int32_t day, double *amount);
 extern void hazard_forecast(HazardPast *past, int32_t day, int32_t from, int32_t to, const HazardFit *fit,
 							HazardForecast *forecast);
 extern void hazard_actual(const HazardPast *past, int32_t day, int32_t from, int32_t to, HazardForecast *actual);
-extern void hazard_correct(HazardPast *past, int32_t day, int calendar, HazardForecast *forecast);
-extern double hazard_deviation(HazardPast *past, int32_t day, int calendar, int horizon, bool open_only);
+extern void hazard_correct(HazardPast *past, int32_t day, int model, HazardForecast *forecast);
+extern double hazard_deviation(HazardPast *past, int32_t day, int model, int horizon, bool open_only);
 
 #endif /* SALESOPS_FORECAST_HAZARD_H */

@@ -6,6 +6,8 @@
  * last change to a closed stage, else close_date), and is worth what its latest stage change said by then. Its
  * own amount counts from updated_at on; where that is not mapped only for a reading of the present, since the amount of a
  * deal may have been written at its close. Where no amount is known it is estimated from won deals of the same segment.
+ * Its stage is what the stage changes say; its type and source are today's, so only what deals have from their creation on is
+ * learned from: not the owner, who may change when a deal is lost.
  */
 #include "postgres.h"
 
@@ -47,6 +49,7 @@ typedef struct Loader
 	ForecastBook *book;
 	TimestampTz now;
 	HTAB	   *segments[FORECAST_SEGMENTINGS];
+	HTAB	   *sources;
 	HTAB	   *groups;
 	HTAB	   *currencies;
 	HTAB	   *unknown_stages;
@@ -241,6 +244,8 @@ note_segment(Loader *loader, TupleTableSlot *slot, ForecastOpportunity *deal)
 			text_entry(loader->segments[k], key.data)->number;
 	}
 	pfree(key.data);
+	key.data = slot_text(slot, 11);
+	deal->source = text_entry(loader->sources, key.data != NULL ? key.data : "\x02")->number;
 }
 
 /* The finest segments that hold enough deals each; -1: none do. */
@@ -387,7 +392,14 @@ require_currency(Loader *loader)
 				   "cannot add up amounts in several currencies without rates");
 }
 
-/* Collect amounts that stage changes stated. */
+/* A stage change with its instant: of several on a day the last counts */
+typedef struct StageChange
+{
+	HazardStage stage;
+	TimestampTz at;
+} StageChange;
+
+/* Collect amounts and stages that stage changes stated. */
 typedef struct AmountLoader
 {
 	ForecastBook *book;
@@ -395,6 +407,10 @@ typedef struct AmountLoader
 	HazardAmount *amount;
 	int			count;
 	int			size;
+	HTAB	   *stages;
+	StageChange *change;
+	int			changes;
+	int			change_size;
 } AmountLoader;
 
 /* Room for, and content of, one more stated amount. */
@@ -410,7 +426,23 @@ add_amount(AmountLoader *loader, int deal, int32 day, double amount)
 	loader->amount[loader->count++] = (HazardAmount) {deal, day, amount};
 }
 
-/* One stage change with an amount. */
+/* Room for, and content of, one more stage change. */
+static void
+add_stage(AmountLoader *loader, int deal, TimestampTz at, const char *stage)
+{
+	if (loader->changes == loader->change_size)
+	{
+		loader->change_size = loader->change_size == 0 ? 1024 : loader->change_size * 2;
+		loader->change = loader->changes == 0 ? palloc(sizeof(StageChange) * loader->change_size) :
+			repalloc_huge(loader->change, sizeof(StageChange) * (Size) loader->change_size);
+	}
+	loader->change[loader->changes++] = (StageChange)
+	{
+		{deal, local_day(at, NULL), text_entry(loader->stages, stage)->number}, at
+	};
+}
+
+/* One stage change. */
 static void
 take_change(TupleTableSlot *slot, void *arg)
 {
@@ -423,10 +455,13 @@ take_change(TupleTableSlot *slot, void *arg)
 	entry = hash_search(loader->ids, key, HASH_FIND, NULL);
 	if (entry != NULL && strcmp(loader->book->deal[entry->number].id, id) == 0)
 	{
-		double		amount = forecast_numeric_to_double(DatumGetNumeric(slot->tts_values[2]));
+		TimestampTz at = DatumGetTimestampTz(slot->tts_values[1]);
+		double		amount = slot->tts_isnull[2] ? NAN : forecast_numeric_to_double(DatumGetNumeric(slot->tts_values[2]));
 
 		if (isfinite(amount))
-			add_amount(loader, entry->number, local_day(DatumGetTimestampTz(slot->tts_values[1]), NULL), amount);
+			add_amount(loader, entry->number, local_day(at, NULL), amount);
+		if (!slot->tts_isnull[3] && !TIMESTAMP_NOT_FINITE(at))
+			add_stage(loader, entry->number, at, TextDatumGetCString(slot->tts_values[3]));
 	}
 	pfree(id);
 }
@@ -445,11 +480,41 @@ compare_amounts(const void *a, const void *b)
 	return x->amount < y->amount ? -1 : x->amount > y->amount;
 }
 
-/* All amounts that were stated, and when. */
+/* By deal, then time, then stage, for one order whatever the sort. */
+static int
+compare_changes(const void *a, const void *b)
+{
+	const StageChange *x = a;
+	const StageChange *y = b;
+
+	if (x->stage.deal != y->stage.deal)
+		return x->stage.deal < y->stage.deal ? -1 : 1;
+	if (x->at != y->at)
+		return x->at < y->at ? -1 : 1;
+	return x->stage.level < y->stage.level ? -1 : x->stage.level > y->stage.level;
+}
+
+/* The stages as the kernel wants them. */
+static void
+keep_stages(AmountLoader *loader)
+{
+	HazardStage *stage = kernel_alloc_array(&loader->book->env, HazardStage, loader->changes + 1);
+
+	if (loader->changes > 1)
+		qsort(loader->change, loader->changes, sizeof(StageChange), compare_changes);
+	for (int k = 0; k < loader->changes; k++)
+		stage[k] = loader->change[k].stage;
+	loader->book->history.stage = stage;
+	loader->book->history.stages = loader->changes;
+	loader->book->history.stage_levels = (int) hash_get_num_entries(loader->stages);
+}
+
+/* All amounts and stages that were stated, and when. */
 static void
 load_amounts(ForecastBook *book)
 {
-	AmountLoader loader = {book, text_table(book->context, "salesops forecast opportunities")};
+	AmountLoader loader = {book, text_table(book->context, "salesops forecast opportunities"),
+	.stages = text_table(book->context, "salesops forecast stages entered")};
 	SpiArg		args[1] = {spi_timestamptz(book->limit)};
 
 	for (int i = 0; i < book->count; i++)
@@ -462,14 +527,15 @@ load_amounts(ForecastBook *book)
 			add_amount(&loader, i, deal->updated_at != DT_NOEND ? local_day(deal->updated_at, NULL) : local_day(book->limit, NULL) - 1,
 					   forecast_numeric_to_double(deal->amount));
 	}
-	spi_stream("SELECT c.opportunity_id, c.entered_at, CASE WHEN r.rate IS NULL THEN c.amount ELSE c.amount * r.rate END "
+	spi_stream("SELECT c.opportunity_id, c.entered_at, CASE WHEN r.rate IS NULL THEN c.amount ELSE c.amount * r.rate END, c.stage "
 			   "FROM salesops.opportunity_stage_change c JOIN salesops.opportunity o ON o.opportunity_id = c.opportunity_id "
 			   "LEFT JOIN salesops.currency_rate r ON r.currency = o.currency "
-			   "WHERE c.amount IS NOT NULL AND c.entered_at <= $1", 1, args, true, take_change, &loader);
+			   "WHERE c.entered_at <= $1", 1, args, true, take_change, &loader);
 	if (loader.count > 1)
 		qsort(loader.amount, loader.count, sizeof(HazardAmount), compare_amounts);
 	book->history.amount = loader.amount;
 	book->history.amounts = loader.count;
+	keep_stages(&loader);
 }
 
 /* Are closes given as dates? Then a date's events are known at its midnight, which is how a date becomes an instant. */
@@ -547,6 +613,8 @@ fill_history(ForecastBook *book, Loader *loader)
 	uint8	   *outcome = kernel_alloc_array(&book->env, uint8, n);
 	double	   *won = kernel_alloc_array(&book->env, double, n);
 	int32	   *segment = kernel_alloc_array(&book->env, int32, n);
+	int32	   *type = kernel_alloc_array(&book->env, int32, n);
+	int32	   *source = kernel_alloc_array(&book->env, int32, n);
 	int			segmenting = choose_segmenting(loader);
 
 	for (int i = 0; i < n; i++)
@@ -562,6 +630,8 @@ fill_history(ForecastBook *book, Loader *loader)
 		outcome[i] = deal->outcome;
 		won[i] = deal->outcome == HAZARD_WON && deal->amount != NULL ? forecast_numeric_to_double(deal->amount) : NAN;
 		segment[i] = segmenting < 0 ? 0 : deal->segment[segmenting];
+		type[i] = deal->segment[0];
+		source[i] = deal->source;
 	}
 	book->history.count = n;
 	book->history.created = created;
@@ -570,6 +640,10 @@ fill_history(ForecastBook *book, Loader *loader)
 	book->history.won_amount = won;
 	book->history.segment = segment;
 	book->history.segments = segmenting < 0 ? 1 : (int) hash_get_num_entries(loader->segments[segmenting]);
+	book->history.trait[0] = type;
+	book->history.levels[0] = (int) hash_get_num_entries(loader->segments[0]);
+	book->history.trait[1] = source;
+	book->history.levels[1] = (int) hash_get_num_entries(loader->sources);
 	book->history.epoch = 0;
 }
 
@@ -590,6 +664,7 @@ forecast_book_load(TimestampTz limit, ArrayType *by, const HazardOptions *option
 	book->limit = limit;
 	for (int k = 0; k < FORECAST_SEGMENTINGS; k++)
 		loader.segments[k] = text_table(context, "salesops forecast segments");
+	loader.sources = text_table(context, "salesops forecast sources");
 	loader.groups = text_table(context, "salesops forecast groups");
 	loader.currencies = text_table(context, "salesops forecast currencies");
 	loader.unknown_stages = text_table(context, "salesops forecast stages");
@@ -653,9 +728,9 @@ forecast_require_history(const ForecastBook *book, TimestampTz as_of)
  * Log deviation for a forecast: what own past forecasts were wrong by beyond chance, and what so few wins leave unknown.
  */
 double
-forecast_deviation(ForecastBook *book, int32 day, int calendar, int horizon, bool open_only)
+forecast_deviation(ForecastBook *book, int32 day, int model, int horizon, bool open_only)
 {
-	double		own = hazard_deviation(book->past, day, calendar, Max(horizon, 1), open_only);
+	double		own = hazard_deviation(book->past, day, model, Max(horizon, 1), open_only);
 	int			wins = 0;
 
 	for (int i = 0; i < book->history.count; i++)

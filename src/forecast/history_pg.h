@@ -29,6 +29,7 @@ typedef struct ForecastOpportunity
 	int32		created;		/* the kernel's days */
 	int32		closed;
 	int			segment[FORECAST_SEGMENTINGS];
+	int			source;
 	int			group;
 } ForecastOpportunity;
 
@@ -58,6 +59,6 @@ extern ForecastBook *forecast_book_load(TimestampTz limit, ArrayType *by, const 
 extern int32 forecast_known_day(const ForecastBook *book, TimestampTz as_of);
 extern void forecast_require_history(const ForecastBook *book, TimestampTz as_of);
 extern void forecast_check_by(ArrayType *by);
-extern double forecast_deviation(ForecastBook *book, int32 day, int calendar, int horizon, bool open_only);
+extern double forecast_deviation(ForecastBook *book, int32 day, int model, int horizon, bool open_only);
 
 #endif /* SALESOPS_FORECAST_HISTORY_PG_H */

@@ -2,7 +2,8 @@
  * outlook_pg.c
  *		What is to be expected of each open deal: forecast_deals(), win_probability(), and the fit that train_win_model() stores.
  *
- * One curve a creation day serves all deals created on it: the chance of being won by each coming day.
+ * One curve a creation day serves all deals created on it: the chance of being won by each coming day, as age and calendar have it.
+ * What else is known of a deal (its stage, size, type and source) multiplies it.
  */
 #include "postgres.h"
 
@@ -32,8 +33,9 @@ PG_FUNCTION_INFO_V1(salesops_fit_win_model);
 #define CURVE_DAYS		730		/* "ever" */
 #define CHECK_DAYS		90		/* horizon on which a fit is judged */
 #define CHECK_EVERY		28
+#define TABLE_NUMBERS	(HAZARD_AGES * HAZARD_CELLS + 7)	/* of a stored hazard */
 
-/* Chances of one deal, corrected */
+/* Chances of the deals created on a day, by age and calendar; of one deal, corrected */
 typedef struct Chances
 {
 	int32		created;
@@ -53,17 +55,21 @@ require_time(TimestampTz as_of)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("as_of must be a finite time")));
 }
 
-/* Corrected chance of a deal created on a day to be won in (known, known + days]. */
+/* Chance of a deal created on a day to be won in (known, known + days], by age and calendar. */
 static double
 chance_within(const ForecastPlan *plan, int32 created, int days)
 {
-	double		p = hazard_win_probability(plan->book->past, &plan->fit, created, plan->known, plan->known + 1,
-										   plan->known + 1 + days);
-
-	return Min(0.995, plan->whole.open_correction * p);
+	return hazard_win_probability(plan->book->past, &plan->fit, created, plan->known, plan->known + 1, plan->known + 1 + days);
 }
 
-/* The chances of a deal created on a day. */
+/* The same of one deal, with what else is known of it, corrected. */
+static double
+deal_chance_within(const ForecastPlan *plan, int deal, int days)
+{
+	return forecast_plan_probability(plan, deal, chance_within(plan, plan->book->history.created[deal], days), days);
+}
+
+/* The chances of a deal created on a day, by age and calendar. */
 static Chances
 chances_of(const ForecastPlan *plan, int32 created)
 {
@@ -71,9 +77,7 @@ chances_of(const ForecastPlan *plan, int32 created)
 	int			low = 1;
 	int			high = CURVE_DAYS;
 
-	if (plan->from < plan->to)
-		c.in_period = Min(0.995, plan->whole.open_correction *
-						  hazard_win_probability(plan->book->past, &plan->fit, created, plan->known, plan->from, plan->to));
+	c.in_period = forecast_plan_by_age(plan, created);
 	c.within_30 = chance_within(plan, created, 30);
 	c.within_90 = chance_within(plan, created, 90);
 	c.ever = chance_within(plan, created, CURVE_DAYS);
@@ -87,6 +91,19 @@ chances_of(const ForecastPlan *plan, int32 created)
 			low = middle + 1;
 	}
 	c.median_day = plan->known + low;
+	return c;
+}
+
+/* One deal's chances, from those of its creation day; a longer time never has a smaller chance. */
+static Chances
+chances_of_deal(const ForecastPlan *plan, int deal, const Chances *by_age)
+{
+	Chances		c = *by_age;
+
+	c.in_period = forecast_plan_probability(plan, deal, c.in_period, Max(plan->to - 1 - plan->known, 1));
+	c.within_30 = forecast_plan_probability(plan, deal, c.within_30, 30);
+	c.within_90 = Max(c.within_30, forecast_plan_probability(plan, deal, c.within_90, 90));
+	c.ever = Max(Max(c.within_90, c.in_period), forecast_plan_probability(plan, deal, c.ever, CURVE_DAYS));
 	return c;
 }
 
@@ -161,7 +178,7 @@ salesops_forecast_deals(PG_FUNCTION_ARGS)
 	known = forecast_known_day(book, as_of);
 	period_or_quarter(fcinfo, known, &lower, &upper);
 	forecast_plan(book, known, lower, upper, &plan);
-	ever_of_new = chance_within(&plan, known + 1, CURVE_DAYS);
+	ever_of_new = Min(0.995, plan.whole.open_correction * chance_within(&plan, known + 1, CURVE_DAYS));
 	oldest = known;
 	for (int i = 0; i < book->count; i++)
 		if (book->history.closed[i] > known)
@@ -171,6 +188,7 @@ salesops_forecast_deals(PG_FUNCTION_ARGS)
 	for (int i = 0; i < book->count; i++)
 	{
 		Chances    *c;
+		Chances		own;
 
 		if (book->history.closed[i] <= known || book->history.created[i] > known)
 			continue;
@@ -178,7 +196,8 @@ salesops_forecast_deals(PG_FUNCTION_ARGS)
 		c = &cache[book->history.created[i] - oldest];
 		if (!c->filled)
 			*c = chances_of(&plan, book->history.created[i]);
-		put_deal(rsinfo, &plan, i, c, ever_of_new);
+		own = chances_of_deal(&plan, i, c);
+		put_deal(rsinfo, &plan, i, &own, ever_of_new);
 	}
 	MemoryContextDelete(book->context);
 	return (Datum) 0;
@@ -222,22 +241,23 @@ salesops_win_probability_now(PG_FUNCTION_ARGS)
 		if (book->deal[i].outcome != HAZARD_OPEN)
 			PG_RETURN_FLOAT8(book->deal[i].outcome == HAZARD_WON ? 1.0 : 0.0);
 		forecast_require_history(book, as_of);
-		forecast_plan(book, forecast_known_day(book, as_of), PG_INT32_MIN, forecast_known_day(book, as_of) + 1, &plan);
-		PG_RETURN_FLOAT8(chance_within(&plan, book->history.created[i], days));
+		forecast_plan(book, forecast_known_day(book, as_of), PG_INT32_MIN, forecast_known_day(book, as_of) + 1 + days, &plan);
+		PG_RETURN_FLOAT8(days > 0 ? deal_chance_within(&plan, i, days) : 0.0);
 	}
 	PG_RETURN_NULL();
 }
 
-/* A stored hazard table, from float8[] by age and cell. */
+/* A stored hazard table, from float8[] by age and cell, and after it by day of the week. */
 static void
-read_table(ArrayType *array, double table[HAZARD_AGES][HAZARD_CELLS])
+read_table(ArrayType *array, double table[HAZARD_AGES][HAZARD_CELLS], double weekday[7])
 {
-	if (ARR_NDIM(array) != 1 || ARR_DIMS(array)[0] != HAZARD_AGES * HAZARD_CELLS || ARR_HASNULL(array) ||
+	if (ARR_NDIM(array) != 1 || ARR_DIMS(array)[0] != TABLE_NUMBERS || ARR_HASNULL(array) ||
 		ARR_ELEMTYPE(array) != FLOAT8OID)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("a win model's hazards must be %d numbers", HAZARD_AGES * HAZARD_CELLS)));
+				 errmsg("a win model's hazards must be %d numbers", TABLE_NUMBERS)));
 	memcpy(table, ARR_DATA_PTR(array), sizeof(double) * HAZARD_AGES * HAZARD_CELLS);
+	memcpy(weekday, (double *) ARR_DATA_PTR(array) + HAZARD_AGES * HAZARD_CELLS, sizeof(double) * 7);
 }
 
 /* win_probability_by(win, lose, calendar, correction, created, as_of, days): a deal's chance by a stored fit. */
@@ -249,8 +269,8 @@ salesops_win_probability_by(PG_FUNCTION_ARGS)
 	DateADT		known = PG_GETARG_DATEADT(5);
 	int			days = PG_GETARG_INT32(6);
 
-	read_table(PG_GETARG_ARRAYTYPE_P(0), fit.win);
-	read_table(PG_GETARG_ARRAYTYPE_P(1), fit.lose);
+	read_table(PG_GETARG_ARRAYTYPE_P(0), fit.win, fit.win_weekday);
+	read_table(PG_GETARG_ARRAYTYPE_P(1), fit.lose, fit.lose_weekday);
 	fit.calendar = PG_GETARG_INT32(2);
 	if (fit.calendar < 0 || fit.calendar >= HAZARD_CALENDARS || days < 0 || days > 3660 || DATE_NOT_FINITE(created) ||
 		DATE_NOT_FINITE(known))
@@ -297,7 +317,7 @@ check_fit(ForecastBook *book, int32 known, double *auc, double *log_loss, double
 		ForecastPlan plan;
 
 		CHECK_FOR_INTERRUPTS();
-		forecast_plan(book, day, day + 1, day + 2, &plan);
+		forecast_plan(book, day, day + 1, day + 1 + CHECK_DAYS, &plan);
 		for (int i = 0; i < h->count; i++)
 		{
 			if (h->created[i] > day || h->closed[i] <= day)
@@ -305,7 +325,7 @@ check_fit(ForecastBook *book, int32 known, double *auc, double *log_loss, double
 			if (count == size)
 				checked = repalloc_huge(checked, sizeof(Checked) * (Size) (size *= 2));
 			checked[count].won = h->outcome[i] == HAZARD_WON && h->closed[i] <= day + CHECK_DAYS;
-			checked[count++].p = chance_within(&plan, h->created[i], CHECK_DAYS);
+			checked[count++].p = deal_chance_within(&plan, i, CHECK_DAYS);
 		}
 	}
 	qsort(checked, count, sizeof(Checked), compare_checked);
@@ -331,15 +351,17 @@ check_fit(ForecastBook *book, int32 known, double *auc, double *log_loss, double
 	return count;
 }
 
-/* A hazard table as float8[]. */
+/* A hazard table and its factors of the days of the week as float8[]. */
 static Datum
-table_datum(const double table[HAZARD_AGES][HAZARD_CELLS])
+table_datum(const double table[HAZARD_AGES][HAZARD_CELLS], const double weekday[7])
 {
-	Datum	   *values = palloc(sizeof(Datum) * HAZARD_AGES * HAZARD_CELLS);
+	Datum	   *values = palloc(sizeof(Datum) * TABLE_NUMBERS);
 
 	for (int i = 0; i < HAZARD_AGES * HAZARD_CELLS; i++)
 		values[i] = Float8GetDatum(table[i / HAZARD_CELLS][i % HAZARD_CELLS]);
-	return PointerGetDatum(construct_array(values, HAZARD_AGES * HAZARD_CELLS, FLOAT8OID, sizeof(float8), true, TYPALIGN_DOUBLE));
+	for (int d = 0; d < 7; d++)
+		values[HAZARD_AGES * HAZARD_CELLS + d] = Float8GetDatum(weekday[d]);
+	return PointerGetDatum(construct_array(values, TABLE_NUMBERS, FLOAT8OID, sizeof(float8), true, TYPALIGN_DOUBLE));
 }
 
 static const OptionSpec fit_options[] = {
@@ -382,14 +404,14 @@ salesops_fit_win_model(PG_FUNCTION_ARGS)
 		won += book->deal[i].outcome == HAZARD_WON;
 		closed += book->deal[i].outcome != HAZARD_OPEN;
 	}
-	forecast_plan(book, forecast_known_day(book, as_of), PG_INT32_MIN, forecast_known_day(book, as_of) + 1, &plan);
+	forecast_plan(book, forecast_known_day(book, as_of), PG_INT32_MIN, forecast_known_day(book, as_of) + 1 + CHECK_DAYS, &plan);
 	values[0] = Int32GetDatum(book->count);
 	values[1] = Int32GetDatum(closed);
 	values[2] = Int32GetDatum(won);
-	values[3] = Int32GetDatum(plan.calendar);
+	values[3] = Int32GetDatum(plan.fit.calendar);
 	values[4] = Float8GetDatum(plan.whole.open_correction);
-	values[5] = table_datum(plan.fit.win);
-	values[6] = table_datum(plan.fit.lose);
+	values[5] = table_datum(plan.fit.win, plan.fit.win_weekday);
+	values[6] = table_datum(plan.fit.lose, plan.fit.lose_weekday);
 	values[7] = Int32GetDatum(check_fit(book, plan.known, &figures[0], &figures[1], &figures[2]));
 	for (int k = 0; k < 3; k++)
 	{

@@ -87,10 +87,10 @@ test_known_process(const HazardHistory *history)
 	HazardForecast said;
 	HazardForecast came;
 	HazardFit	fit;
-	int			calendar = hazard_choose_calendar(past, 890);
+	int			calendar = hazard_choose_model(past, 890);
 	double		deviation;
 
-	ok(calendar == 1 || calendar == 2, "the calendar that matters is found by own past error (%d)", calendar);
+	ok(calendar % HAZARD_CALENDARS == 1 || calendar % HAZARD_CALENDARS == 2, "the calendar that matters is found by own past error (%d)", calendar);
 	hazard_fit(past, 890, 1, &fit);
 	is_double(hazard_win_probability(past, &fit, 890, 890, 891, 921), true_probability(890, 890, 921), 0.03, "a new deal within 30 days");
 	is_double(hazard_win_probability(past, &fit, 800, 890, 891, 981), true_probability(800, 890, 981), 0.05, "an old deal within 90 days");
@@ -119,7 +119,7 @@ test_no_future(const HazardHistory *history)
 	for (int turn = 0; turn < 2; turn++)
 	{
 		HazardPast *past = hazard_past(&env, history, &options);
-		int			calendar = hazard_choose_calendar(past, 500);
+		int			calendar = hazard_choose_model(past, 500);
 		HazardFit	fit;
 
 		hazard_fit(past, 500, calendar, &fit);
@@ -138,6 +138,125 @@ test_no_future(const HazardHistory *history)
 	ok(deviation[0] == deviation[1], "nor its uncertainty");
 }
 
+/* Ratios: a kind of deal that wins three times as often is told apart, one that only bears another name is not; nor is the future seen. */
+static void
+test_ratios(void)
+{
+	enum {KINDS_DEALS = 6000, KINDS_DAYS = 600};
+	KernelEnv	env = tap_env();
+	int32_t    *born = malloc(sizeof(int32_t) * KINDS_DEALS);
+	int32_t    *ended = malloc(sizeof(int32_t) * KINDS_DEALS);
+	uint8_t    *how = malloc(KINDS_DEALS);
+	double	   *worth = malloc(sizeof(double) * KINDS_DEALS);
+	int32_t    *kind = malloc(sizeof(int32_t) * KINDS_DEALS);
+	int32_t    *name = malloc(sizeof(int32_t) * KINDS_DEALS);
+	HazardStage *stage = malloc(sizeof(HazardStage) * 2 * KINDS_DEALS);
+	HazardHistory history = {.count = KINDS_DEALS, .created = born, .closed = ended, .outcome = how, .won_amount = worth, .segment = name,
+	.segments = 1, .trait = {kind, name}, .levels = {2, 2}, .stage = stage, .stage_levels = 2};
+	HazardOptions options = hazard_defaults;
+	HazardForecast said[2];
+	int			probe[3] = {-1, -1, -1};
+
+	for (int i = 0; i < KINDS_DEALS; i++)
+	{
+		int32_t		moved = -1;
+
+		born[i] = i / 10;
+		ended[i] = HAZARD_NEVER;
+		how[i] = HAZARD_OPEN;
+		kind[i] = i % 2;
+		name[i] = 0;
+		for (int32_t day = born[i] + 1; day < KINDS_DAYS && how[i] == HAZARD_OPEN; day++)
+		{
+			double		win = (kind[i] == 0 ? 0.004 : 0.012) * (moved >= 0 ? 2.0 : 0.5);
+			double		u = uniform();
+
+			if (moved < 0 && u > 0.97)
+				moved = day;
+			if (u < win + 0.01)
+			{
+				how[i] = u < win ? HAZARD_WON : HAZARD_LOST;
+				ended[i] = day;
+			}
+		}
+		worth[i] = how[i] == HAZARD_WON ? 100 : NAN;
+		stage[history.stages++] = (HazardStage) {i, born[i], 0};
+		if (moved >= 0)
+			stage[history.stages++] = (HazardStage) {i, moved, 1};
+		if (i / 10 < 500 && ended[i] > 500 && (moved < 0 || moved > 500))
+			probe[kind[i]] = i;
+		if (kind[i] == 0 && ended[i] > 500 && moved >= 0 && moved <= 500)
+			probe[2] = i;
+	}
+	for (int turn = 0; turn < 2; turn++)
+	{
+		HazardPast *past = hazard_past(&env, &history, &options);
+		int			model = hazard_choose_model(past, 500);
+		HazardFit	fit;
+
+		hazard_fit(past, 500, model, &fit);
+		hazard_forecast(past, 500, 501, 591, &fit, &said[turn]);
+		if (turn == 0)
+		{
+			double		kinds = hazard_ratio(past, model, probe[1], 500, 28) / hazard_ratio(past, model, probe[0], 500, 28);
+			double		stages = hazard_ratio(past, model, probe[2], 500, 28) / hazard_ratio(past, model, probe[0], 500, 28);
+
+			ok(model >= HAZARD_CALENDARS, "ratios are used where they made own past forecasts better");
+			ok(kinds > 2.0 && kinds < 3.5, "a kind that wins three times as often (%.2f)", kinds);
+			ok(stages > 1.8 && stages < 4.0, "a stage that wins four times as often, while it lasts (%.2f)", stages);
+			is_double(hazard_ratio(past, model % HAZARD_CALENDARS, probe[1], 500, 28), 1, 0, "without ratios all are alike");
+			for (int i = 0; i < KINDS_DEALS; i++)
+				if (ended[i] > 500 && born[i] <= 500)
+				{
+					ended[i] = 501;
+					how[i] = kind[i] == 0 ? HAZARD_WON : HAZARD_LOST;
+					worth[i] = 1e6;
+				}
+			for (int k = 0; k < history.stages; k++)
+				if (stage[k].day > 500)
+					stage[k].level = 0;
+		}
+	}
+	ok(memcmp(&said[0], &said[1], sizeof(said[0])) == 0, "a planted future of outcomes and stages changes no forecast by ratios");
+	free(born);
+	free(ended);
+	free(how);
+	free(worth);
+	free(kind);
+	free(name);
+	free(stage);
+}
+
+/* Deals that close on Fridays only: no chance from Saturday to Thursday, and thirty days with four Fridays hold four weeks' worth. */
+static void
+test_weekdays(void)
+{
+	enum {WEEKLY = 4000};
+	KernelEnv	env = tap_env();
+	static int32_t born[WEEKLY];
+	static int32_t ended[WEEKLY];
+	static uint8_t how[WEEKLY];
+	static double worth[WEEKLY];
+	static int32_t kind[WEEKLY];
+	HazardHistory history = {.count = WEEKLY, .created = born, .closed = ended, .outcome = how, .won_amount = worth, .segment = kind, .segments = 1};
+	HazardOptions options = hazard_defaults;
+	HazardPast *past;
+	HazardFit	fit;
+
+	for (int i = 0; i < WEEKLY; i++)
+	{
+		born[i] = i / 8;
+		ended[i] = born[i] + 10 + (int) (uniform() * 40);
+		ended[i] += (6 + 7 - ended[i] % 7) % 7;
+		how[i] = uniform() < 0.4 ? HAZARD_WON : HAZARD_LOST;
+		worth[i] = how[i] == HAZARD_WON ? 100 : NAN;
+	}
+	past = hazard_past(&env, &history, &options);
+	hazard_fit(past, 399, 0, &fit);
+	ok(fit.win_weekday[6] > 6.5 && fit.win_weekday[6] < 7.1, "wins on one day of seven (%.2f)", fit.win_weekday[6]);
+	ok(hazard_win_probability(past, &fit, 380, 399, 400, 405) < 0.1 * hazard_win_probability(past, &fit, 380, 399, 400, 406), "none on the days between");
+}
+
 /* No history, one close, closes before creation handled by the caller: nothing divides by zero. */
 static void
 test_little(void)
@@ -148,14 +267,14 @@ test_little(void)
 	uint8_t		how[2] = {HAZARD_OPEN, HAZARD_OPEN};
 	double		worth[2] = {NAN, NAN};
 	int32_t		kind[2] = {0, 0};
-	HazardHistory history = {2, born, ended, how, worth, kind, 1, NULL, 0, 0};
+	HazardHistory history = {.count = 2, .created = born, .closed = ended, .outcome = how, .won_amount = worth, .segment = kind, .segments = 1};
 	HazardOptions options = hazard_defaults;
 	HazardPast *past = hazard_past(&env, &history, &options);
 	HazardForecast said;
 	HazardFit	fit;
 
 	is_int(hazard_first_close(past), HAZARD_NEVER, "no close");
-	hazard_fit(past, 20, hazard_choose_calendar(past, 20), &fit);
+	hazard_fit(past, 20, hazard_choose_model(past, 20), &fit);
 	hazard_forecast(past, 20, 21, 51, &fit, &said);
 	hazard_correct(past, 20, 1, &said);
 	ok(isfinite(said.open) && isfinite(said.fresh), "finite without history");
@@ -163,7 +282,7 @@ test_little(void)
 	how[0] = HAZARD_WON;
 	worth[0] = 500;
 	past = hazard_past(&env, &history, &options);
-	hazard_fit(past, 20, hazard_choose_calendar(past, 20), &fit);
+	hazard_fit(past, 20, hazard_choose_model(past, 20), &fit);
 	hazard_forecast(past, 20, 21, 51, &fit, &said);
 	ok(said.open > 0 && said.open <= 500, "one win says something");
 	ok(hazard_deviation(past, 20, 1, 30, true) > 0.2, "and not for sure");
@@ -172,7 +291,7 @@ test_little(void)
 int
 main(void)
 {
-	HazardHistory history = {DEALS, created, closed, outcome, won_amount, segment, 2, NULL, 0, 0};
+	HazardHistory history = {.count = DEALS, .created = created, .closed = closed, .outcome = outcome, .won_amount = won_amount, .segment = segment, .segments = 2};
 
 	is_int(hazard_calendar_cell(NULL, 1, 0), 0, "2000-01-01 is in the first month of a quarter");
 	is_int(hazard_calendar_cell(NULL, 4, 59), 1, "2000-02-29 is in February");
@@ -182,6 +301,8 @@ main(void)
 	draw_history();
 	test_known_process(&history);
 	test_little();
+	test_ratios();
+	test_weekdays();
 	test_no_future(&history);
 	return done_testing();
 }

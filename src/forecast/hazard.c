@@ -53,6 +53,9 @@ struct HazardPast
 	float	   *won;
 	float	   *lost;
 	int		   *by_created;		/* deals by creation */
+	int		   *won_deal;		/* won deals by their close */
+	double	   *won_weight;		/* of each, halved by a year before the last day */
+	int			wins;
 	int		   *arrived;		/* [day]: deals created from the first creation on, before the day */
 	double	   *segment_sum;	/* scratch, [segments] */
 	double	   *segment_count;
@@ -148,13 +151,13 @@ hazard_calendar_cell(const HazardPast *past, int calendar, int32_t day)
 }
 
 /* Order of deals by creation. */
-static const int32_t *sort_created;
+static const int32_t *sort_days;
 
 static int
-compare_created(const void *a, const void *b)
+compare_days(const void *a, const void *b)
 {
-	int32_t		x = sort_created[*(const int *) a];
-	int32_t		y = sort_created[*(const int *) b];
+	int32_t		x = sort_days[*(const int *) a];
+	int32_t		y = sort_days[*(const int *) b];
 
 	if (x != y)
 		return x < y ? -1 : 1;
@@ -249,6 +252,42 @@ count_arrivals(HazardPast *past)
 	}
 }
 
+/* Won deals by their close, and how much each counts. */
+static void
+index_wins(HazardPast *past)
+{
+	const HazardHistory *h = past->history;
+
+	past->won_deal = kernel_alloc_array(past->env, int, h->count + 1);
+	past->won_weight = kernel_alloc_array(past->env, double, h->count + 1);
+	for (int i = 0; i < h->count; i++)
+		if (h->outcome[i] == HAZARD_WON)
+			past->won_deal[past->wins++] = i;
+	sort_days = h->closed;
+	qsort(past->won_deal, (size_t) past->wins, sizeof(int), compare_days);
+	for (int k = 0; k < past->wins; k++)
+		past->won_weight[k] = exp2(((double) h->closed[past->won_deal[k]] - past->last) / 365.0);
+}
+
+/* How many won deals closed before a day. */
+static int
+wins_before(const HazardPast *past, int32_t day)
+{
+	int			low = 0;
+	int			high = past->wins;
+
+	while (low < high)
+	{
+		int			middle = (low + high) / 2;
+
+		if (past->history->closed[past->won_deal[middle]] < day)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
 /* Where each deal's stated amounts and stages begin. */
 static void
 index_statements(HazardPast *past)
@@ -286,9 +325,10 @@ hazard_past(const KernelEnv *env, const HazardHistory *history, const HazardOpti
 	past->by_created = kernel_alloc_array(env, int, history->count);
 	for (int i = 0; i < history->count; i++)
 		past->by_created[i] = i;
-	sort_created = history->created;
-	qsort(past->by_created, (size_t) history->count, sizeof(int), compare_created);
+	sort_days = history->created;
+	qsort(past->by_created, (size_t) history->count, sizeof(int), compare_days);
 	count_arrivals(past);
+	index_wins(past);
 	past->segment_sum = kernel_alloc_array(env, double, history->segments + 1);
 	past->segment_count = kernel_alloc_array(env, double, history->segments + 1);
 	past->slots = past->days > 0 ? past->days / HAZARD_EVERY + 1 : 0;
@@ -448,16 +488,17 @@ sum_segments(const HazardPast *past, int32_t day, double *square)
 	double		sum = 0;
 	double		sum2 = 0;
 	double		count = 0;
+	double		scale = exp2(((double) past->last - day) / 365.0);
 
 	memset(past->segment_sum, 0, sizeof(double) * (size_t) (h->segments + 1));
 	memset(past->segment_count, 0, sizeof(double) * (size_t) (h->segments + 1));
-	for (int i = 0; i < h->count; i++)
+	for (int k = 0; k < past->wins && h->closed[past->won_deal[k]] <= day; k++)
 	{
-		double		weight;
+		int			i = past->won_deal[k];
+		double		weight = past->won_weight[k] * scale;
 
-		if (h->outcome[i] != HAZARD_WON || h->closed[i] > day || isnan(h->won_amount[i]))
+		if (isnan(h->won_amount[i]))
 			continue;
-		weight = exp2((h->closed[i] - day) / 365.0);
 		past->segment_sum[h->segment[i]] += weight * h->won_amount[i];
 		past->segment_count[h->segment[i]] += weight;
 		sum += weight * h->won_amount[i];
@@ -468,6 +509,21 @@ sum_segments(const HazardPast *past, int32_t day, double *square)
 	return count > 0 ? sum / count : 0.0;
 }
 
+/* Amounts as hazard_amounts() has them; returns the mean of won deals known on the day, and that of their squares. */
+static double
+amounts_and_mean(HazardPast *past, int32_t day, double *amount, double *square)
+{
+	const HazardHistory *h = past->history;
+	double		overall = sum_segments(past, day, square);
+
+	for (int i = 0; i < h->count; i++)
+		amount[i] = (past->segment_sum[h->segment[i]] + 2 * overall) / (past->segment_count[h->segment[i]] + 2);
+	for (int k = 0; k < h->amounts; k++)
+		if (h->amount[k].day <= day)
+			amount[h->amount[k].deal] = h->amount[k].amount;
+	return overall;
+}
+
 /*
  * What each deal was worth as seen on a day: the amount last stated by then, else the mean of the won deals of its
  * segment, pulled to the mean of all by two deals.
@@ -475,15 +531,9 @@ sum_segments(const HazardPast *past, int32_t day, double *square)
 void
 hazard_amounts(HazardPast *past, int32_t day, double *amount)
 {
-	const HazardHistory *h = past->history;
 	double		square;
-	double		overall = sum_segments(past, day, &square);
 
-	for (int i = 0; i < h->count; i++)
-		amount[i] = (past->segment_sum[h->segment[i]] + 2 * overall) / (past->segment_count[h->segment[i]] + 2);
-	for (int k = 0; k < h->amounts; k++)
-		if (h->amount[k].day <= day)
-			amount[h->amount[k].deal] = h->amount[k].amount;
+	amounts_and_mean(past, day, amount, &square);
 }
 
 /* Deals created in (after, to], both at most the last day of the history. */
@@ -703,8 +753,7 @@ forecast_days(HazardPast *past, int32_t day, int32_t from, int32_t to, const Haz
 	double		cached = 0;
 
 	memset(forecast, 0, sizeof(*forecast));
-	hazard_amounts(past, day, amount);
-	mean = sum_segments(past, day, &square);
+	mean = amounts_and_mean(past, day, amount, &square);
 	for (int k = 0; k < h->count; k++)
 	{
 		int			i = past->by_created[k];
@@ -749,12 +798,11 @@ hazard_actual(const HazardPast *past, int32_t day, int32_t from, int32_t to, Haz
 	const HazardHistory *h = past->history;
 
 	memset(actual, 0, sizeof(*actual));
-	for (int i = 0; i < h->count; i++)
+	for (int k = wins_before(past, from); k < past->wins && h->closed[past->won_deal[k]] < to; k++)
 	{
+		int			i = past->won_deal[k];
 		double		amount = isnan(h->won_amount[i]) ? 0.0 : h->won_amount[i];
 
-		if (h->outcome[i] != HAZARD_WON || h->closed[i] < from || h->closed[i] >= to)
-			continue;
 		if (h->created[i] <= day)
 		{
 			actual->open += amount;

@@ -203,7 +203,8 @@ test_ratios(void)
 
 			ok(model >= HAZARD_CALENDARS, "ratios are used where they made own past forecasts better");
 			ok(kinds > 2.0 && kinds < 3.5, "a kind that wins three times as often (%.2f)", kinds);
-			ok(stages > 1.8 && stages < 4.0, "a stage that wins four times as often, while it lasts (%.2f)", stages);
+			/* a deal of the first stage moves on with .03 a day, so its next 28 days have half the later stage's chance; older deals have moved */
+			ok(stages > 1.4 && stages < 2.6, "a stage that wins four times as often, where three of a hundred move on each day (%.2f)", stages);
 			is_double(hazard_ratio(past, model % HAZARD_CALENDARS, probe[1], 500, 28), 1, 0, "without ratios all are alike");
 			for (int i = 0; i < KINDS_DEALS; i++)
 				if (ended[i] > 500 && born[i] <= 500)
@@ -253,7 +254,8 @@ test_weekdays(void)
 	}
 	past = hazard_past(&env, &history, &options);
 	hazard_fit(past, 399, 0, &fit);
-	ok(fit.win_weekday[6] > 6.5 && fit.win_weekday[6] < 7.1, "wins on one day of seven (%.2f)", fit.win_weekday[6]);
+	/* seven, less that deals have gathered by then: open are a tenth more on Fridays than on the mean day */
+	ok(fit.win_weekday[6] > 5.8 && fit.win_weekday[6] < 6.8, "wins on one day of seven (%.2f)", fit.win_weekday[6]);
 	ok(hazard_win_probability(past, &fit, 380, 399, 400, 405) < 0.1 * hazard_win_probability(past, &fit, 380, 399, 400, 406), "none on the days between");
 }
 

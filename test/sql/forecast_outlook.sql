@@ -42,7 +42,7 @@ SELECT win_probability('D3287', '20 years', '2016-01-01');
 SELECT win_probability('D3287', '20 days', 'infinity');
 -- known then, not now
 SELECT win_probability(opportunity_id, '90 days', '2015-11-15') BETWEEN 0.3 AND 0.55 AS open_then
-  FROM deal WHERE created_at < '2015-11-01' AND closed_at > '2015-12-01' ORDER BY 1 LIMIT 1;
+  FROM (SELECT opportunity_id FROM deal WHERE created_at < '2015-11-01' AND closed_at > '2015-12-01' ORDER BY 1 LIMIT 1) d;
 
 SELECT name, version, active, method, rows, positives > 1000 AS positives, roc_auc BETWEEN 0.4 AND 0.65 AS auc_of_nothing_to_know,
        abs(brier - 0.419 * 0.581) < 0.03 AS brier_of_the_truth, notes[1], features FROM train_win_model();

@@ -70,7 +70,7 @@ SELECT ok(valid, 'the chain is whole') FROM salesops.verify_commission_ledger();
 
 -- a new version of a plan in an open period, limits of deals, components, budgets: again from scratch
 CREATE TABLE scratch (rep_id text, amount numeric);
-SELECT count(salesops.replace_commission_plan('p' || p, jsonb_build_object('period', 'quarter', 'negative', 'allow', 'tiers', tiers, 'deal_cap', 300, 'deal_floor', 5,
+SELECT count(salesops.replace_commission_plan('p' || p, jsonb_build_object('period', 'quarter', 'negative', 'allow', 'tiers', tiers, 'tiers_on', (ARRAY['period', 'deal'])[1 + p % 2], 'deal_cap', 300, 'deal_floor', 5,
   'rates', '[{"where": "product = ''a''", "rate": 0.01}]'::jsonb, 'bonuses', '[{"where": "amount > 3000", "amount": 10, "budget": 200}]'::jsonb), '2027-04-01')) FROM tiers;
 INSERT INTO credit SELECT 's' || i, 'r' || 1 + i % 24, round((random() * 9000)::numeric, 2), date '2027-04-01' + (random() * 89)::int, (ARRAY['a', 'b'])[1 + i % 2] FROM generate_series(1, 300) i;
 SELECT count(*) FROM salesops.calculate_commissions('[2027-04-01,2027-07-01)');

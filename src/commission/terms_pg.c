@@ -96,6 +96,7 @@ gate_amount(const Calculation *calculation, const CreditAccount *account, int ex
 {
 	const PlanDefinition *plan = account->version->definition;
 	DateADT		year = plan_period_start(PLAN_YEAR, account->from);
+	DateADT		end = plan->gate_of == GATE_YEAR ? plan_period_next(PLAN_YEAR, year) : account->to;
 	Numeric		sum = decimal_zero();
 	Numeric		quota = decimal_zero();
 	ListCell   *cell;
@@ -115,7 +116,7 @@ gate_amount(const Calculation *calculation, const CreditAccount *account, int ex
 							  decimal_to_numeric(credit->amount, COMMISSION_AMOUNT_DIGITS, 0));
 		}
 	}
-	for (DateADT start = year; start < (plan->gate_of == GATE_YEAR ? plan_period_next(PLAN_YEAR, year) : account->to); start = plan_period_next(plan->period, start))
+	for (DateADT start = year; start < end; start = plan_period_next(plan->period, start))
 	{
 		DateADT		next = plan_period_next(plan->period, start);
 		Numeric		part = quota_of(account, start, next, next - start, exponent);

@@ -203,7 +203,7 @@ test_ratios(void)
 
 			ok(model >= HAZARD_CALENDARS, "ratios are used where they made own past forecasts better");
 			ok(kinds > 2.0 && kinds < 3.5, "a kind that wins three times as often (%.2f)", kinds);
-			/* a deal of the first stage moves on with .03 a day, so its next 28 days have half the later stage's chance; older deals have moved */
+			/* a deal of the first stage moves on with .03 a day: its next 28 days have half the later stage's chance */
 			ok(stages > 1.4 && stages < 2.6, "a stage that wins four times as often, where three of a hundred move on each day (%.2f)", stages);
 			is_double(hazard_ratio(past, model % HAZARD_CALENDARS, probe[1], 500, 28), 1, 0, "without ratios all are alike");
 			for (int i = 0; i < KINDS_DEALS; i++)
@@ -239,7 +239,8 @@ test_weekdays(void)
 	static uint8_t how[WEEKLY];
 	static double worth[WEEKLY];
 	static int32_t kind[WEEKLY];
-	HazardHistory history = {.count = WEEKLY, .created = born, .closed = ended, .outcome = how, .won_amount = worth, .segment = kind, .segments = 1};
+	HazardHistory history = {.count = WEEKLY, .created = born, .closed = ended, .outcome = how, .won_amount = worth,
+	.segment = kind, .segments = 1};
 	HazardOptions options = hazard_defaults;
 	HazardPast *past;
 	HazardFit	fit;
@@ -269,7 +270,8 @@ test_little(void)
 	uint8_t		how[2] = {HAZARD_OPEN, HAZARD_OPEN};
 	double		worth[2] = {NAN, NAN};
 	int32_t		kind[2] = {0, 0};
-	HazardHistory history = {.count = 2, .created = born, .closed = ended, .outcome = how, .won_amount = worth, .segment = kind, .segments = 1};
+	HazardHistory history = {.count = 2, .created = born, .closed = ended, .outcome = how, .won_amount = worth,
+	.segment = kind, .segments = 1};
 	HazardOptions options = hazard_defaults;
 	HazardPast *past = hazard_past(&env, &history, &options);
 	HazardForecast said;
@@ -293,7 +295,8 @@ test_little(void)
 int
 main(void)
 {
-	HazardHistory history = {.count = DEALS, .created = created, .closed = closed, .outcome = outcome, .won_amount = won_amount, .segment = segment, .segments = 2};
+	HazardHistory history = {.count = DEALS, .created = created, .closed = closed, .outcome = outcome, .won_amount = won_amount,
+	.segment = segment, .segments = 2};
 
 	is_int(hazard_calendar_cell(NULL, 1, 0), 0, "2000-01-01 is in the first month of a quarter");
 	is_int(hazard_calendar_cell(NULL, 4, 59), 1, "2000-02-29 is in February");

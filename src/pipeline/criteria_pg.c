@@ -305,7 +305,7 @@ criteria_key_column(Oid relid)
 char *
 criteria_value_text(Datum value, Oid type)
 {
-	Oid			base = getBaseType(type);
+	Oid			base = type == TEXTOID ? TEXTOID : getBaseType(type);	/* no look-up for the usual type */
 	Oid			output;
 	bool		varlena;
 	char	   *result;

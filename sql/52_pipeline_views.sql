@@ -28,26 +28,33 @@ COMMENT ON VIEW salesops.mapped_history_column IS 'Contract columns of opportuni
 
 -- Changes of one time are in the order of change_number where the history has one, else in that of their stages: what is
 -- logged at once has mostly gone forward, and what closes a deal comes last.
+CREATE FUNCTION salesops.ordered_stage_changes(as_of timestamptz)
+	RETURNS TABLE (opportunity_id text, stage text, ordinal integer, kind text, entered_at timestamptz, amount numeric, close_date date,
+		before text, place bigint)
+	LANGUAGE sql STABLE PARALLEL SAFE ROWS 10000
+BEGIN ATOMIC
+	SELECT c.opportunity_id, c.stage, p.ordinal, p.kind, c.entered_at, c.amount, c.close_date, lag(c.stage) OVER deal, row_number() OVER deal
+	  FROM salesops.opportunity_stage_change c
+	  LEFT JOIN salesops.pipeline_stage p ON p.stage = c.stage
+	 WHERE c.entered_at <= as_of AND isfinite(c.entered_at)
+	WINDOW deal AS (PARTITION BY c.opportunity_id ORDER BY c.entered_at, c.change_number, p.ordinal, c.stage, c.amount, c.close_date);
+END;
+COMMENT ON FUNCTION salesops.ordered_stage_changes(timestamptz) IS
+	'The changes of each deal that were known at a time, in order (place), each with the stage before it';
+
 CREATE FUNCTION salesops.stage_spells(as_of timestamptz DEFAULT pg_catalog.now())
 	RETURNS TABLE (opportunity_id text, visit bigint, stage text, ordinal integer, kind text, entered_at timestamptz,
 		left_at timestamptz, next_stage text, next_ordinal integer, next_kind text, days double precision, ended boolean,
 		amount numeric, close_date date, spell_number bigint)
 	LANGUAGE sql STABLE PARALLEL SAFE ROWS 10000
 BEGIN ATOMIC
-	WITH change AS (
-		SELECT c.opportunity_id, c.stage, c.entered_at, c.amount, c.close_date, p.ordinal, p.kind,
-		       lag(c.stage) OVER deal AS before, row_number() OVER deal AS place
-		  FROM salesops.opportunity_stage_change c
-		  LEFT JOIN salesops.pipeline_stage p ON p.stage = c.stage
-		 WHERE c.entered_at <= as_of AND isfinite(c.entered_at)
-		WINDOW deal AS (PARTITION BY c.opportunity_id ORDER BY c.entered_at, c.change_number, p.ordinal, c.stage, c.amount, c.close_date)
-	), spell AS (
+	WITH spell AS (
 		SELECT c.opportunity_id, c.stage, c.entered_at, c.amount, c.close_date, c.ordinal, c.kind,
 		       row_number() OVER (PARTITION BY c.opportunity_id, c.stage ORDER BY c.place) AS visit,
 		       row_number() OVER following AS spell_number,
 		       lead(c.entered_at) OVER following AS left_at, lead(c.stage) OVER following AS next_stage,
 		       lead(c.ordinal) OVER following AS next_ordinal, lead(c.kind) OVER following AS next_kind
-		  FROM change c
+		  FROM salesops.ordered_stage_changes(as_of) c
 		 WHERE c.before IS DISTINCT FROM c.stage
 		WINDOW following AS (PARTITION BY c.opportunity_id ORDER BY c.place)
 	), closed AS (
@@ -75,18 +82,11 @@ CREATE FUNCTION salesops.pipeline_as_of(at timestamptz)
 		first_entered_at timestamptz)
 	LANGUAGE sql STABLE PARALLEL SAFE ROWS 1000
 BEGIN ATOMIC
-	WITH change AS (
-		SELECT c.opportunity_id, c.stage, p.kind, c.entered_at, c.amount, c.close_date, lag(c.stage) OVER deal AS before,
-		       row_number() OVER deal AS place
-		  FROM salesops.opportunity_stage_change c
-		  LEFT JOIN salesops.pipeline_stage p ON p.stage = c.stage
-		 WHERE c.entered_at <= at AND isfinite(c.entered_at)
-		WINDOW deal AS (PARTITION BY c.opportunity_id ORDER BY c.entered_at, c.change_number, p.ordinal, c.stage, c.amount, c.close_date)
-	), latest AS (
+	WITH latest AS (
 		SELECT DISTINCT ON (c.opportunity_id) c.opportunity_id, c.stage, c.kind,
 		       max(c.entered_at) FILTER (WHERE c.before IS DISTINCT FROM c.stage) OVER (PARTITION BY c.opportunity_id) AS entered_at,
 		       c.amount, c.close_date, min(c.entered_at) OVER (PARTITION BY c.opportunity_id) AS first_entered_at
-		  FROM change c
+		  FROM salesops.ordered_stage_changes(at) c
 		 ORDER BY c.opportunity_id, c.place DESC
 	)
 	SELECT l.* FROM latest l WHERE l.stage IS NOT NULL;

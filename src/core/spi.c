@@ -376,6 +376,22 @@ spi_stream(const char *sql, int nargs, const SpiArg *args, bool read_only, SpiRo
 	return stream(sql, NULL, nargs, args, read_only, callback, arg);
 }
 
+/* In a scope of its own; see spi.h. */
+uint64
+spi_stream_as_owner(const char *sql, int nargs, const SpiArg *args, bool read_only, SpiRowCallback callback, void *arg)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	SpiScope	scope;
+	uint64		rows;
+
+	spi_open(&scope, SPI_AS_OWNER);
+	MemoryContextSwitchTo(caller);
+	rows = spi_stream(sql, nargs, args, read_only, callback, arg);
+	spi_close(&scope);
+	MemoryContextSwitchTo(caller);
+	return rows;
+}
+
 /* The same with a kept plan; see spi.h. */
 uint64
 spi_stream_kept(const char *sql, int nargs, const SpiArg *args, bool read_only, SpiRowCallback callback, void *arg)

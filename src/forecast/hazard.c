@@ -153,6 +153,7 @@ hazard_calendar_cell(const HazardPast *past, int calendar, int32_t day)
 /* Order of deals by creation. */
 static const int32_t *sort_days;
 
+/* Deals by sort_days, then number, for qsort. */
 static int
 compare_days(const void *a, const void *b)
 {

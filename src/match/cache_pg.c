@@ -130,7 +130,7 @@ candidate_query(const MatcherCompiled *compiled)
 	for (int c = 0; c < matcher->ncolumns; c++)
 		appendStringInfo(&sql, ", %s", matcher->column_sql[0][c]);
 	for (int k = 0; k < compiled->nrules; k++)
-		appendStringInfo(&sql, ", %s", compiled->rule_sql[k]);
+		appendStringInfo(&sql, ", %s", matcher_rule_over(matcher->column_sql[0], &matcher->rule[compiled->rule[k]]));
 	appendStringInfo(&sql, " FROM pg_catalog.jsonb_populate_record(NULL::%s, $1)", relation_sql_name(matcher->relid));
 	return sql.data;
 }
@@ -147,8 +147,6 @@ compile(const char *name)
 	if (OidIsValid(matcher->right_relid))
 		matcher->column_sql[1] = matcher_column_sql(matcher, matcher->right_relid);
 	compiled->nrules = matcher_lookup_rules(matcher, compiled->rule);
-	for (int k = 0; k < compiled->nrules; k++)
-		compiled->rule_sql[k] = matcher_rule_over(matcher->column_sql[0], &matcher->rule[compiled->rule[k]]);
 	compiled->candidate_sql = candidate_query(compiled);
 	if (matcher->model != NULL)
 	{

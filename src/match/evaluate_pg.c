@@ -340,7 +340,7 @@ salesops_evaluate_matcher(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("cannot evaluate \"%s\"", of),
 				 errhint("Give 'pairs' or 'clusters'.")));
-	run = matcher_run_start(text_to_cstring(PG_GETARG_TEXT_PP(0)), "evaluate_matcher", true);
+	run = matcher_run_start(text_to_cstring(PG_GETARG_TEXT_PP(0)), "evaluate_matcher", 0, NULL);
 	two = run->loaded.records.nleft > 0;
 	read_truth(&truth, text_to_cstring(PG_GETARG_TEXT_PP(1)), &run->loaded.records.env);
 	index_keys(&truth, &run->loaded);

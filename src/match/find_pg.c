@@ -30,9 +30,8 @@ PG_FUNCTION_INFO_V1(salesops_explain_match);
 
 /* ---- a run ---- */
 
-/* Load records, rules and model into a memory context of the run's own, and switch to it. */
 MatcherRun *
-matcher_run_start(const char *name, const char *command, bool with_rules)
+matcher_run_start(const char *name, const char *command, int nkeys, const char *const *keys)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "salesops matcher", ALLOCSET_DEFAULT_SIZES);
 	MatcherRun *run;
@@ -42,8 +41,11 @@ matcher_run_start(const char *name, const char *command, bool with_rules)
 	run->context = context;
 	progress_start(command, name);
 	run->matcher = matcher_load(name);
-	matcher_records_load(run->matcher, &run->loaded, false);
-	matcher_prepare(run->matcher, &run->loaded, with_rules ? &run->rules : NULL);
+	if (keys != NULL)
+		matcher_records_load_keys(run->matcher, &run->loaded, nkeys, keys);
+	else
+		matcher_records_load(run->matcher, &run->loaded, false);
+	matcher_prepare(run->matcher, &run->loaded, &run->rules);
 	matcher_model(run->matcher, &run->loaded.records, &run->model);
 	match_records_finish(&run->loaded.records);
 	match_scorer_init(&run->scorer, &run->loaded.records, run->matcher->comparison, &run->model,
@@ -187,7 +189,7 @@ salesops_find_duplicates(PG_FUNCTION_ARGS)
 
 	require_probability(threshold, "threshold");
 	InitMaterializedSRF(fcinfo, 0);
-	run = matcher_run_start(text_to_cstring(PG_GETARG_TEXT_PP(0)), "find_duplicates", true);
+	run = matcher_run_start(text_to_cstring(PG_GETARG_TEXT_PP(0)), "find_duplicates", 0, NULL);
 	matcher_report_blocks(run->matcher, &run->loaded, &run->rules);
 	matcher_find_pairs(run, threshold, &pairs);
 	for (size_t i = 0; i < pairs.count; i++)
@@ -381,7 +383,7 @@ salesops_find_clusters(PG_FUNCTION_ARGS)
 
 	require_probability(threshold, "threshold");
 	InitMaterializedSRF(fcinfo, 0);
-	run = matcher_run_start(text_to_cstring(PG_GETARG_TEXT_PP(0)), "find_clusters", true);
+	run = matcher_run_start(text_to_cstring(PG_GETARG_TEXT_PP(0)), "find_clusters", 0, NULL);
 	matcher_report_blocks(run->matcher, &run->loaded, &run->rules);
 	cluster = matcher_find_clusters(run, threshold, &count);
 	member = grouped_members(run, cluster, count, &least, &members);
@@ -460,7 +462,7 @@ salesops_update_clusters(PG_FUNCTION_ARGS)
 
 	require_probability(threshold, "threshold");
 	InitMaterializedSRF(fcinfo, 0);
-	run = matcher_run_start(text_to_cstring(PG_GETARG_TEXT_PP(0)), "update_clusters", true);
+	run = matcher_run_start(text_to_cstring(PG_GETARG_TEXT_PP(0)), "update_clusters", 0, NULL);
 	matcher_report_blocks(run->matcher, &run->loaded, &run->rules);
 	cluster = matcher_find_clusters(run, threshold, &count);
 	member = grouped_members(run, cluster, count, &least, &members);

@@ -141,7 +141,6 @@ typedef struct MatcherCompiled
 	Matcher    *matcher;		/* with column_sql; read only: who prepares comparisons works on a copy */
 	int			nrules;
 	int			rule[MATCHER_LOOKUP_RULES + 1]; /* numbers of the matcher's rules */
-	char	   *rule_sql[MATCHER_LOOKUP_RULES + 1];
 	char	   *candidate_sql;	/* a candidate's key, values and rule keys, from its row as jsonb $1 */
 	bool		trained;
 	MatchModel	model;			/* without frequencies */
@@ -218,7 +217,11 @@ typedef struct MatcherRun
 	MatcherDecision *decision;	/* ascending */
 } MatcherRun;
 
-extern MatcherRun *matcher_run_start(const char *name, const char *command, bool with_rules);
+/*
+ * Load records (those of some keys, or all where keys is NULL), rules and model into a memory context of the run's own, and switch
+ * to it.
+ */
+extern MatcherRun *matcher_run_start(const char *name, const char *command, int nkeys, const char *const *keys);
 extern void matcher_run_end(MatcherRun *run);
 /* Pairs of probability threshold and more, best first */
 extern void matcher_find_pairs(MatcherRun *run, double threshold, MatcherPairs *pairs);

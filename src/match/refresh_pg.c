@@ -13,8 +13,6 @@
 #include "utils/memutils.h"
 
 #include "core/errors.h"
-#include "core/kernel_pg.h"
-#include "core/progress.h"
 #include "match/matcher_pg.h"
 
 PG_FUNCTION_INFO_V1(salesops_cluster_keys);
@@ -35,28 +33,6 @@ key_list(ArrayType *array, int *count)
 		if (!nulls[i])
 			keys[(*count)++] = TextDatumGetCString(elements[i]);
 	return keys;
-}
-
-/* As matcher_run_start, with the records of some keys only; in a memory context of the run's own. */
-static MatcherRun *
-start_with_keys(const char *name, int nkeys, const char **keys)
-{
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "salesops matcher", ALLOCSET_DEFAULT_SIZES);
-	MatcherRun *run;
-
-	MemoryContextSwitchTo(context);
-	run = palloc0(sizeof(MatcherRun));
-	run->context = context;
-	progress_start("cluster_keys", name);
-	run->matcher = matcher_load(name);
-	matcher_records_load_keys(run->matcher, &run->loaded, nkeys, keys);
-	matcher_prepare(run->matcher, &run->loaded, &run->rules);
-	matcher_model(run->matcher, &run->loaded.records, &run->model);
-	match_records_finish(&run->loaded.records);
-	match_scorer_init(&run->scorer, &run->loaded.records, run->matcher->comparison, &run->model,
-					  matcher_workspace(&run->loaded.records.env));
-	run->decision = matcher_decisions(run->matcher, &run->loaded, &run->ndecisions);
-	return run;
 }
 
 /* How many records each cluster has. */
@@ -91,7 +67,7 @@ salesops_cluster_keys(PG_FUNCTION_ARGS)
 	require_probability(threshold, "threshold");
 	InitMaterializedSRF(fcinfo, 0);
 	keys = key_list(PG_GETARG_ARRAYTYPE_P(1), &nkeys);
-	run = start_with_keys(text_to_cstring(PG_GETARG_TEXT_PP(0)), nkeys, keys);
+	run = matcher_run_start(text_to_cstring(PG_GETARG_TEXT_PP(0)), "cluster_keys", nkeys, keys);
 	cluster = matcher_find_clusters(run, threshold, &count);
 	size = cluster_sizes(run, cluster, count);
 	for (int32 i = 0; i < run->loaded.records.nrecords; i++)

@@ -423,18 +423,12 @@ collect_done(TupleTableSlot *slot, void *arg)
 static List *
 actions_of_run(int64 run, Oid relid)
 {
-	SpiScope	scope;
-	MemoryContext context = CurrentMemoryContext;
 	List	   *list = NIL;
 	SpiArg		args[] = {spi_int8(run), spi_oid(relid)};
 
-	spi_open(&scope, SPI_AS_OWNER);
-	MemoryContextSwitchTo(context);
-	(void) spi_stream("SELECT a.action_id, a.opportunity_id, a.column_name::text, a.old_value, a.new_value FROM salesops.hygiene_action a"
-					  " WHERE a.run_id = $1 AND a.relation = $2 AND a.reverted_at IS NULL ORDER BY 1 DESC",
-					  2, args, false, collect_done, &list);
-	spi_close(&scope);
-	MemoryContextSwitchTo(context);
+	(void) spi_stream_as_owner("SELECT a.action_id, a.opportunity_id, a.column_name::text, a.old_value, a.new_value FROM salesops.hygiene_action a"
+							   " WHERE a.run_id = $1 AND a.relation = $2 AND a.reverted_at IS NULL ORDER BY 1 DESC",
+							   2, args, false, collect_done, &list);
 	return list;
 }
 

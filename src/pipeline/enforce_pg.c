@@ -369,18 +369,12 @@ collect_oid(TupleTableSlot *slot, void *arg)
 void
 pipeline_rebuild(const char *pipeline)
 {
-	SpiScope	scope;
-	MemoryContext context = CurrentMemoryContext;
 	List	   *relations = NIL;
 	ListCell   *cell;
 	SpiArg		args[] = {spi_text(pipeline)};
 
-	spi_open(&scope, SPI_AS_OWNER);
-	MemoryContextSwitchTo(context);
-	(void) spi_stream("SELECT r.relation FROM salesops.criteria_relation r WHERE r.enforced AND r.pipeline = $1 ORDER BY 1",
-					  1, args, false, collect_oid, &relations);
-	spi_close(&scope);
-	MemoryContextSwitchTo(context);
+	(void) spi_stream_as_owner("SELECT r.relation FROM salesops.criteria_relation r WHERE r.enforced AND r.pipeline = $1 ORDER BY 1",
+							   1, args, false, collect_oid, &relations);
 	foreach(cell, relations)
 	{
 		LockRelationOid(lfirst_oid(cell), ShareRowExclusiveLock);
@@ -580,18 +574,12 @@ try_text(StoredText *stored, const char *source)
 static List *
 stored_texts(Oid relid)
 {
-	SpiScope	scope;
-	MemoryContext context = CurrentMemoryContext;
 	List	   *list = NIL;
 	SpiArg		args[] = {spi_int8((int64) GetSystemIdentifier()), spi_oid(relid)};
 
-	spi_open(&scope, SPI_AS_OWNER);
-	MemoryContextSwitchTo(context);
-	(void) spi_stream("SELECT c.criterion_id, c.relation, c.criterion, c.expression, t.tree FROM salesops.criterion c"
-					  " LEFT JOIN salesops.criterion_tree t ON t.criterion_id = c.criterion_id AND t.cluster = $1"
-					  " WHERE $2 IS NULL OR c.relation = $2 ORDER BY 1", 2, args, false, collect_text, &list);
-	spi_close(&scope);
-	MemoryContextSwitchTo(context);
+	(void) spi_stream_as_owner("SELECT c.criterion_id, c.relation, c.criterion, c.expression, t.tree FROM salesops.criterion c"
+							   " LEFT JOIN salesops.criterion_tree t ON t.criterion_id = c.criterion_id AND t.cluster = $1"
+							   " WHERE $2 IS NULL OR c.relation = $2 ORDER BY 1", 2, args, false, collect_text, &list);
 	return list;
 }
 
@@ -687,23 +675,17 @@ collect_dropped(TupleTableSlot *slot, void *arg)
 static void
 follow_drops(void)
 {
-	SpiScope	scope;
-	MemoryContext context = CurrentMemoryContext;
 	List	   *list = NIL;
 	ListCell   *cell;
 
-	spi_open(&scope, SPI_AS_OWNER);
-	MemoryContextSwitchTo(context);
-	(void) spi_stream("SELECT r.relation, pg_catalog.bool_or(d.original)"
-					  " FROM pg_catalog.pg_event_trigger_dropped_objects() d"
-					  " JOIN pg_catalog.pg_namespace n ON n.nspname = d.address_names[1]"
-					  " JOIN pg_catalog.pg_class k ON k.relnamespace = n.oid AND k.relname = d.address_names[2]"
-					  " JOIN salesops.criteria_relation r ON r.relation = k.oid"
-					  " WHERE d.object_type = 'trigger' AND r.enforced"
-					  " AND d.address_names[3] IN ('" TRIGGER_CRITERIA "', '" TRIGGER_QUERY "', '" TRIGGER_CREATION "', '"
-					  TRIGGER_MOVE "') GROUP BY 1 ORDER BY 1", 0, NULL, false, collect_dropped, &list);
-	spi_close(&scope);
-	MemoryContextSwitchTo(context);
+	(void) spi_stream_as_owner("SELECT r.relation, pg_catalog.bool_or(d.original)"
+							   " FROM pg_catalog.pg_event_trigger_dropped_objects() d"
+							   " JOIN pg_catalog.pg_namespace n ON n.nspname = d.address_names[1]"
+							   " JOIN pg_catalog.pg_class k ON k.relnamespace = n.oid AND k.relname = d.address_names[2]"
+							   " JOIN salesops.criteria_relation r ON r.relation = k.oid"
+							   " WHERE d.object_type = 'trigger' AND r.enforced"
+							   " AND d.address_names[3] IN ('" TRIGGER_CRITERIA "', '" TRIGGER_QUERY "', '" TRIGGER_CREATION "', '"
+							   TRIGGER_MOVE "') GROUP BY 1 ORDER BY 1", 0, NULL, false, collect_dropped, &list);
 	foreach(cell, list)
 	{
 		DroppedTrigger *dropped = lfirst(cell);
@@ -734,19 +716,13 @@ all_parse(Oid relid)
 static void
 follow_triggers(void)
 {
-	SpiScope	scope;
-	MemoryContext context = CurrentMemoryContext;
 	List	   *relations = NIL;
 	ListCell   *cell;
 
-	spi_open(&scope, SPI_AS_OWNER);
-	MemoryContextSwitchTo(context);
-	(void) spi_stream("SELECT DISTINCT t.tgrelid FROM pg_catalog.pg_event_trigger_ddl_commands() d"
-					  " JOIN pg_catalog.pg_trigger t ON t.oid = d.objid JOIN salesops.criteria_relation r ON r.relation = t.tgrelid"
-					  " WHERE d.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass AND t.tgname = '" TRIGGER_QUERY "' ORDER BY 1",
-					  0, NULL, false, collect_oid, &relations);
-	spi_close(&scope);
-	MemoryContextSwitchTo(context);
+	(void) spi_stream_as_owner("SELECT DISTINCT t.tgrelid FROM pg_catalog.pg_event_trigger_ddl_commands() d"
+							   " JOIN pg_catalog.pg_trigger t ON t.oid = d.objid JOIN salesops.criteria_relation r ON r.relation = t.tgrelid"
+							   " WHERE d.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass AND t.tgname = '" TRIGGER_QUERY "' ORDER BY 1",
+							   0, NULL, false, collect_oid, &relations);
 	foreach(cell, relations)
 		if (all_parse(lfirst_oid(cell)))
 			record_dependencies(criteria_load(lfirst_oid(cell)));

@@ -436,11 +436,7 @@ find_due(const int64 *busy, int nbusy, DueJob **jobs)
 		"       coalesce(pg_catalog.has_database_privilege(r.oid, $2::oid, 'CONNECT'), false), "
 		"       CASE WHEN j.next_run_at > pg_catalog.clock_timestamp() THEN j.last_started_at END "
 		"FROM salesops.job_definition j LEFT JOIN pg_catalog.pg_roles r ON r.rolname = j.owner "
-		"WHERE NOT j.paused AND j.running_run IS NULL AND j.job_id <> ALL ($1) "
-		"  AND (j.next_run_at <= pg_catalog.clock_timestamp() OR j.failures = 0 AND j.drains AND j.on_change IS NOT NULL "
-		"       AND EXISTS (SELECT 1 FROM salesops.change_batch q WHERE q.entity = j.on_change)) "
-		"  AND NOT EXISTS (SELECT 1 FROM salesops.job_definition a WHERE a.name = ANY (j.after) AND NOT a.paused "
-		"       AND (a.next_run_at <= pg_catalog.clock_timestamp() OR a.failures > 0 OR a.running_run IS NOT NULL)) "
+		"WHERE j.job_id <> ALL ($1) AND " WORKER_JOB_IS_DUE
 		"ORDER BY j.next_run_at LIMIT 100",
 		2, (SpiArg[]) {job_array(busy, nbusy), spi_datum(OIDOID, ObjectIdGetDatum(MyDatabaseId), false)});
 	*jobs = MemoryContextAllocZero(context, sizeof(DueJob) * (count + 1));

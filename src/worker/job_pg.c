@@ -67,30 +67,24 @@ static const OptionSpec option_specs[] = {
 	{"owner", OPTION_TEXT, offsetof(JobOptions, owner)}
 };
 
+/* Does the options object have this key: with a value, or with null, which takes its value away? */
+static bool
+has_key(Jsonb *options, const char *key, bool null)
+{
+	JsonbValue	buffer;
+	JsonbValue *value;
+
+	if (options == NULL || !JB_ROOT_IS_OBJECT(options))
+		return false;
+	value = getKeyJsonValueFromContainer(&options->root, key, (int) strlen(key), &buffer);
+	return value != NULL && (value->type == jbvNull) == null;
+}
+
 /* Does the options object have this key with a value? */
 static bool
 has_option(Jsonb *options, const char *key)
 {
-	JsonbValue	buffer;
-	JsonbValue *value;
-
-	if (options == NULL || !JB_ROOT_IS_OBJECT(options))
-		return false;
-	value = getKeyJsonValueFromContainer(&options->root, key, (int) strlen(key), &buffer);
-	return value != NULL && value->type != jbvNull;
-}
-
-/* Does the options object take this key's value away, by null? */
-static bool
-takes_away(Jsonb *options, const char *key)
-{
-	JsonbValue	buffer;
-	JsonbValue *value;
-
-	if (options == NULL || !JB_ROOT_IS_OBJECT(options))
-		return false;
-	value = getKeyJsonValueFromContainer(&options->root, key, (int) strlen(key), &buffer);
-	return value != NULL && value->type == jbvNull;
+	return has_key(options, key, false);
 }
 
 /* The schemas one sees now, as a setting, temporary tables last */
@@ -453,7 +447,7 @@ salesops_alter_job(PG_FUNCTION_ARGS)
 				spi_text(options.catch_up == UNSET ? NULL : catch_up_choices[options.catch_up]),
 				text_array(options.after, has_option(json, "after")), spi_text(options.on_change),
 				interval_arg(options.retention), spi_datum(BOOLOID, BoolGetDatum(options.paused), !has_option(json, "paused")),
-				spi_name(options.owner), spi_bool(takes_away(json, "on_change"))});
+				spi_name(options.owner), spi_bool(has_key(json, "on_change", true))});
 	check_after(name);
 	next = set_next_run(name, schedule != NULL || options.time_zone != NULL || options.owner != NULL ||
 						(has_option(json, "paused") && !options.paused));
@@ -529,11 +523,7 @@ due_jobs(int64 **jobs, Oid caller, MemoryContext context)
 	spi_open(&scope, SPI_AS_OWNER);
 	count = (int) spi_execute(SPI_OK_SELECT,
 		"SELECT j.job_id, j.owner FROM salesops.job_definition j "
-		"WHERE NOT j.paused AND j.running_run IS NULL "
-		"  AND (j.next_run_at <= pg_catalog.clock_timestamp() OR j.failures = 0 AND j.drains AND j.on_change IS NOT NULL "
-		"       AND EXISTS (SELECT 1 FROM salesops.change_batch q WHERE q.entity = j.on_change)) "
-		"  AND NOT EXISTS (SELECT 1 FROM salesops.job_definition a WHERE a.name = ANY (j.after) AND NOT a.paused "
-		"       AND (a.next_run_at <= pg_catalog.clock_timestamp() OR a.failures > 0 OR a.running_run IS NOT NULL)) "
+		"WHERE " WORKER_JOB_IS_DUE
 		"ORDER BY j.next_run_at, j.job_id", 0, NULL);
 	*jobs = MemoryContextAlloc(context, sizeof(int64) * (count + 1));
 	for (int i = 0; i < count; i++)

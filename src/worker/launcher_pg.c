@@ -378,6 +378,15 @@ find_worker(bool stop, bool start, bool *stopping)
 	return pid;
 }
 
+/* Until the next look at a worker that comes or goes. */
+static void
+wait_a_little(void)
+{
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, STOP_LOOK_MS, worker_wait_event());
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+}
+
 /* The worker that stop_worker() has told to end must be gone before the next can be there. */
 static pid_t
 wait_for_end(void)
@@ -392,9 +401,7 @@ wait_for_end(void)
 					(errcode(ERRCODE_OBJECT_IN_USE),
 					 errmsg("the worker that stop_worker() told to end, process %d, is still there", pid),
 					 errhint("Try again a little later; pg_terminate_backend() ends it if it hangs.")));
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, STOP_LOOK_MS, worker_wait_event());
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
+		wait_a_little();
 	}
 	return pid;
 }
@@ -417,9 +424,7 @@ wait_for_slot(BackgroundWorkerHandle *handle)
 		taken = find_worker(false, false, &stopping);
 		if (taken != 0 || status == BGWH_STOPPED || status == BGWH_POSTMASTER_DIED)
 			return taken;
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, STOP_LOOK_MS, worker_wait_event());
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
+		wait_a_little();
 	}
 }
 

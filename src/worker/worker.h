@@ -123,6 +123,13 @@ extern void worker_repair_clock(void);
 extern void worker_prune_history(void);
 
 /* job_pg.c */
+/* SQL, of a job j: it is due (by its time, or by changes of what it runs on), not under way, and waits for no other */
+#define WORKER_JOB_IS_DUE \
+	"NOT j.paused AND j.running_run IS NULL " \
+	"AND (j.next_run_at <= pg_catalog.clock_timestamp() OR j.failures = 0 AND j.drains AND j.on_change IS NOT NULL " \
+	"     AND EXISTS (SELECT 1 FROM salesops.change_batch q WHERE q.entity = j.on_change)) " \
+	"AND NOT EXISTS (SELECT 1 FROM salesops.job_definition a WHERE a.name = ANY (j.after) AND NOT a.paused " \
+	"     AND (a.next_run_at <= pg_catalog.clock_timestamp() OR a.failures > 0 OR a.running_run IS NOT NULL)) "
 extern bool worker_entity_exists(const char *entity);
 
 /* launcher_pg.c */

@@ -106,6 +106,18 @@ pair_number(int32 a, int32 b)
 	return a < b ? (uint64) a << 32 | (uint32) b : (uint64) b << 32 | (uint32) a;
 }
 
+/* The keys of decisions, left and right in turn, as the one column of records. */
+static void
+name_keys(const KernelEnv *env, const DecisionRows *rows, MatchRecords *names)
+{
+	match_records_init(names, 1, env);
+	for (int i = 0; i < rows->count; i++)
+	{
+		match_records_set(names, match_records_add(names), 0, rows->left[i], strlen(rows->left[i]));
+		match_records_set(names, match_records_add(names), 0, rows->right[i], strlen(rows->right[i]));
+	}
+}
+
 /* Records of the decided keys: side 0 left, 1 right; -1 where a key has gone. */
 static void
 locate_keys(const MatcherRecords *loaded, const DecisionRows *rows, int32 *left, int32 *right)
@@ -114,12 +126,7 @@ locate_keys(const MatcherRecords *loaded, const DecisionRows *rows, int32 *left,
 	bool		two = loaded->records.nleft > 0;
 	int32	   *record[2];
 
-	match_records_init(&names, 1, &loaded->records.env);
-	for (int i = 0; i < rows->count; i++)
-	{
-		match_records_set(&names, match_records_add(&names), 0, rows->left[i], strlen(rows->left[i]));
-		match_records_set(&names, match_records_add(&names), 0, rows->right[i], strlen(rows->right[i]));
-	}
+	name_keys(&loaded->records.env, rows, &names);
 	for (int side = 0; side < 2; side++)
 	{
 		record[side] = kernel_alloc_array(&loaded->records.env, int32, names.column[0].nvalues + 1);
@@ -139,6 +146,14 @@ locate_keys(const MatcherRecords *loaded, const DecisionRows *rows, int32 *left,
 		left[i] = record[0][names.column[0].code[2 * i]];
 		right[i] = record[two ? 1 : 0][names.column[0].code[2 * i + 1]];
 	}
+}
+
+void
+matcher_decided_keys(const Matcher *matcher, const KernelEnv *env, MatchRecords *names)
+{
+	DecisionRows rows = read_decisions(matcher->name);
+
+	name_keys(env, &rows, names);
 }
 
 MatcherDecision *

@@ -266,7 +266,7 @@ static void
 count_cluster_pairs(MatcherRun *run, double threshold, const Truth *truth, double *found, double *positive)
 {
 	int32		count;
-	int32	   *cluster = matcher_find_clusters(run, threshold, &count);
+	int32	   *cluster = matcher_find_clusters(run, threshold, false, &count);
 	int32		n = run->loaded.records.nrecords;
 	int32		nleft = run->loaded.records.nleft;
 	int32	   *next = kernel_alloc_array(&run->loaded.records.env, int32, n + 1);
@@ -360,7 +360,7 @@ salesops_evaluate_matcher(PG_FUNCTION_ARGS)
 	{
 		MatcherPairs pairs;
 
-		matcher_find_pairs(run, threshold, &pairs);
+		matcher_find_pairs(run, threshold, false, &pairs);
 		for (size_t i = 0; i < pairs.count; i++)
 			positive += is_true_pair(&truth, pairs.edge[i].a, pairs.edge[i].b);
 		found = pairs.count;

@@ -26,12 +26,14 @@ PG_FUNCTION_INFO_V1(salesops_update_clusters);
 PG_FUNCTION_INFO_V1(salesops_explain_match);
 
 #define BATCH 1024
+#define LOADING_SHARE 0.6		/* of maintenance_work_mem, while records are loaded; blocks and weights need the rest */
 #define PREFETCH 12				/* pairs ahead whose records are fetched from memory */
 
 /* ---- a run ---- */
 
-MatcherRun *
-matcher_run_start(const char *name, const char *command, int nkeys, const char *const *keys)
+/* A run in a memory context of its own, which becomes the current one. */
+static MatcherRun *
+new_run(const char *name, const char *command)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "salesops matcher", ALLOCSET_DEFAULT_SIZES);
 	MatcherRun *run;
@@ -41,16 +43,52 @@ matcher_run_start(const char *name, const char *command, int nkeys, const char *
 	run->context = context;
 	progress_start(command, name);
 	run->matcher = matcher_load(name);
-	if (keys != NULL)
-		matcher_records_load_keys(run->matcher, &run->loaded, nkeys, keys);
-	else
-		matcher_records_load(run->matcher, &run->loaded, false);
-	matcher_prepare(run->matcher, &run->loaded, &run->rules);
+	return run;
+}
+
+/* What scoring needs beside the records, which are loaded. */
+static void
+ready_to_score(MatcherRun *run, MatchRules *rules)
+{
+	matcher_prepare(run->matcher, &run->loaded, rules);
 	matcher_model(run->matcher, &run->loaded.records, &run->model);
 	match_records_finish(&run->loaded.records);
 	match_scorer_init(&run->scorer, &run->loaded.records, run->matcher->comparison, &run->model,
 					  matcher_workspace(&run->loaded.records.env));
 	run->decision = matcher_decisions(run->matcher, &run->loaded, &run->ndecisions);
+}
+
+MatcherRun *
+matcher_run_start(const char *name, const char *command, int nkeys, const char *const *keys)
+{
+	MatcherRun *run = new_run(name, command);
+
+	if (keys != NULL)
+		matcher_records_load_keys(run->matcher, &run->loaded, nkeys, keys);
+	else
+		matcher_records_load(run->matcher, &run->loaded, false);
+	ready_to_score(run, &run->rules);
+	return run;
+}
+
+MatcherRun *
+matcher_run_start_bounded(const char *name, const char *command)
+{
+	MatcherRun *run = new_run(name, command);
+	MemoryContext context = AllocSetContextCreate(run->context, "salesops matcher records", ALLOCSET_DEFAULT_SIZES);
+	bool		fits;
+
+	MemoryContextSwitchTo(context);
+	fits = matcher_records_load_within(run->matcher, &run->loaded, (Size) (maintenance_work_mem * 1024.0 * LOADING_SHARE));
+	if (fits)
+		ready_to_score(run, &run->rules);
+	MemoryContextSwitchTo(run->context);
+	if (fits)
+		return run;
+	MemoryContextDelete(context);
+	ereport(DEBUG1,
+			(errmsg("matcher \"%s\" goes through temporary files: its records exceed maintenance_work_mem", name)));
+	run->spill = matcher_spill_start(run->matcher);
 	return run;
 }
 
@@ -71,29 +109,41 @@ least_weight(const MatcherRun *run, double threshold)
 	if (threshold >= 1)
 		threshold = 1 - 1e-15;
 	return (int64) ceil((log2(threshold / (1 - threshold)) - run->matcher->offset) / run->matcher->slope * MATCH_FIXED) -
-		run->scorer.prior;
+		(run->spill != NULL ? matcher_spill_prior(run->spill) : run->scorer.prior);
 }
 
-/* Keep a pair. */
-static void
-add_edge(const MatcherRun *run, MatcherPairs *pairs, int32 a, int32 b, double log2_odds)
+void
+matcher_keep_pair(MatcherPairs *pairs, MemoryContext context, int32 a, int32 b, double log2_odds)
 {
 	if (pairs->count == pairs->room)
 	{
 		pairs->room = pairs->room == 0 ? 1024 : pairs->room * 2;
-		pairs->edge = kernel_realloc_array(&run->loaded.records.env, pairs->edge, MatchEdge, pairs->room);
-	}
-	/* within one relation the lesser key is on the left */
-	if (run->loaded.records.nleft == 0 && matcher_compare_keys(&run->loaded, a, b) > 0)
-	{
-		int32		t = a;
-
-		a = b;
-		b = t;
+		pairs->edge = pairs->edge == NULL ? MemoryContextAllocHuge(context, sizeof(MatchEdge) * pairs->room) :
+			repalloc_huge(pairs->edge, sizeof(MatchEdge) * pairs->room);
 	}
 	pairs->edge[pairs->count].a = a;
 	pairs->edge[pairs->count].b = b;
 	pairs->edge[pairs->count++].log2_odds = log2_odds;
+}
+
+/* Within one relation the lesser key is on the left. */
+static void
+order_ends(const MatcherRun *run, MatcherPairs *pairs)
+{
+	if (run->loaded.records.nleft > 0)
+		return;
+	for (size_t i = 0; i < pairs->count; i++)
+	{
+		MatchEdge  *edge = &pairs->edge[i];
+
+		if (matcher_compare_keys(&run->loaded, edge->a, edge->b) > 0)
+		{
+			int32		t = edge->a;
+
+			edge->a = edge->b;
+			edge->b = t;
+		}
+	}
 }
 
 /* Best first, then by keys: the same data give the same rows in the same order. */
@@ -128,16 +178,16 @@ apply_decisions(MatcherRun *run, MatcherPairs *pairs)
 	for (int i = 0; i < run->ndecisions; i++)
 	{
 		if (run->decision[i].confirmed)
-			add_edge(run, pairs, (int32) (run->decision[i].pair >> 32), (int32) (run->decision[i].pair & PG_UINT32_MAX),
-					 MATCH_DECIDED_ODDS);
+			matcher_keep_pair(pairs, run->context, (int32) (run->decision[i].pair >> 32),
+							  (int32) (run->decision[i].pair & PG_UINT32_MAX), MATCH_DECIDED_ODDS);
 	}
 }
 
-void
-matcher_find_pairs(MatcherRun *run, double threshold, MatcherPairs *pairs)
+/* Score all candidate pairs of records in memory. */
+static void
+score_candidates(MatcherRun *run, int64 least, MatcherPairs *pairs)
 {
 	const KernelEnv *env = &run->loaded.records.env;
-	int64		least = least_weight(run, threshold);
 	double		total = match_rules_pairs(&run->rules);
 	double		done = 0;
 	MatchWalk	walk;
@@ -158,16 +208,45 @@ matcher_find_pairs(MatcherRun *run, double threshold, MatcherPairs *pairs)
 			weight = match_score_least(&run->scorer, batch[i].a, batch[i].b, least);
 
 			if (weight >= least)
-				add_edge(run, pairs, batch[i].a, batch[i].b, matcher_odds(run->matcher, &run->scorer, weight));
+				matcher_keep_pair(pairs, run->context, batch[i].a, batch[i].b, matcher_odds(run->matcher, &run->scorer, weight));
 		}
 		done += n;
 		kernel_tick(env, done, total);
 	}
+}
+
+/* The same through temporary files; then the records of the pairs are loaded. */
+static void
+spill_candidates(MatcherRun *run, int64 least, MatcherPairs *pairs)
+{
+	KernelEnv	env = kernel_env_pg(run->context);
+	MatchRecords decided;
+
+	matcher_spill_pairs(run->spill, least, pairs);
+	matcher_decided_keys(run->matcher, &env, &decided);
+	matcher_spill_finish(run->spill, &decided, pairs, &run->loaded);
+	match_records_free(&decided);
+	ready_to_score(run, NULL);
+}
+
+void
+matcher_find_pairs(MatcherRun *run, double threshold, bool report, MatcherPairs *pairs)
+{
+	MemoryContext caller = MemoryContextSwitchTo(run->context);
+
+	if (run->spill != NULL)
+		spill_candidates(run, least_weight(run, threshold), pairs);
+	if (report)
+		matcher_report_blocks(run->matcher, &run->loaded, run->spill);
+	if (run->spill == NULL)
+		score_candidates(run, least_weight(run, threshold), pairs);
 	apply_decisions(run, pairs);
+	order_ends(run, pairs);
 	progress_phase("sorting", 0);
 	qsort_arg(pairs->edge, pairs->count, sizeof(MatchEdge), compare_pairs, &run->loaded);
 	if (run->matcher->options.one_to_one)
-		pairs->count = match_one_to_one(env, run->loaded.records.nrecords, pairs->edge, pairs->count);
+		pairs->count = match_one_to_one(&run->loaded.records.env, run->loaded.records.nrecords, pairs->edge, pairs->count);
+	MemoryContextSwitchTo(caller);
 }
 
 /* ---- find_duplicates ---- */
@@ -189,9 +268,8 @@ salesops_find_duplicates(PG_FUNCTION_ARGS)
 
 	require_probability(threshold, "threshold");
 	InitMaterializedSRF(fcinfo, 0);
-	run = matcher_run_start(text_to_cstring(PG_GETARG_TEXT_PP(0)), "find_duplicates", 0, NULL);
-	matcher_report_blocks(run->matcher, &run->loaded, &run->rules);
-	matcher_find_pairs(run, threshold, &pairs);
+	run = matcher_run_start_bounded(text_to_cstring(PG_GETARG_TEXT_PP(0)), "find_duplicates");
+	matcher_find_pairs(run, threshold, true, &pairs);
 	for (size_t i = 0; i < pairs.count; i++)
 	{
 		const MatchEdge *edge = &pairs.edge[i];
@@ -290,16 +368,19 @@ rank_records(ClusterRun *ranked, MatcherPairs *pairs)
 }
 
 int32 *
-matcher_find_clusters(MatcherRun *run, double threshold, int32 *count)
+matcher_find_clusters(MatcherRun *run, double threshold, bool report, int32 *count)
 {
 	const KernelEnv *env = &run->loaded.records.env;
-	int32		n = run->loaded.records.nrecords;
-	int32	   *by_rank = kernel_alloc_array(env, int32, n + 1);
-	int32	   *cluster = kernel_alloc_array(env, int32, n + 1);
+	int32		n;
+	int32	   *by_rank;
+	int32	   *cluster;
 	ClusterRun	ranked = {run};
 	MatcherPairs pairs;
 
-	matcher_find_pairs(run, threshold, &pairs);
+	matcher_find_pairs(run, threshold, report, &pairs);
+	n = run->loaded.records.nrecords;
+	by_rank = kernel_alloc_array(env, int32, n + 1);
+	cluster = kernel_alloc_array(env, int32, n + 1);
 	progress_phase("clustering", 0);
 	rank_records(&ranked, &pairs);
 	*count = match_cluster(env, n, pairs.edge, pairs.count, MATCH_CUT, pair_odds, &ranked, by_rank);
@@ -383,9 +464,8 @@ salesops_find_clusters(PG_FUNCTION_ARGS)
 
 	require_probability(threshold, "threshold");
 	InitMaterializedSRF(fcinfo, 0);
-	run = matcher_run_start(text_to_cstring(PG_GETARG_TEXT_PP(0)), "find_clusters", 0, NULL);
-	matcher_report_blocks(run->matcher, &run->loaded, &run->rules);
-	cluster = matcher_find_clusters(run, threshold, &count);
+	run = matcher_run_start_bounded(text_to_cstring(PG_GETARG_TEXT_PP(0)), "find_clusters");
+	cluster = matcher_find_clusters(run, threshold, true, &count);
 	member = grouped_members(run, cluster, count, &least, &members);
 	for (int32 i = 0; i < members; i++)
 	{
@@ -462,9 +542,8 @@ salesops_update_clusters(PG_FUNCTION_ARGS)
 
 	require_probability(threshold, "threshold");
 	InitMaterializedSRF(fcinfo, 0);
-	run = matcher_run_start(text_to_cstring(PG_GETARG_TEXT_PP(0)), "update_clusters", 0, NULL);
-	matcher_report_blocks(run->matcher, &run->loaded, &run->rules);
-	cluster = matcher_find_clusters(run, threshold, &count);
+	run = matcher_run_start_bounded(text_to_cstring(PG_GETARG_TEXT_PP(0)), "update_clusters");
+	cluster = matcher_find_clusters(run, threshold, true, &count);
 	member = grouped_members(run, cluster, count, &least, &members);
 	progress_phase("storing", 0);
 	store_clusters(fcinfo, run, cluster, member, members);

@@ -76,6 +76,8 @@ typedef struct MatchScorer
 
 extern void match_scorer_init(MatchScorer *scorer, const MatchRecords *records, const MatchComparison *comparisons,
 							  const MatchModel *model, TextWorkspace *workspace);
+/* log2 odds of the prior */
+extern int64_t match_fixed_prior(const MatchModel *model);
 /* log2 of the Bayes factor, fixed point */
 extern int64_t match_score(const MatchScorer *scorer, int32_t a, int32_t b);
 /* The same, given up (INT64_MIN) as soon as it cannot reach 'least' */

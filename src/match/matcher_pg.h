@@ -68,7 +68,20 @@ typedef struct MatcherRecords
 	size_t		key_used;
 	size_t		key_room;
 	int32		room;
+	Size		budget;			/* bytes that loading may allocate; 0: no bound */
+	bool		overflow;		/* it went beyond: the records are not all here */
 } MatcherRecords;
+
+/* A value as it is compared; text is NULL where unknown */
+typedef struct MatcherCell
+{
+	const char *text;
+	size_t		length;
+} MatcherCell;
+
+typedef void (*MatcherRowCallback) (const MatcherCell *cells, int ncells, void *arg);
+
+typedef struct MatcherSpill MatcherSpill;
 
 /* ---- matcher_pg.c: definitions ---- */
 extern const char *const matcher_methods[];
@@ -93,6 +106,14 @@ extern void matcher_choose(Matcher *matcher);
 
 /* ---- records_pg.c ---- */
 extern void matcher_records_load(const Matcher *matcher, MatcherRecords *loaded, bool ordered);
+/* The same while it takes no more than so many bytes; false where it would */
+extern bool matcher_records_load_within(const Matcher *matcher, MatcherRecords *loaded, Size budget);
+/* The rows of one relation, not loaded but handed on: the key, then the columns */
+extern void matcher_records_each(const Matcher *matcher, Oid relid, const char *key, MatcherRowCallback each, void *arg);
+/* One more record from such cells */
+extern void matcher_records_put(MatcherRecords *loaded, const char *const *cells, const uint32 *lengths);
+/* Records whose texts are in the database's encoding */
+extern void matcher_records_encoding(MatchRecords *records);
 /* Empty records with the matcher's columns, in the current memory context; then rows of one relation that meet a condition */
 extern void matcher_records_start(const Matcher *matcher, MatcherRecords *loaded);
 extern void matcher_records_scan(const Matcher *matcher, MatcherRecords *loaded, Oid relid, const char *key, const char *condition,
@@ -102,7 +123,7 @@ extern void matcher_records_add(MatcherRecords *loaded, const char *key, char **
 extern void matcher_records_load_keys(const Matcher *matcher, MatcherRecords *loaded, int nkeys, const char *const *keys);
 /* Prepare comparisons and rules over loaded records */
 extern void matcher_prepare(Matcher *matcher, MatcherRecords *loaded, MatchRules *rules);
-extern void matcher_report_blocks(const Matcher *matcher, const MatcherRecords *loaded, const MatchRules *rules);
+extern void matcher_report_blocks(const Matcher *matcher, const MatcherRecords *loaded, const MatcherSpill *spill);
 extern bool matcher_utf8(void);
 
 static inline const char *
@@ -119,6 +140,10 @@ extern int	matcher_compare_keys(const MatcherRecords *loaded, int32 a, int32 b);
 extern void matcher_model(const Matcher *matcher, const MatchRecords *records, MatchModel *model);
 /* The two parts of that: tables without frequencies; frequencies of the values of one record, or of all (-1) */
 extern void matcher_model_tables(const Matcher *matcher, MatchModel *model);
+/* Room for the frequencies of all values, each at the floor; false where no comparison has any */
+extern bool matcher_start_frequencies(const Matcher *matcher, const MatchRecords *records, MatchModel *model);
+typedef void (*MatcherTermCallback) (int comparison, uint64 hash, double frequency, void *arg);
+extern void matcher_each_term(const Matcher *matcher, MatcherTermCallback each, void *arg);
 extern void matcher_model_terms(const Matcher *matcher, const MatchRecords *records, int32 record, MatchModel *model);
 extern TextWorkspace *matcher_workspace(const KernelEnv *env);
 
@@ -215,6 +240,7 @@ typedef struct MatcherRun
 	MatchScorer scorer;
 	int			ndecisions;
 	MatcherDecision *decision;	/* ascending */
+	MatcherSpill *spill;		/* where the records exceed maintenance_work_mem: loaded are those of pairs, once these are found */
 } MatcherRun;
 
 /*
@@ -222,11 +248,14 @@ typedef struct MatcherRun
  * to it.
  */
 extern MatcherRun *matcher_run_start(const char *name, const char *command, int nkeys, const char *const *keys);
+/* The same over all records, in memory or, beyond maintenance_work_mem, through temporary files */
+extern MatcherRun *matcher_run_start_bounded(const char *name, const char *command);
 extern void matcher_run_end(MatcherRun *run);
-/* Pairs of probability threshold and more, best first */
-extern void matcher_find_pairs(MatcherRun *run, double threshold, MatcherPairs *pairs);
+/* Pairs of probability threshold and more, best first. Warns of blocks that are too large where 'report' says so */
+extern void matcher_find_pairs(MatcherRun *run, double threshold, bool report, MatcherPairs *pairs);
 /* Cluster number of each record */
-extern int32 *matcher_find_clusters(MatcherRun *run, double threshold, int32 *count);
+extern int32 *matcher_find_clusters(MatcherRun *run, double threshold, bool report, int32 *count);
+extern void matcher_keep_pair(MatcherPairs *pairs, MemoryContext context, int32 a, int32 b, double log2_odds);
 
 /* Calibrated log2 odds of a weight in fixed point */
 static inline double
@@ -235,7 +264,17 @@ matcher_odds(const Matcher *matcher, const MatchScorer *scorer, int64 weight)
 	return matcher->slope * ((weight + scorer->prior) / MATCH_FIXED) + matcher->offset;
 }
 
+/* ---- spill_pg.c: the same pairs within maintenance_work_mem ---- */
+extern MatcherSpill *matcher_spill_start(Matcher *matcher);
+extern void matcher_spill_pairs(MatcherSpill *spill, int64 least, MatcherPairs *pairs);
+/* Load the records of the pairs and those with decided keys, and number the pairs' ends by them */
+extern void matcher_spill_finish(MatcherSpill *spill, const MatchRecords *decided, MatcherPairs *pairs, MatcherRecords *loaded);
+extern int64 matcher_spill_prior(const MatcherSpill *spill);
+extern const char *matcher_spill_largest(const MatcherSpill *spill, int rule);
+
 /* ---- decide_pg.c ---- */
+/* The keys that people have decided anything about, as the one column of records */
+extern void matcher_decided_keys(const Matcher *matcher, const KernelEnv *env, MatchRecords *names);
 /* The decisions about loaded records, ascending */
 extern MatcherDecision *matcher_decisions(const Matcher *matcher, const MatcherRecords *loaded, int *count);
 extern const MatcherDecision *matcher_decided(const MatcherRun *run, int32 a, int32 b);

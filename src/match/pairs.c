@@ -9,12 +9,14 @@
 
 /* ---- keys ---- */
 
-/* Bytes of the first n code points of UTF-8 (continuation bytes do not count). */
-static size_t
-prefix_bytes(const char *text, size_t length, int n)
+/* Of UTF-8 without an encoding's own function: continuation bytes do not count. */
+size_t
+match_prefix_bytes(const MatchRecords *records, const char *text, size_t length, int n)
 {
 	size_t		i = 0;
 
+	if (records->prefix != NULL)
+		return records->prefix(text, length, n);
 	while (i < length)
 	{
 		if (((unsigned char) text[i] & 0xC0) != 0x80 && n-- == 0)
@@ -45,7 +47,7 @@ part_codes(const MatchRecords *records, int column_number, int prefix, int32_t *
 		const char *text = match_value(column, v);
 
 		match_records_add(&prefixes);
-		match_records_set(&prefixes, v, 0, text, prefix_bytes(text, match_value_length(column, v), prefix));
+		match_records_set(&prefixes, v, 0, text, match_prefix_bytes(records, text, match_value_length(column, v), prefix));
 	}
 	*ncodes = prefixes.column[0].nvalues;
 	codes = prefixes.column[0].code;
@@ -216,6 +218,18 @@ next_element(const char *text, size_t length, size_t *position, size_t *element_
 	return start;
 }
 
+bool
+match_next_key(const MatchRule *rule, const char *text, size_t length, size_t *position, size_t *start, size_t *key_length)
+{
+	do
+	{
+		*start = rule->kind == MATCH_RULE_TOKENS
+			? match_next_token(text, length, position, key_length)
+			: next_element(text, length, position, key_length);
+	} while (*key_length == 0 && *position < length);
+	return *key_length > 0;
+}
+
 typedef struct TokenList
 {
 	Keyed	   *keyed;
@@ -230,24 +244,17 @@ add_tokens(const MatchRecords *records, const MatchRule *rule, int32_t record, i
 	const MatchColumn *values = &records->column[column];
 	int32_t		code = values->code[record];
 	size_t		position = 0;
+	size_t		start;
 	const char *text;
 	size_t		length;
+	size_t		token_length;
 
 	if (code == MATCH_NULL)
 		return;
 	text = match_value(values, code);
 	length = match_value_length(values, code);
-	for (;;)
+	while (match_next_key(rule, text, length, &position, &start, &token_length))
 	{
-		size_t		token_length;
-		size_t		start = rule->kind == MATCH_RULE_TOKENS
-			? match_next_token(text, length, &position, &token_length)
-			: next_element(text, length, &position, &token_length);
-
-		if (token_length == 0 && position >= length)
-			break;
-		if (token_length == 0)
-			continue;
 		if (list->count == list->room)
 		{
 			list->room *= 2;
@@ -404,6 +411,24 @@ build_rule(MatchRecords *records, MatchRule *rule)
 		invert_blocks(records, rule);
 }
 
+int
+match_rules_order(MatchRule *rule, int nrules)
+{
+	int			nkeys = 0;
+
+	for (int r = 0; r < nrules; r++)
+	{
+		if (rule[r].kind == MATCH_RULE_KEY)
+		{
+			MatchRule	swap = rule[nkeys];
+
+			rule[nkeys++] = rule[r];
+			rule[r] = swap;
+		}
+	}
+	return nkeys;
+}
+
 /*
  * Blocks of all rules. Set rules are moved behind the others (they cost more to look back at), so the rules' order may
  * change.
@@ -416,17 +441,7 @@ match_rules_build(MatchRules *rules, MatchRecords *records, MatchRule *rule, int
 	rules->records = records;
 	rules->nrules = nrules;
 	rules->rule = rule;
-	rules->nkeys = 0;
-	for (int r = 0; r < nrules; r++)
-	{
-		if (rule[r].kind == MATCH_RULE_KEY)
-		{
-			MatchRule	swap = rule[rules->nkeys];
-
-			rule[rules->nkeys++] = rule[r];
-			rule[r] = swap;
-		}
-	}
+	rules->nkeys = match_rules_order(rule, nrules);
 	rules->key_of = kernel_alloc_array(env, int, nrules);
 	for (int r = 0; r < nrules; r++)
 	{

@@ -70,6 +70,13 @@ typedef struct MatchPair
 
 extern void match_rules_build(MatchRules *rules, MatchRecords *records, MatchRule *rule, int nrules);
 extern void match_rules_free(MatchRules *rules);
+/* Set rules behind the others, as match_rules_build has them */
+extern int	match_rules_order(MatchRule *rule, int nrules);
+
+/* Bytes of the first n characters */
+extern size_t match_prefix_bytes(const MatchRecords *records, const char *text, size_t length, int n);
+/* The next key of a set rule in a text: its place and length; false at the end. *position is 0 to begin with */
+extern bool match_next_key(const MatchRule *rule, const char *text, size_t length, size_t *position, size_t *start, size_t *key_length);
 
 /* Words of a text: calls back with each one's place; used for token rules here and for the index expression outside */
 extern size_t match_next_token(const char *text, size_t length, size_t *position, size_t *token_length);

@@ -60,6 +60,8 @@ typedef struct MatchRecords
 	int32_t		room;
 	int			ncolumns;
 	MatchColumn *column;
+	/* bytes of the first n characters of a text; NULL: of UTF-8 */
+	size_t		(*prefix) (const char *text, size_t length, int n);
 } MatchRecords;
 
 extern void match_records_init(MatchRecords *records, int ncolumns, const KernelEnv *env);

@@ -27,12 +27,30 @@ typedef struct Loading
 	MatchRecords seen;			/* keys interned, where no unique index vouches for them */
 	bool		check_keys;
 	Oid			relid;
+	/* instead of loading: */
+	MatcherRowCallback each;
+	void	   *each_arg;
 } Loading;
+
+#define CUT_ROOM (MATCHER_LONGEST_VALUE + 32)
 
 bool
 matcher_utf8(void)
 {
 	return GetDatabaseEncoding() == PG_UTF8;
+}
+
+/* Bytes of the first n characters, where a database is in another encoding than UTF-8. */
+static size_t
+prefix_in_encoding(const char *text, size_t length, int n)
+{
+	return (size_t) pg_mbcharcliplen(text, (int) length, n);
+}
+
+void
+matcher_records_encoding(MatchRecords *records)
+{
+	records->prefix = matcher_utf8() ? NULL : prefix_in_encoding;
 }
 
 /* A key that is a whole number without leading zeros, of 18 digits at most; NOT_A_NUMBER otherwise. */
@@ -116,24 +134,79 @@ is_blank(const char *text, size_t length)
 	return true;
 }
 
-/* Set one value; a very long one by its beginning and a hash of the whole. */
-static void
-set_value(MatcherRecords *loaded, int32 record, int column, const char *text, size_t length)
+/* A value as it is compared: none where blank; a very long one by its beginning and a hash of the whole, written to cut. */
+static MatcherCell
+cell_of(bool keep_text, const char *text, size_t length, char *cut)
 {
-	char		cut[MATCHER_LONGEST_VALUE + 32];
+	MatcherCell cell = {text, length};
 	int			kept;
 
 	if (is_blank(text, length))
-		return;
-	if (length <= MATCHER_LONGEST_VALUE || !loaded->records.column[column].keep_text)
+		cell.text = NULL;
+	else if (length > MATCHER_LONGEST_VALUE && keep_text)
 	{
-		match_records_put(&loaded->records, record, column, text, length);
-		return;
+		kept = pg_mbcliplen(text, (int) length, MATCHER_LONGEST_VALUE);
+		memcpy(cut, text, kept);
+		kept += snprintf(cut + kept, 20, " %016llx", (unsigned long long) match_hash(text, length));
+		cell.text = cut;
+		cell.length = kept;
 	}
-	kept = pg_mbcliplen(text, (int) length, MATCHER_LONGEST_VALUE);
-	memcpy(cut, text, kept);
-	kept += snprintf(cut + kept, 20, " %016llx", (unsigned long long) match_hash(text, length));
-	match_records_put(&loaded->records, record, column, cut, kept);
+	return cell;
+}
+
+/* Set one value. */
+static void
+set_value(MatcherRecords *loaded, int32 record, int column, const char *text, size_t length)
+{
+	char		cut[CUT_ROOM];
+	MatcherCell cell = cell_of(loaded->records.column[column].keep_text, text, length, cut);
+
+	if (cell.text != NULL)
+		match_records_put(&loaded->records, record, column, cell.text, cell.length);
+}
+
+/* A key of a matcher must be known. */
+static void
+raise_null_key(const Loading *loading)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+			 errmsg("a key of matcher \"%s\" is NULL in %s", loading->matcher->name, relation_sql_name(loading->relid))));
+}
+
+/* One row of the scan handed on: values detoasted as load_row does. */
+static void
+hand_on_row(TupleTableSlot *slot, void *arg)
+{
+	Loading    *loading = arg;
+	const Matcher *matcher = loading->matcher;
+	MatcherCell cells[MATCHER_MAX_COLUMNS + 1];
+	struct varlena *value[MATCHER_MAX_COLUMNS + 1];
+	char	   *cut = NULL;
+
+	for (int i = 0; i <= matcher->ncolumns; i++)
+	{
+		cells[i].text = NULL;
+		value[i] = slot->tts_isnull[i] ? NULL : PG_DETOAST_DATUM_PACKED(slot->tts_values[i]);
+		if (value[i] == NULL)
+			continue;
+		if (VARSIZE_ANY_EXHDR(value[i]) > MATCHER_LONGEST_VALUE)
+			cut = palloc(CUT_ROOM);
+		if (i > 0)
+			cells[i] = cell_of(matcher->column[i - 1].keep_text, VARDATA_ANY(value[i]), VARSIZE_ANY_EXHDR(value[i]), cut);
+		else
+			cells[0] = (MatcherCell) {VARDATA_ANY(value[0]), VARSIZE_ANY_EXHDR(value[0])};
+	}
+	if (cells[0].text == NULL)
+		raise_null_key(loading);
+	if (loading->check_keys)
+		check_key(loading, cells[0].text, cells[0].length);
+	loading->each(cells, matcher->ncolumns + 1, loading->each_arg);
+	for (int i = 0; i <= matcher->ncolumns; i++)
+	{
+		if (value[i] != NULL && (Pointer) value[i] != DatumGetPointer(slot->tts_values[i]))
+			pfree(value[i]);
+	}
 }
 
 /* One row of the scan: the key, then the columns, all text. */
@@ -144,6 +217,8 @@ load_row(TupleTableSlot *slot, void *arg)
 	MatcherRecords *loaded = loading->loaded;
 	int32		record;
 
+	if (loaded->overflow)
+		return;
 	if (loaded->records.nrecords == PG_INT32_MAX - 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
@@ -156,9 +231,7 @@ load_row(TupleTableSlot *slot, void *arg)
 		if (slot->tts_isnull[i])
 		{
 			if (i == 0)
-				ereport(ERROR,
-						(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-						 errmsg("a key of matcher \"%s\" is NULL in %s", loading->matcher->name, relation_sql_name(loading->relid))));
+				raise_null_key(loading);
 			continue;
 		}
 		value = PG_DETOAST_DATUM_PACKED(slot->tts_values[i]);
@@ -174,7 +247,10 @@ load_row(TupleTableSlot *slot, void *arg)
 			pfree(value);
 	}
 	if (record % 8192 == 0)
+	{
 		kernel_tick(&loaded->records.env, record, 0);
+		loaded->overflow = loaded->budget > 0 && MemoryContextMemAllocated(loaded->records.env.context, true) > loaded->budget;
+	}
 }
 
 /* The query that reads one relation. */
@@ -195,29 +271,46 @@ load_query(const Matcher *matcher, Oid relid, const char *key, const char *condi
 	return sql.data;
 }
 
+/* Run the scan of one relation. */
+static void
+scan_relation(Loading *loading, const char *key, const char *condition, int nargs, const SpiArg *args, bool ordered)
+{
+	char	   *unique = relation_key_column(loading->relid);
+	char	   *sql = load_query(loading->matcher, loading->relid, key, condition, ordered);
+	KernelEnv	env = kernel_env_pg(CurrentMemoryContext);
+	SpiScope	scope;
+	MemoryContext caller = CurrentMemoryContext;
+
+	relation_require_column(loading->relid, key);
+	loading->check_keys = unique == NULL || strcmp(unique, key) != 0;
+	if (loading->check_keys)
+		match_records_init(&loading->seen, 1, &env);
+	spi_open(&scope, SPI_PINNED_AS_CALLER);
+	MemoryContextSwitchTo(caller);
+	/* the caller's own snapshot: what its statement sees, or what a guard has taken after its locks */
+	/* a look-up's statement comes again with the next row, a scan of everything is planned for its data */
+	(nargs > 0 ? spi_stream_kept : spi_stream) (sql, nargs, args, true, loading->each != NULL ? hand_on_row : load_row, loading);
+	spi_close(&scope);
+	if (loading->check_keys)
+		match_records_free(&loading->seen);
+}
+
 void
 matcher_records_scan(const Matcher *matcher, MatcherRecords *loaded, Oid relid, const char *key, const char *condition, int nargs,
 					 const SpiArg *args, bool ordered)
 {
 	Loading		loading = {.matcher = matcher, .loaded = loaded, .relid = relid};
-	char	   *unique = relation_key_column(relid);
-	char	   *sql = load_query(matcher, relid, key, condition, ordered);
-	SpiScope	scope;
-	MemoryContext caller = CurrentMemoryContext;
 
-	relation_require_column(relid, key);
-	loading.check_keys = unique == NULL || strcmp(unique, key) != 0;
-	if (loading.check_keys)
-		match_records_init(&loading.seen, 1, &loaded->records.env);
-	spi_open(&scope, SPI_PINNED_AS_CALLER);
-	MemoryContextSwitchTo(caller);
-	/* the caller's own snapshot: what its statement sees, or what a guard has taken after its locks */
-	/* a look-up's statement comes again with the next row, a scan of everything is planned for its data */
-	(nargs > 0 ? spi_stream_kept : spi_stream) (sql, nargs, args, true, load_row, &loading);
-	spi_close(&scope);
+	scan_relation(&loading, key, condition, nargs, args, ordered);
 	match_records_settle(&loaded->records);
-	if (loading.check_keys)
-		match_records_free(&loading.seen);
+}
+
+void
+matcher_records_each(const Matcher *matcher, Oid relid, const char *key, MatcherRowCallback each, void *arg)
+{
+	Loading		loading = {.matcher = matcher, .relid = relid, .each = each, .each_arg = arg};
+
+	scan_relation(&loading, key, NULL, 0, NULL, false);
 }
 
 void
@@ -227,14 +320,15 @@ matcher_records_start(const Matcher *matcher, MatcherRecords *loaded)
 
 	memset(loaded, 0, sizeof(*loaded));
 	match_records_init(&loaded->records, matcher->ncolumns, &env);
+	matcher_records_encoding(&loaded->records);
 	for (int c = 0; c < matcher->ncolumns; c++)
 		loaded->records.column[c].keep_text = matcher->column[c].keep_text;
 }
 
-void
-matcher_records_load(const Matcher *matcher, MatcherRecords *loaded, bool ordered)
+/* The rows of the one or both relations. */
+static void
+load_all(const Matcher *matcher, MatcherRecords *loaded, bool ordered)
 {
-	matcher_records_start(matcher, loaded);
 	progress_phase("reading records", 0);
 	matcher_records_scan(matcher, loaded, matcher->relid, matcher->key, NULL, 0, NULL, ordered);
 	if (OidIsValid(matcher->right_relid))
@@ -244,6 +338,22 @@ matcher_records_load(const Matcher *matcher, MatcherRecords *loaded, bool ordere
 		if (loaded->records.nleft == 0)
 			loaded->records.nrecords = 0;	/* nothing on the left: no pairs */
 	}
+}
+
+bool
+matcher_records_load_within(const Matcher *matcher, MatcherRecords *loaded, Size budget)
+{
+	matcher_records_start(matcher, loaded);
+	loaded->budget = budget;
+	load_all(matcher, loaded, false);
+	return !loaded->overflow;
+}
+
+void
+matcher_records_load(const Matcher *matcher, MatcherRecords *loaded, bool ordered)
+{
+	matcher_records_start(matcher, loaded);
+	load_all(matcher, loaded, ordered);
 }
 
 void
@@ -279,11 +389,11 @@ matcher_prepare(Matcher *matcher, MatcherRecords *loaded, MatchRules *rules)
 }
 
 void
-matcher_report_blocks(const Matcher *matcher, const MatcherRecords *loaded, const MatchRules *rules)
+matcher_report_blocks(const Matcher *matcher, const MatcherRecords *loaded, const MatcherSpill *spill)
 {
-	for (int r = 0; r < rules->nrules; r++)
+	for (int r = 0; r < matcher->nrules; r++)
 	{
-		const MatchRule *rule = &rules->rule[r];
+		const MatchRule *rule = &matcher->rule[r];
 
 		if (!rule->report || rule->skipped_blocks == 0)
 			continue;
@@ -293,8 +403,22 @@ matcher_report_blocks(const Matcher *matcher, const MatcherRecords *loaded, cons
 						rule->skipped_blocks, matcher_rule_name(matcher, rule), rule->max_block),
 				 errdetail("They hold %.0f pairs, the largest %d records, among them the one with key \"%.200s\". "
 						   "Pairs that agree on another rule are still found.",
-						   rule->skipped_pairs, rule->largest, matcher_key(loaded, rule->largest_member)),
+						   rule->skipped_pairs, rule->largest,
+						   spill != NULL ? matcher_spill_largest(spill, r) : matcher_key(loaded, rule->largest_member)),
 				 errhint("Make the rule narrower, or raise options.max_block.")));
+	}
+}
+
+void
+matcher_records_put(MatcherRecords *loaded, const char *const *cells, const uint32 *lengths)
+{
+	int32		record = match_records_add(&loaded->records);
+
+	add_key(loaded, record, cells[0], lengths[0]);
+	for (int c = 0; c < loaded->records.ncolumns; c++)
+	{
+		if (cells[c + 1] != NULL)
+			match_records_put(&loaded->records, record, c, cells[c + 1], lengths[c + 1]);
 	}
 }
 

@@ -68,7 +68,7 @@ salesops_cluster_keys(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	keys = key_list(PG_GETARG_ARRAYTYPE_P(1), &nkeys);
 	run = matcher_run_start(text_to_cstring(PG_GETARG_TEXT_PP(0)), "cluster_keys", nkeys, keys);
-	cluster = matcher_find_clusters(run, threshold, &count);
+	cluster = matcher_find_clusters(run, threshold, false, &count);
 	size = cluster_sizes(run, cluster, count);
 	for (int32 i = 0; i < run->loaded.records.nrecords; i++)
 	{

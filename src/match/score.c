@@ -80,6 +80,12 @@ init_comparison(MatchScorer *scorer, const MatchModel *model, int c)
 	}
 }
 
+int64_t
+match_fixed_prior(const MatchModel *model)
+{
+	return (int64_t) lrint(log2(model->prior / (1 - model->prior)) * MATCH_FIXED);
+}
+
 void
 match_scorer_init(MatchScorer *scorer, const MatchRecords *records, const MatchComparison *comparisons, const MatchModel *model,
 				  TextWorkspace *workspace)
@@ -89,7 +95,7 @@ match_scorer_init(MatchScorer *scorer, const MatchRecords *records, const MatchC
 	scorer->comparison = comparisons;
 	scorer->ncomparisons = model->tables.ncomparisons;
 	scorer->workspace = workspace;
-	scorer->prior = (int64_t) lrint(log2(model->prior / (1 - model->prior)) * MATCH_FIXED);
+	scorer->prior = match_fixed_prior(model);
 	for (int c = 0; c < scorer->ncomparisons; c++)
 		init_comparison(scorer, model, c);
 	order_comparisons(scorer);

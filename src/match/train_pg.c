@@ -255,9 +255,9 @@ read_term(TupleTableSlot *slot, void *arg)
 		reading->model->frequency[c][code] = DatumGetFloat8(slot->tts_values[2]);
 }
 
-/* Every value's frequency is the floor until a stored one is read. Returns whether any comparison has frequencies. */
-static bool
-start_frequencies(const Matcher *matcher, const MatchRecords *records, MatchModel *model)
+/* Every value's frequency is the floor until a stored one is read. */
+bool
+matcher_start_frequencies(const Matcher *matcher, const MatchRecords *records, MatchModel *model)
 {
 	bool		any = false;
 
@@ -275,6 +275,36 @@ start_frequencies(const Matcher *matcher, const MatchRecords *records, MatchMode
 	return any;
 }
 
+typedef struct EachTerm
+{
+	const Matcher *matcher;
+	MatcherTermCallback each;
+	void	   *arg;
+} EachTerm;
+
+/* One stored frequency of a comparison, handed on. */
+static void
+hand_on_term(TupleTableSlot *slot, void *arg)
+{
+	const EachTerm *each = arg;
+	int			c = DatumGetInt32(slot->tts_values[0]);
+
+	if (c >= 0 && c < each->matcher->ncomparisons && each->matcher->comparison[c].term_frequency)
+		each->each(c, (uint64) DatumGetInt64(slot->tts_values[1]), DatumGetFloat8(slot->tts_values[2]), each->arg);
+}
+
+#define TERMS_SQL \
+	"SELECT t.comparison, t.value_hash, t.frequency FROM salesops.matcher_term t WHERE t.matcher OPERATOR(pg_catalog.=) $1"
+
+void
+matcher_each_term(const Matcher *matcher, MatcherTermCallback each, void *arg)
+{
+	EachTerm	hand_on = {matcher, each, arg};
+	SpiArg		args[] = {spi_text(matcher->name)};
+
+	spi_stream_as_owner(TERMS_SQL, 1, args, true, hand_on_term, &hand_on);
+}
+
 void
 matcher_model_terms(const Matcher *matcher, const MatchRecords *records, int32 record, MatchModel *model)
 {
@@ -285,7 +315,7 @@ matcher_model_terms(const Matcher *matcher, const MatchRecords *records, int32 r
 	SpiArg		args[2];
 	MemoryContext caller = CurrentMemoryContext;
 
-	if (!start_frequencies(matcher, records, model))
+	if (!matcher_start_frequencies(matcher, records, model))
 		return;
 	for (int c = 0; c < matcher->ncomparisons && record >= 0; c++)
 	{
@@ -298,10 +328,7 @@ matcher_model_terms(const Matcher *matcher, const MatchRecords *records, int32 r
 	args[1] = spi_array(INT8ARRAYOID, INT8OID, hashes, nhashes);
 	spi_open(&scope, SPI_AS_OWNER);
 	MemoryContextSwitchTo(caller);
-	spi_stream_kept(record < 0 ?
-					"SELECT t.comparison, t.value_hash, t.frequency FROM salesops.matcher_term t WHERE t.matcher OPERATOR(pg_catalog.=) $1" :
-					"SELECT t.comparison, t.value_hash, t.frequency FROM salesops.matcher_term t "
-					"WHERE t.matcher OPERATOR(pg_catalog.=) $1 AND t.value_hash OPERATOR(pg_catalog.=) ANY ($2)",
+	spi_stream_kept(record < 0 ? TERMS_SQL : TERMS_SQL " AND t.value_hash OPERATOR(pg_catalog.=) ANY ($2)",
 					record < 0 ? 1 : 2, args, true, read_term, &reading);
 	spi_close(&scope);
 }
@@ -452,7 +479,7 @@ salesops_train_matcher(PG_FUNCTION_ARGS)
 	matcher_records_load(matcher, &loaded, true);
 	require_substance(matcher, &loaded.records);
 	matcher_prepare(matcher, &loaded, &rules);
-	matcher_report_blocks(matcher, &loaded, &rules);
+	matcher_report_blocks(matcher, &loaded, NULL);
 	match_containment(&loaded.records, contains);
 	match_relate_rules(matcher->rule, matcher->nrules, matcher->comparison, matcher->ncomparisons, contains);
 	options.seed = matcher->options.seed;

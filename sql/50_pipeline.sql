@@ -240,9 +240,11 @@ CREATE TABLE salesops.tracked_relation (
 	key_number smallint,
 	stage_number smallint,
 	amount_number smallint,
-	close_date_number smallint
+	close_date_number smallint,
+	replicated boolean NOT NULL DEFAULT false
 );
 COMMENT ON TABLE salesops.tracked_relation IS 'Relations watched by track_stage_changes(), and which columns; the numbers follow renames and are found anew on restore';
+COMMENT ON COLUMN salesops.tracked_relation.replicated IS 'Are changes that logical replication applies tracked too?';
 SELECT pg_catalog.pg_extension_config_dump('salesops.tracked_relation', '');
 CREATE TRIGGER tracked_relation_stored BEFORE INSERT ON salesops.tracked_relation
 	FOR EACH ROW EXECUTE FUNCTION salesops.criterion_stored();
@@ -263,17 +265,17 @@ CREATE FUNCTION salesops.record_stage_change() RETURNS trigger
 	LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'salesops_record_stage_change';
 COMMENT ON FUNCTION salesops.record_stage_change() IS 'Trigger of track_stage_changes()';
-CREATE FUNCTION salesops.track_stage_changes(relation regclass) RETURNS boolean
+CREATE FUNCTION salesops.track_stage_changes(relation regclass, replicated boolean DEFAULT false) RETURNS boolean
 	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'salesops_track_stage_changes';
-COMMENT ON FUNCTION salesops.track_stage_changes(regclass) IS
-	'Write every change of a deal''s stage, amount and close date into tracked_stage_change from now on; false where that was so already';
+COMMENT ON FUNCTION salesops.track_stage_changes(regclass, boolean) IS
+	'Write every change of a deal''s stage, amount and close date into tracked_stage_change from now on, with replicated also those that logical replication applies; false where that was so already';
 CREATE FUNCTION salesops.untrack_stage_changes(relation regclass) RETURNS boolean
 	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'salesops_untrack_stage_changes';
 COMMENT ON FUNCTION salesops.untrack_stage_changes(regclass) IS 'Stop tracking; what was written stays. False where nothing was tracked';
 INSERT INTO salesops.access_right (level, kind, object) VALUES
-	('admin', 'function', 'salesops.track_stage_changes(regclass)'),
+	('admin', 'function', 'salesops.track_stage_changes(regclass,boolean)'),
 	('admin', 'function', 'salesops.untrack_stage_changes(regclass)');
 INSERT INTO salesops.access_right (level, kind, object) VALUES ('reader', 'table', 'salesops.tracked_stage_change');
 

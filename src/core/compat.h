@@ -50,6 +50,13 @@
 #define lock_held_by_me(tag, mode) LockHeldByMe((tag), (mode))
 #endif
 
+/* 17 put a backend's part of a virtual transaction id with the other */
+#if PG_VERSION_NUM >= 170000
+#define my_local_transaction() (MyProc->vxid.lxid)
+#else
+#define my_local_transaction() (MyProc->lxid)
+#endif
+
 /* 18 runs a portal without being told that it does so once */
 #if PG_VERSION_NUM >= 180000
 #define portal_run_all(portal, receiver, completion) \

@@ -1,18 +1,25 @@
 /*
  * own.c
- *		Scans of salesops's own tables (own.h), by the interface that the server reads its catalogs with.
+ *		Scans of salesops's own tables (own.h), by the interface that the server reads its catalogs with, and bulk writes to them.
  */
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/heapam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
 #include "catalog/namespace.h"
+#include "executor/executor.h"
 #include "miscadmin.h"
+#include "utils/datum.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "core/compat.h"
 #include "core/own.h"
 
 /* OID of a table or index of salesops; an error where it is gone */
@@ -112,4 +119,124 @@ own_last(const char *table, const char *index, OwnRow callback, void *arg)
 	index_close(order, NoLock);
 	table_close(relation, NoLock);
 	return found;
+}
+
+/* ---- writing ---- */
+
+struct OwnWriter
+{
+	Relation	relation;
+	EState	   *estate;
+	ResultRelInfo *info;
+	BulkInsertState bulk;		/* NULL where one row is to come */
+	MemoryContext context;		/* of the writer and its slots */
+	MemoryContext batch;		/* copies of the values that are not written yet */
+	int			count;
+	TupleTableSlot *slots[FLEXIBLE_ARRAY_MEMBER];	/* OWN_BATCH, or one */
+};
+
+/* Open a table with its indexes; see own.h. */
+OwnWriter *
+own_writer_open(const char *table, bool several)
+{
+	OwnWriter  *writer = palloc0(offsetof(OwnWriter, slots) + sizeof(TupleTableSlot *) * (several ? OWN_BATCH : 1));
+
+	writer->relation = table_open(own_oid(table), RowExclusiveLock);
+	writer->estate = CreateExecutorState();
+	writer->info = makeNode(ResultRelInfo);
+	InitResultRelInfo(writer->info, writer->relation, 1, NULL, 0);
+	ExecOpenIndices(writer->info, false);
+	writer->context = CurrentMemoryContext;
+	if (!several)
+		return writer;
+	writer->bulk = GetBulkInsertState();
+	writer->batch = AllocSetContextCreate(CurrentMemoryContext, "salesops rows to write", ALLOCSET_DEFAULT_SIZES);
+	return writer;
+}
+
+/* The next row's slot, emptied */
+static TupleTableSlot *
+next_slot(OwnWriter *writer)
+{
+	TupleTableSlot **slot = &writer->slots[writer->count];
+
+	if (*slot == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(writer->context);
+
+		*slot = MakeSingleTupleTableSlot(RelationGetDescr(writer->relation), writer->bulk ? &TTSOpsVirtual
+										 : table_slot_callbacks(writer->relation));
+		MemoryContextSwitchTo(old);
+	}
+	return ExecClearTuple(*slot);
+}
+
+/* Write what has gathered. */
+static void
+flush_rows(OwnWriter *writer)
+{
+	if (writer->count == 0)
+		return;
+	table_multi_insert(writer->relation, writer->slots, writer->count, GetCurrentCommandId(true), 0, writer->bulk);
+	for (int i = 0; i < writer->count; i++)
+	{
+		compat_insert_index_tuples(writer->info, writer->slots[i], writer->estate);
+		ResetPerTupleExprContext(writer->estate);
+	}
+	writer->count = 0;
+	MemoryContextReset(writer->batch);
+}
+
+/* One row; see own.h. */
+ItemPointerData
+own_writer_put(OwnWriter *writer, const Datum *values, const bool *nulls)
+{
+	TupleTableSlot *slot = next_slot(writer);
+	TupleDesc	desc = RelationGetDescr(writer->relation);
+	MemoryContext old = writer->bulk ? MemoryContextSwitchTo(writer->batch) : CurrentMemoryContext;
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(desc, i);
+
+		slot->tts_isnull[i] = nulls[i];
+		slot->tts_values[i] = nulls[i] || writer->bulk == NULL ? values[i] : datumCopy(values[i], column->attbyval, column->attlen);
+	}
+	ExecStoreVirtualTuple(slot);
+	MemoryContextSwitchTo(old);
+	if (writer->bulk)
+	{
+		if (++writer->count == OWN_BATCH)
+			flush_rows(writer);
+		return slot->tts_tid;
+	}
+	table_tuple_insert(writer->relation, slot, GetCurrentCommandId(true), 0, NULL);
+	compat_insert_index_tuples(writer->info, slot, writer->estate);
+	return slot->tts_tid;
+}
+
+/* Take a row back; see own.h. */
+void
+own_writer_remove(OwnWriter *writer, ItemPointerData place)
+{
+	simple_table_tuple_delete(writer->relation, &place, GetActiveSnapshot());
+}
+
+/* Write the rest and let go; see own.h. */
+void
+own_writer_close(OwnWriter *writer)
+{
+	if (writer->bulk)
+	{
+		flush_rows(writer);
+		FreeBulkInsertState(writer->bulk);
+		MemoryContextDelete(writer->batch);
+	}
+	for (int i = 0; i < (writer->bulk ? OWN_BATCH : 1); i++)
+		if (writer->slots[i])
+			ExecDropSingleTupleTableSlot(writer->slots[i]);
+	ExecCloseIndices(writer->info);
+	FreeExecutorState(writer->estate);
+	table_close(writer->relation, NoLock);
+	pfree(writer);
 }

@@ -12,7 +12,9 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/table.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
 #include "catalog/objectaddress.h"
@@ -24,6 +26,7 @@
 #include "fmgr.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
@@ -266,14 +269,48 @@ move_condition(const Criteria *criteria)
 	return arms.len == 0 ? NULL : psprintf("CASE %s%s END", stage_reference(criteria, "new"), arms.data);
 }
 
-/* Make, replace or drop one trigger so that it has this condition; NULL for no trigger. */
+/* When the trigger fires, as ALTER TABLE ... ENABLE or DISABLE TRIGGER says it; NULL for the default */
+static const char *
+firing_of(Oid trigger)
+{
+	Relation	catalog = table_open(TriggerRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	char		enabled = TRIGGER_FIRES_ON_ORIGIN;
+
+	ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(trigger));
+	scan = systable_beginscan(catalog, TriggerOidIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		enabled = ((Form_pg_trigger) GETSTRUCT(tuple))->tgenabled;
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	switch (enabled)
+	{
+		case TRIGGER_FIRES_ALWAYS:
+			return "ENABLE ALWAYS";
+		case TRIGGER_FIRES_ON_REPLICA:
+			return "ENABLE REPLICA";
+		case TRIGGER_DISABLED:
+			return "DISABLE";
+		default:
+			return NULL;
+	}
+}
+
+/*
+ * Make, replace or drop one trigger so that it has this condition; NULL for no trigger. Replacing one enables it: what its
+ * owner said of that (ENABLE ALWAYS for rows that replication applies, DISABLE) is said again.
+ */
 static void
 set_trigger(Oid relid, const char *name, const char *event, const char *condition, const char *function)
 {
 	SpiScope	scope;
-	bool		exists = OidIsValid(get_trigger_oid(relid, name, true));
+	Oid			existing = get_trigger_oid(relid, name, true);
+	const char *firing = OidIsValid(existing) ? firing_of(existing) : NULL;
 
-	if (condition == NULL && !exists)
+	if (condition == NULL && !OidIsValid(existing))
 		return;
 	spi_open(&scope, SPI_AS_OWNER);
 	if (condition == NULL)
@@ -282,6 +319,8 @@ set_trigger(Oid relid, const char *name, const char *event, const char *conditio
 		(void) spi_execute(SPI_OK_UTILITY,
 						   psprintf("CREATE OR REPLACE TRIGGER %s %s ON %s FOR EACH ROW WHEN (%s) EXECUTE FUNCTION salesops.%s()",
 									name, event, relation_sql_name(relid), condition, function), 0, NULL);
+	if (condition != NULL && firing != NULL)
+		(void) spi_execute(SPI_OK_UTILITY, psprintf("ALTER TABLE %s %s TRIGGER %s", relation_sql_name(relid), firing, name), 0, NULL);
 	spi_close(&scope);
 }
 

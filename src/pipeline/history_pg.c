@@ -3,36 +3,46 @@
  *		track_stage_changes(): each change of a deal's stage, amount or close date, written once, in the user's transaction.
  *
  * An update that changes none of them costs the comparison of them in a trigger's WHEN and nothing else. Inserts, COPY
- * included, and deletes go through one statement-level trigger and its transition table; so do updates of a partitioned
- * table, where a change of stage may move the row to another partition, which no row trigger on UPDATE sees. A deal that
- * is deleted, or whose stage is emptied, gets a row without a stage: it has left, to none. Rows are written with a
- * plan that the session keeps; which columns to read is kept beside it until the relation changes.
+ * included, and deletes of a plain table go through one statement-level trigger and its transition table. On a partitioned
+ * table all triggers are row-level: the server clones those for each partition, so that rows written to a partition by its
+ * own name are seen too, and so it is where rows come by logical replication, which calls no statement-level ones. A row that
+ * moves to another partition is one change. A deal that is deleted, or whose stage is emptied, gets a row without a stage: it
+ * has left, to none. Rows go into the table as COPY's do, without SQL; which columns to read is kept in the session until the
+ * relation changes.
  *
- * Values go in through their types' output functions, never through casts: a cast can be the user's own function, and
- * what runs here runs as the extension's owner.
+ * Values are converted by the server's own functions for their types, never by casts, which may be anybody's.
  */
 #include "postgres.h"
 
-#include "access/table.h"
+#include "access/htup_details.h"
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/partition.h"
 #include "catalog/pg_type.h"
+#include "commands/sequence.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "storage/proc.h"
 #include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/datum.h"
+#include "utils/fmgrprotos.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/numeric.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
 #include "core/compat.h"
+#include "core/own.h"
 #include "core/relation.h"
 #include "core/spi.h"
 #include "pipeline/criteria_pg.h"
@@ -57,10 +67,17 @@ typedef struct Tracker
 	bool		valid;
 	Oid			root;			/* that is tracked; InvalidOid where none is */
 	AttrNumber	columns[TRACKED_COLUMNS];	/* 0 where not tracked */
+	Oid			types[TRACKED_COLUMNS];	/* of those; domains as what they are over */
 } Tracker;
 
+/* What is tracked of one row: key and stage as text, amount as numeric, close date as date */
+typedef struct Tracked
+{
+	Datum		values[TRACKED_COLUMNS];
+	bool		nulls[TRACKED_COLUMNS];
+} Tracked;
+
 static HTAB *trackers = NULL;
-static SPIPlanPtr insert_plan = NULL;
 
 /* A relation changed (InvalidOid: any may have): what is known of it is to be read again. */
 static void
@@ -100,6 +117,7 @@ collect_columns(TupleTableSlot *slot, void *arg)
 		if (number > 0 && tracker->relid != tracker->root)
 			number = get_attnum(tracker->relid, get_attname(tracker->root, number, false));
 		tracker->columns[i] = number;
+		tracker->types[i] = number > 0 ? getBaseType(get_atttype(tracker->relid, number)) : InvalidOid;
 	}
 }
 
@@ -147,143 +165,309 @@ get_tracker(Oid relid)
 	return tracker;
 }
 
-/* A column as text, or NULL */
-static char *
-column_value(TupleTableSlot *slot, AttrNumber column)
+/* A key or stage as text */
+static Datum
+text_value(Datum value, Oid type)
 {
-	bool		isnull = true;
-	Datum		value = column > 0 ? slot_getattr(slot, column, &isnull) : (Datum) 0;
+	char		digits[MAXINT8LEN + 1];
 
-	return isnull ? NULL : criteria_value_text(value, TupleDescAttr(slot->tts_tupleDescriptor, column - 1)->atttypid);
-}
-
-/* Same text, both NULL included */
-static bool
-same_text(const char *a, const char *b)
-{
-	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
-}
-
-/* The plan that writes one row; texts become numeric and date by the server's own input */
-static void
-prepare_insert(void)
-{
-	Oid			types[] = {REGCLASSOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, NAMEOID};
-	SPIPlanPtr	plan;
-
-	if (insert_plan != NULL)
-		return;
-	plan = SPI_prepare("INSERT INTO salesops.tracked_stage_change (relation, opportunity_id, stage, previous_stage, amount, close_date,"
-					   " changed_by) VALUES ($1, $2, $3, $4, $5::pg_catalog.numeric, $6::pg_catalog.date, $7)", lengthof(types), types);
-	if (plan == NULL || SPI_keepplan(plan) != 0)
-		elog(ERROR, "cannot prepare the insertion into tracked_stage_change");
-	insert_plan = plan;
-}
-
-/* Write one row, within an SPI scope of the owner. Without a stage it says that the deal has left the one before for none. */
-static void
-write_change(const Tracker *tracker, char *const *values, const char *previous, Datum user)
-{
-	const char *texts[] = {values[TRACKED_KEY], values[TRACKED_STAGE], previous, values[TRACKED_AMOUNT], values[TRACKED_CLOSE_DATE]};
-	Datum		arguments[7] = {ObjectIdGetDatum(tracker->root)};
-	char		nulls[8] = "       ";
-
-	for (size_t i = 0; i < lengthof(texts); i++)
+	switch (type)
 	{
-		nulls[i + 1] = texts[i] == NULL ? 'n' : ' ';
-		arguments[i + 1] = texts[i] == NULL ? (Datum) 0 : CStringGetTextDatum(texts[i]);
+		case TEXTOID:
+		case VARCHAROID:
+			return PointerGetDatum(PG_DETOAST_DATUM_PACKED(value));
+		case INT4OID:
+			return PointerGetDatum(cstring_to_text_with_len(digits, pg_ltoa(DatumGetInt32(value), digits)));
+		case INT8OID:
+			return PointerGetDatum(cstring_to_text_with_len(digits, pg_lltoa(DatumGetInt64(value), digits)));
+		default:
+			return CStringGetTextDatum(criteria_value_text(value, type));
 	}
-	arguments[6] = user;
-	if (SPI_execute_plan(insert_plan, arguments, nulls, false, 0) != SPI_OK_INSERT)
-		elog(ERROR, "cannot write into tracked_stage_change");
+}
+
+/* An amount as numeric */
+static Datum
+amount_value(Datum value, Oid type)
+{
+	switch (type)
+	{
+		case NUMERICOID:
+			return PointerGetDatum(PG_DETOAST_DATUM_PACKED(value));
+		case INT2OID:
+			return NumericGetDatum(int64_to_numeric(DatumGetInt16(value)));
+		case INT4OID:
+			return NumericGetDatum(int64_to_numeric(DatumGetInt32(value)));
+		case INT8OID:
+			return NumericGetDatum(int64_to_numeric(DatumGetInt64(value)));
+		default:
+			return DirectFunctionCall3(numeric_in, CStringGetDatum(criteria_value_text(value, type)), ObjectIdGetDatum(InvalidOid),
+									   Int32GetDatum(-1));
+	}
+}
+
+/* A close date as date */
+static Datum
+date_value(Datum value, Oid type)
+{
+	return type == DATEOID ? value : DirectFunctionCall1(date_in, CStringGetDatum(criteria_value_text(value, type)));
 }
 
 /* What is tracked of a row; all NULL for no row */
 static void
-read_values(const Tracker *tracker, TupleTableSlot *slot, char **values)
+read_values(const Tracker *tracker, TupleTableSlot *slot, Tracked *row)
 {
+	static Datum (*const convert[TRACKED_COLUMNS]) (Datum, Oid) = {text_value, text_value, amount_value, date_value};
+
 	for (int i = 0; i < TRACKED_COLUMNS; i++)
-		values[i] = slot ? column_value(slot, tracker->columns[i]) : NULL;
+	{
+		row->nulls[i] = true;
+		row->values[i] = slot && tracker->columns[i] > 0 ? slot_getattr(slot, tracker->columns[i], &row->nulls[i]) : (Datum) 0;
+		if (!row->nulls[i])
+			row->values[i] = convert[i] (row->values[i], tracker->types[i]);
+	}
+}
+
+/* Same value, both NULL included */
+static bool
+same_value(const Tracked *a, const Tracked *b, TrackedColumn column)
+{
+	text	   *left;
+	text	   *right;
+
+	if (a->nulls[column] || b->nulls[column])
+		return a->nulls[column] && b->nulls[column];
+	if (column == TRACKED_CLOSE_DATE)
+		return DatumGetDateADT(a->values[column]) == DatumGetDateADT(b->values[column]);
+	if (column == TRACKED_AMOUNT)
+		return DatumGetBool(DirectFunctionCall2(numeric_eq, a->values[column], b->values[column]));
+	left = DatumGetTextPP(a->values[column]);
+	right = DatumGetTextPP(b->values[column]);
+	return VARSIZE_ANY_EXHDR(left) == VARSIZE_ANY_EXHDR(right) &&
+		memcmp(VARDATA_ANY(left), VARDATA_ANY(right), VARSIZE_ANY_EXHDR(left)) == 0;
+}
+
+/* ---- writing ---- */
+
+/* Where the changes of one call go */
+typedef struct ChangeWriter
+{
+	OwnWriter  *rows;
+	Oid			root;
+	Oid			sequence;
+	Datum		user;
+	ItemPointerData place;		/* of the last row written; invalid where there is none */
+} ChangeWriter;
+
+/* Columns of tracked_stage_change, in order */
+enum
+{
+	CHANGE_RELATION,
+	CHANGE_KEY,
+	CHANGE_STAGE,
+	CHANGE_PREVIOUS,
+	CHANGE_ENTERED_AT,
+	CHANGE_AMOUNT,
+	CHANGE_CLOSE_DATE,
+	CHANGE_USER,
+	CHANGE_ID,
+	CHANGE_COLUMNS
+};
+
+/* Write one row. Without a stage it says that the deal has left the one before for none. */
+static void
+write_change(ChangeWriter *writer, const Tracked *row, const Tracked *before)
+{
+	Datum		values[CHANGE_COLUMNS];
+	bool		nulls[CHANGE_COLUMNS] = {false};
+
+	values[CHANGE_RELATION] = ObjectIdGetDatum(writer->root);
+	values[CHANGE_KEY] = row->values[TRACKED_KEY];
+	values[CHANGE_STAGE] = row->values[TRACKED_STAGE];
+	values[CHANGE_PREVIOUS] = before->values[TRACKED_STAGE];
+	values[CHANGE_ENTERED_AT] = TimestampTzGetDatum(GetCurrentTimestamp());
+	values[CHANGE_AMOUNT] = row->values[TRACKED_AMOUNT];
+	values[CHANGE_CLOSE_DATE] = row->values[TRACKED_CLOSE_DATE];
+	values[CHANGE_USER] = writer->user;
+	values[CHANGE_ID] = Int64GetDatum(nextval_internal(writer->sequence, false));
+	nulls[CHANGE_STAGE] = row->nulls[TRACKED_STAGE];
+	nulls[CHANGE_PREVIOUS] = before->nulls[TRACKED_STAGE];
+	nulls[CHANGE_AMOUNT] = row->nulls[TRACKED_AMOUNT];
+	nulls[CHANGE_CLOSE_DATE] = row->nulls[TRACKED_CLOSE_DATE];
+	writer->place = own_writer_put(writer->rows, values, nulls);
 }
 
 /* A deal is deleted, or has another key from now on: it has left its stage, if it had one. */
 static void
-record_departure(const Tracker *tracker, char *const *values, Datum user)
+record_departure(ChangeWriter *writer, const Tracked *before)
 {
-	char	   *gone[TRACKED_COLUMNS] = {values[TRACKED_KEY]};
+	Tracked		gone = {.nulls = {false, true, true, true}};
 
-	if (values[TRACKED_KEY] != NULL && values[TRACKED_STAGE] != NULL)
-		write_change(tracker, gone, values[TRACKED_STAGE], user);
+	gone.values[TRACKED_KEY] = before->values[TRACKED_KEY];
+	if (!before->nulls[TRACKED_KEY] && !before->nulls[TRACKED_STAGE])
+		write_change(writer, &gone, before);
 }
 
-/* One row written: old is NULL where it is created, new where it is deleted. A deal without key or stage is no history yet. */
+/*
+ * One row written: before is all NULL where it is created, after where it is deleted. A deal without key or stage is no
+ * history yet.
+ */
 static void
-record_row(const Tracker *tracker, TupleTableSlot *old, TupleTableSlot *new, Datum user)
+record_row(ChangeWriter *writer, const Tracked *before, const Tracked *after)
 {
-	char	   *before[TRACKED_COLUMNS];
-	char	   *after[TRACKED_COLUMNS];
-	bool		changed = false;
+	static const Tracked none = {.nulls = {true, true, true, true}};
 
-	read_values(tracker, old, before);
-	read_values(tracker, new, after);
-	if (old && new && same_text(before[TRACKED_KEY], after[TRACKED_KEY]))
+	if (!before->nulls[TRACKED_KEY] && !after->nulls[TRACKED_KEY] && same_value(before, after, TRACKED_KEY))
 	{
+		bool		same = true;
+
 		for (int i = TRACKED_STAGE; i < TRACKED_COLUMNS; i++)
-			changed |= !same_text(before[i], after[i]);
-		if (changed && after[TRACKED_KEY] != NULL && (before[TRACKED_STAGE] != NULL || after[TRACKED_STAGE] != NULL))
-			write_change(tracker, after, before[TRACKED_STAGE], user);
+			same &= same_value(before, after, i);
+		if (!same && (!before->nulls[TRACKED_STAGE] || !after->nulls[TRACKED_STAGE]))
+			write_change(writer, after, before);
 		return;
 	}
-	record_departure(tracker, before, user);
-	if (after[TRACKED_KEY] != NULL && after[TRACKED_STAGE] != NULL)
-		write_change(tracker, after, NULL, user);
+	record_departure(writer, before);
+	if (!after->nulls[TRACKED_KEY] && !after->nulls[TRACKED_STAGE])
+		write_change(writer, after, &none);
 }
 
-/* The next row of a transition table; true where there is no such table */
-static bool
-next_row(Tuplestorestate *table, TupleTableSlot *slot)
-{
-	return table == NULL || tuplestore_gettupleslot(table, true, false, slot);
-}
-
-/* All rows of a statement; those of an update stand in both tuplestores in the same order */
+/* All rows of a statement, of which one transition table is enough: inserted or deleted */
 static void
-record_statement(const Tracker *tracker, TriggerData *trigger, Datum user)
+record_statement(const Tracker *tracker, TriggerData *trigger, ChangeWriter *writer)
 {
-	TupleTableSlot *new = MakeSingleTupleTableSlot(RelationGetDescr(trigger->tg_relation), &TTSOpsMinimalTuple);
-	TupleTableSlot *old = MakeSingleTupleTableSlot(RelationGetDescr(trigger->tg_relation), &TTSOpsMinimalTuple);
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(trigger->tg_relation), &TTSOpsMinimalTuple);
+	Tuplestorestate *rows = trigger->tg_newtable ? trigger->tg_newtable : trigger->tg_oldtable;
 	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "salesops stage change", ALLOCSET_SMALL_SIZES);
 	MemoryContext context = MemoryContextSwitchTo(scratch);
 
-	if (trigger->tg_newtable)
-		tuplestore_rescan(trigger->tg_newtable);
-	if (trigger->tg_oldtable)
-		tuplestore_rescan(trigger->tg_oldtable);
-	while (next_row(trigger->tg_newtable ? trigger->tg_newtable : trigger->tg_oldtable, trigger->tg_newtable ? new : old))
+	tuplestore_rescan(rows);
+	while (tuplestore_gettupleslot(rows, true, false, slot))
 	{
+		Tracked		before;
+		Tracked		after;
+
 		CHECK_FOR_INTERRUPTS();
-		if (trigger->tg_newtable && !next_row(trigger->tg_oldtable, old))
-			elog(ERROR, "transition tables differ in length");
-		record_row(tracker, trigger->tg_oldtable ? old : NULL, trigger->tg_newtable ? new : NULL, user);
-		MemoryContextSwitchTo(scratch);
+		read_values(tracker, trigger->tg_newtable ? NULL : slot, &before);
+		read_values(tracker, trigger->tg_newtable ? slot : NULL, &after);
+		record_row(writer, &before, &after);
 		MemoryContextReset(scratch);
 	}
 	MemoryContextSwitchTo(context);
 	MemoryContextDelete(scratch);
-	ExecDropSingleTupleTableSlot(new);
-	ExecDropSingleTupleTableSlot(old);
+	ExecDropSingleTupleTableSlot(slot);
+}
+
+/* ---- rows that move to another partition: the server deletes them in one and inserts them in the other ---- */
+
+/* The last call was for the deletion of a row that moves; what it wrote is taken back when the row arrives */
+typedef struct Move
+{
+	LocalTransactionId transaction;	/* invalid where there is none */
+	SubTransactionId subtransaction;
+	Oid			root;
+	ItemPointerData place;		/* of the departure; invalid where none was written */
+	Tracked		before;
+	MemoryContext context;		/* of before's values */
+} Move;
+
+static Move move;
+
+/* Keep what the row was. */
+static void
+remember_move(const ChangeWriter *writer, const Tracked *before)
+{
+	MemoryContext old;
+
+	if (move.context == NULL)
+		move.context = AllocSetContextCreate(TopMemoryContext, "salesops row that moves", ALLOCSET_SMALL_SIZES);
+	MemoryContextReset(move.context);
+	old = MemoryContextSwitchTo(move.context);
+	move.before = *before;
+	for (int i = 0; i < TRACKED_COLUMNS; i++)
+		if (!before->nulls[i] && i != TRACKED_CLOSE_DATE)
+			move.before.values[i] = datumCopy(before->values[i], false, -1);
+	MemoryContextSwitchTo(old);
+	move.root = writer->root;
+	move.place = writer->place;
+	move.subtransaction = GetCurrentSubTransactionId();
+	move.transaction = my_local_transaction();
+	/* so that the departure can be taken back */
+	CommandCounterIncrement();
+}
+
+/* Is this the row whose deletion was the last call? */
+static bool
+has_arrived(const ChangeWriter *writer, const Tracked *after)
+{
+	return move.transaction == my_local_transaction() && LocalTransactionIdIsValid(move.transaction) &&
+		move.subtransaction == GetCurrentSubTransactionId() && move.root == writer->root &&
+		!after->nulls[TRACKED_KEY] && !move.before.nulls[TRACKED_KEY] && same_value(&move.before, after, TRACKED_KEY);
+}
+
+/* One row of a row-level trigger */
+static void
+record_event(const Tracker *tracker, TriggerData *trigger, ChangeWriter *writer)
+{
+	bool		inserted = TRIGGER_FIRED_BY_INSERT(trigger->tg_event);
+	Tracked		before;
+	Tracked		after;
+
+	read_values(tracker, inserted ? NULL : trigger->tg_trigslot, &before);
+	read_values(tracker, inserted ? trigger->tg_trigslot : TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newslot : NULL, &after);
+	if (inserted && has_arrived(writer, &after))
+	{
+		if (ItemPointerIsValid(&move.place))
+			own_writer_remove(writer->rows, move.place);
+		before = move.before;
+	}
+	move.transaction = InvalidLocalTransactionId;
+	record_row(writer, &before, &after);
+	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event) && HeapTupleHeaderIndicatesMovedPartitions(trigger->tg_trigtuple->t_data))
+		remember_move(writer, &before);
+}
+
+/* The current user's name */
+static Datum
+user_name(void)
+{
+	return DirectFunctionCall1(namein, CStringGetDatum(GetUserNameFromId(GetUserId(), false)));
+}
+
+/* What a statement or a row-level trigger brings */
+static void
+record_changes(const Tracker *tracker, TriggerData *trigger)
+{
+	bool		statement = TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event);
+	Tuplestorestate *rows = trigger->tg_newtable ? trigger->tg_newtable : trigger->tg_oldtable;
+	ChangeWriter writer = {.root = tracker->root, .user = user_name()};
+
+	if (statement && tuplestore_tuple_count(rows) == 0)
+		return;
+	ItemPointerSetInvalid(&writer.place);
+	writer.sequence = get_relname_relid("tracked_stage_change_change_id_seq", get_namespace_oid("salesops", false));
+	writer.rows = own_writer_open("tracked_stage_change", statement && tuplestore_tuple_count(rows) > 1);
+	if (statement)
+		record_statement(tracker, trigger, &writer);
+	else
+		record_event(tracker, trigger, &writer);
+	own_writer_close(writer.rows);
 }
 
 /* TRUNCATE: every deal that was in a stage has left it. */
 static void
-record_truncation(const Tracker *tracker, Datum user)
+record_truncation(Oid root)
 {
+	Datum		user = user_name();
+	SpiScope	scope;
+
+	spi_open(&scope, SPI_AS_OWNER);
 	(void) spi_execute(SPI_OK_INSERT,
 					   "INSERT INTO salesops.tracked_stage_change (relation, opportunity_id, previous_stage, changed_by)"
 					   " SELECT $1, l.opportunity_id, l.stage, $2 FROM (SELECT DISTINCT ON (c.opportunity_id) c.opportunity_id, c.stage"
 					   " FROM salesops.tracked_stage_change c WHERE c.relation = $1"
 					   " ORDER BY c.opportunity_id, c.entered_at DESC, c.change_id DESC) l WHERE l.stage IS NOT NULL", 2,
-					   (SpiArg[]) {spi_oid(tracker->root), spi_datum(NAMEOID, user, false)});
+					   (SpiArg[]) {spi_oid(root), spi_datum(NAMEOID, user, false)});
+	spi_close(&scope);
 }
 
 /* Trigger function: AFTER INSERT, UPDATE or DELETE, for each statement with transition tables, or for each row; AFTER TRUNCATE */
@@ -293,8 +477,6 @@ salesops_record_stage_change(PG_FUNCTION_ARGS)
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 	Tracker    *tracker;
 	Tracker		copy;
-	SpiScope	scope;
-	Datum		user;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigger->tg_event))
 		ereport(ERROR,
@@ -307,16 +489,10 @@ salesops_record_stage_change(PG_FUNCTION_ARGS)
 		 trigger->tg_newtable == NULL && trigger->tg_oldtable == NULL))
 		PG_RETURN_POINTER(NULL);
 	copy = *tracker;			/* an invalidation may come meanwhile */
-	user = DirectFunctionCall1(namein, CStringGetDatum(GetUserNameFromId(GetUserId(), false)));
-	spi_open(&scope, SPI_AS_OWNER);
-	prepare_insert();
 	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
-		record_truncation(&copy, user);
-	else if (TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event))
-		record_statement(&copy, trigger, user);
+		record_truncation(copy.root);
 	else
-		record_row(&copy, trigger->tg_trigslot, TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newslot : NULL, user);
-	spi_close(&scope);
+		record_changes(&copy, trigger);
 	PG_RETURN_POINTER(NULL);
 }
 
@@ -392,29 +568,37 @@ changed_condition(Oid relid, char **columns)
 	return condition.data;
 }
 
-/* One trigger: its name, its event, and when it is called */
+/* One trigger: its name, its event, and when it is called; NULL: no such trigger. The one that was there goes. */
 static void
-create_trigger(Oid relid, const char *name, const char *event, const char *when)
+replace_trigger(Oid relid, const char *name, const char *event, const char *when, bool always)
 {
-	(void) spi_execute(SPI_OK_UTILITY,
-					   psprintf("CREATE OR REPLACE TRIGGER %s AFTER %s ON %s %s EXECUTE FUNCTION salesops.record_stage_change()",
-								name, event, relation_sql_name(relid), when), 0, NULL);
+	if (OidIsValid(get_trigger_oid(relid, name, true)))
+		(void) spi_execute(SPI_OK_UTILITY, psprintf("DROP TRIGGER %s ON %s", name, relation_sql_name(relid)), 0, NULL);
+	if (event == NULL)
+		return;
+	(void) spi_execute(SPI_OK_UTILITY, psprintf("CREATE TRIGGER %s AFTER %s ON %s %s EXECUTE FUNCTION salesops.record_stage_change()",
+												name, event, relation_sql_name(relid), when), 0, NULL);
+	if (always)
+		(void) spi_execute(SPI_OK_UTILITY, psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", relation_sql_name(relid), name), 0, NULL);
 }
 
-/* The triggers, made as the owner of the extension: the right was checked */
+/*
+ * The triggers, made as the owner of the extension: the right was checked. Row-level ones hold on partitions, however a row
+ * gets there, and are the only ones that logical replication calls.
+ */
 static void
-create_triggers(Oid relid, char **columns)
+create_triggers(Oid relid, char **columns, bool replicated)
 {
 	SpiScope	scope;
-	bool		partitioned = get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE;
+	bool		rows = replicated || get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE;
 
 	spi_open(&scope, SPI_AS_OWNER);
-	create_trigger(relid, TRIGGER_HISTORY_INSERT, "INSERT", "REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT");
-	create_trigger(relid, TRIGGER_HISTORY_UPDATE, "UPDATE",
-				   partitioned ? "REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT"
-				   : psprintf("FOR EACH ROW WHEN (%s)", changed_condition(relid, columns)));
-	create_trigger(relid, TRIGGER_HISTORY_DELETE, "DELETE", "REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT");
-	create_trigger(relid, TRIGGER_HISTORY_TRUNCATE, "TRUNCATE", "FOR EACH STATEMENT");
+	replace_trigger(relid, TRIGGER_HISTORY_INSERT, "INSERT", rows ? "FOR EACH ROW" : "REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT",
+					replicated);
+	replace_trigger(relid, TRIGGER_HISTORY_UPDATE, "UPDATE", psprintf("FOR EACH ROW WHEN (%s)", changed_condition(relid, columns)), replicated);
+	replace_trigger(relid, TRIGGER_HISTORY_DELETE, "DELETE", rows ? "FOR EACH ROW" : "REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT",
+					replicated);
+	replace_trigger(relid, TRIGGER_HISTORY_TRUNCATE, "TRUNCATE", "FOR EACH STATEMENT", replicated);
 	spi_close(&scope);
 }
 
@@ -469,15 +653,17 @@ lock_for_tracking(Oid relid)
 }
 
 /*
- * track_stage_changes(relation) -> boolean
+ * track_stage_changes(relation, replicated) -> boolean
  *
  * From now on; nothing is made up for the time before (attach an audit table as opportunity_stage_change for that). Calling
- * it again looks for the columns again. Errors: 42501, 42809, 22023 no key or stage.
+ * it again looks for the columns again. replicated: also what logical replication applies here (and whatever is written under
+ * session_replication_role = replica), by row-level triggers that are always enabled. Errors: 42501, 42809, 22023 no key or stage.
  */
 Datum
 salesops_track_stage_changes(PG_FUNCTION_ARGS)
 {
 	Oid			relid = PG_GETARG_OID(0);
+	bool		replicated = PG_GETARG_BOOL(1);
 	char	   *columns[TRACKED_COLUMNS];
 	SpiScope	scope;
 	uint64		replaced;
@@ -487,12 +673,12 @@ salesops_track_stage_changes(PG_FUNCTION_ARGS)
 	spi_open(&scope, SPI_AS_OWNER);
 	replaced = spi_execute(SPI_OK_DELETE, "DELETE FROM salesops.tracked_relation t WHERE t.relation = $1", 1, (SpiArg[]) {spi_oid(relid)});
 	(void) spi_execute(SPI_OK_INSERT,
-					   "INSERT INTO salesops.tracked_relation (relation, key_column, stage_column, amount_column, close_date_column)"
-					   " VALUES ($1, $2, $3, $4, $5)", 5,
+					   "INSERT INTO salesops.tracked_relation (relation, key_column, stage_column, amount_column, close_date_column, replicated)"
+					   " VALUES ($1, $2, $3, $4, $5, $6)", 6,
 					   (SpiArg[]) {spi_oid(relid), spi_name(columns[TRACKED_KEY]), spi_name(columns[TRACKED_STAGE]),
-								   spi_name(columns[TRACKED_AMOUNT]), spi_name(columns[TRACKED_CLOSE_DATE])});
+								   spi_name(columns[TRACKED_AMOUNT]), spi_name(columns[TRACKED_CLOSE_DATE]), spi_bool(replicated)});
 	spi_close(&scope);
-	create_triggers(relid, columns);
+	create_triggers(relid, columns, replicated);
 	attach_history(relid);
 	criteria_rebuild(relid);
 	PG_RETURN_BOOL(replaced == 0);
@@ -512,8 +698,7 @@ salesops_untrack_stage_changes(PG_FUNCTION_ARGS)
 	spi_open(&scope, SPI_AS_OWNER);
 	rows = spi_execute(SPI_OK_DELETE, "DELETE FROM salesops.tracked_relation t WHERE t.relation = $1", 1, (SpiArg[]) {spi_oid(relid)});
 	for (size_t i = 0; i < lengthof(triggers); i++)
-		if (OidIsValid(get_trigger_oid(relid, triggers[i], true)))
-			(void) spi_execute(SPI_OK_UTILITY, psprintf("DROP TRIGGER %s ON %s", triggers[i], relation_sql_name(relid)), 0, NULL);
+		replace_trigger(relid, triggers[i], NULL, NULL, false);
 	spi_close(&scope);
 	criteria_rebuild(relid);
 	PG_RETURN_BOOL(rows > 0);

@@ -1,4 +1,4 @@
-"""Histories of deals whose process is known: what the forecast must cope with beside the one real history that is at hand.
+"""Histories of deals whose process is known: what the forecast must cope with beside the one real history that is at hand (forecast_unseen.py).
 
 Each is (first day, last day, deals); a deal is a dict: id, created, closed (or None), stage, amount, type, owner, source, stages (day, stage).
 Everything is drawn from random.Random(name and seed): runs repeat. Closes after the last day are cut off: those deals are open.
@@ -25,9 +25,16 @@ class Process:
     types = {"standard": (1.0, 1.0, 1.0)}   # share, win rate factor, cycle factor
     amount = (8.5, 0.8)         # of its logarithm
     shock = 0.0                 # deviation of a month's log win rate
+    memory = 0.6                # of which so much stays to the next month
 
     def arrivals(self, t):
         return self.rate
+
+    def shares(self, t):
+        return {kind: v[0] for kind, v in self.types.items()}
+
+    def draw_amount(self, r, kind):
+        return r.lognormvariate(*self.amount)
 
     def close_day(self, r, day):
         return day
@@ -42,8 +49,9 @@ class Process:
             n += 1
         return n
 
-    def deal(self, r, i, t):
-        kind = r.choices(list(self.types), [v[0] for v in self.types.values()])[0]
+    def deal(self, r, i, t, cut=True):
+        share = self.shares(t)
+        kind = r.choices(list(share), list(share.values()))[0]
         length = max(1, round(r.lognormvariate(math.log(self.cycle * self.types[kind][2]), self.spread)))
         won = r.random() < self.win_chance(r, kind, t + length)
         if not won:
@@ -51,18 +59,18 @@ class Process:
         created = EPOCH + timedelta(t)
         closed = self.close_day(r, created + timedelta(length))
         proposal = created + timedelta(max(1, round((closed - created).days * (0.55 if won else r.uniform(0.3, 1.6)))))
-        last = EPOCH + timedelta(self.days)
+        last = EPOCH + timedelta(self.days if cut else 100000)
         stages = [(created, "new")] + ([(proposal, "proposal")] if proposal < closed else []) + [(closed, "won" if won else "lost")]
         stages = [s for s in stages if s[0] <= last]
         return {"id": f"d{i}", "created": created, "closed": closed if closed <= last else None, "stage": stages[-1][1],
-                "amount": round(r.lognormvariate(*self.amount), 2), "type": kind, "owner": f"rep{r.randrange(8)}", "source": r.choice(["web", "event", "partner"]),
+                "amount": round(self.draw_amount(r, kind), 2), "type": kind, "owner": f"rep{r.randrange(8)}", "source": r.choice(["web", "event", "partner"]),
                 "stages": stages}
 
     def generate(self, seed):
         r = random.Random(f"{type(self).__name__} {seed}")
         self.shocks, level = [], 0.0
         for _ in range(self.days // 30 + 40):
-            level = 0.6 * level + r.gauss(0, self.shock)
+            level = self.memory * level + r.gauss(0, self.shock)
             self.shocks.append(math.exp(level))
         deals = []
         for t in range(self.days):
@@ -113,12 +121,14 @@ class Segments(Process):
     win_rate = 0.4
     types = {"renewal": (0.25, 1.9, 0.7), "upsell": (0.25, 1.2, 0.8), "new": (0.3, 0.6, 1.4), "tender": (0.2, 0.2, 1.6)}
 
-    def deal(self, r, i, t):
+    worth = {"renewal": 0.6, "upsell": 0.5, "new": 1.5, "tender": 4.0}
+
+    def shares(self, t):
         drift = 0.5 * math.sin(2 * math.pi * t / 500)
-        self.types = {"renewal": (0.25 * (1 + drift), 1.9, 0.7), "upsell": (0.25, 1.2, 0.8), "new": (0.3 * (1 - drift), 0.6, 1.4), "tender": (0.2, 0.2, 1.6)}
-        deal = super().deal(r, i, t)
-        deal["amount"] = round(deal["amount"] * {"renewal": 0.6, "upsell": 0.5, "new": 1.5, "tender": 4.0}[deal["type"]], 2)
-        return deal
+        return {"renewal": 0.25 * (1 + drift), "upsell": 0.25, "new": 0.3 * (1 - drift), "tender": 0.2}
+
+    def draw_amount(self, r, kind):
+        return super().draw_amount(r, kind) * self.worth[kind]
 
 
 class Short(Process):
@@ -167,4 +177,28 @@ class Break(Process):
         return self.win_rate * (1.0 if t < 500 else 0.5)
 
 
-HISTORIES = [Steady, Seasonal, Long, Weekly, QuarterEnd, Segments, Short, Gaps, Small, Growth, Shocks, Break]
+class Batch(Process):
+    """All deals of a quarter are created in its first ten days"""
+    cycle = 60.0
+
+    def arrivals(self, t):
+        day = EPOCH + timedelta(t)
+        return self.rate * 9 if day.month % 3 == 1 and day.day <= 10 else 0.0
+
+
+class Drift(Process):
+    """Win rates double, little by little, over the history"""
+
+    def win_chance(self, r, kind, t):
+        return self.win_rate * (0.7 + 0.7 * t / self.days)
+
+
+class Tail(Process):
+    """Amounts of a Pareto tail of index 1.6: no variance"""
+    rate = 3.0
+
+    def draw_amount(self, r, kind):
+        return 2000.0 * min((1.0 - r.random()) ** (-1 / 1.6), 1000.0)
+
+
+HISTORIES = [Steady, Growth, Seasonal, Small, Tail, Long, Batch, Drift, Gaps, Weekly, QuarterEnd, Segments, Short, Shocks, Break]

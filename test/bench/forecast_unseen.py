@@ -1,0 +1,262 @@
+#!/usr/bin/env python3
+"""backtest_forecast on histories it was not made on, whose process is known (histories.py), and on the demo's.
+
+Every seventh day from four weeks after the first close on, 30 and 90 days ahead, open deals and all bookings. WAPE beside the field's
+methods on the same days (every fourth of them: "boosted" is slow) and beside the oracle: the true process, conditioned on what of each
+deal is known (kind, age, whether it reached the proposal), simulated. Coverage of the 80 % interval beside the oracle's own, and
+how much wider ours is than its. SALESOPS_HISTORIES="Steady Tail" runs some, SALESOPS_SEEDS="1 2" more than one, SALESOPS_BOOSTED=0
+leaves the slow peer out.
+"""
+import csv
+import io
+import os
+import subprocess
+import sys
+from datetime import date
+
+try:
+    import numpy as np
+    from sklearn.ensemble import HistGradientBoostingClassifier
+except ImportError as e:
+    sys.exit(f"# peers are not installed ({e}): test/bench/requirements-forecast.txt")
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import histories
+
+NEVER = date(2999, 1, 1).toordinal()
+DRAWS = 400         # lives of a deal of a day and kind
+SIMULATIONS = 1000  # futures
+BOOSTED = os.environ.get("SALESOPS_BOOSTED", "1") != "0"
+
+
+def psql(sql, stdin=None):
+    done = subprocess.run(["psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-c", sql], input=stdin, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stderr)
+    return done.stdout
+
+
+def ours(scope, first, last):
+    """(day, days) -> predicted, lower, upper, actual"""
+    rows = psql(f"COPY (SELECT as_of::date, extract(day FROM horizon), predicted, lower, upper, actual FROM salesops.backtest_forecast("
+                f"'{date.fromordinal(first)}', '{date.fromordinal(last)}', '7 days', '{{30 days,90 days}}', '{scope}')) TO STDOUT CSV")
+    number = lambda t: float(t) if t else None
+    return {(date.fromisoformat(r[0]).toordinal(), int(float(r[1]))): [number(v) for v in r[2:]] for r in csv.reader(io.StringIO(rows))}
+
+
+class Book:
+    """Deals as arrays; days are ordinals"""
+
+    def __init__(self, deals):
+        day = lambda d: d.toordinal() if d else NEVER
+        self.created = np.array([day(d["created"]) for d in deals])
+        self.closed = np.array([day(d["closed"]) for d in deals])
+        self.won = np.array([d["stage"].lower() == "won" for d in deals])
+        self.amount = np.array([d["amount"] for d in deals], dtype=float)
+        self.kind = np.array([d["type"] for d in deals])
+        names = {k: i for i, k in enumerate(sorted(set(self.kind)))}
+        self.code = np.array([names[k] for k in self.kind])
+        self.proposal = np.array([next((day(s[0]) for s in d["stages"] if s[1].lower() == "proposal"), NEVER) for d in deals])
+
+    def open_on(self, d):
+        return (self.created <= d) & (self.closed > d)
+
+    def won_between(self, d, h):
+        return self.won & (self.closed > d) & (self.closed <= d + h)
+
+    def features(self, d, which):
+        today = date.fromordinal(d)
+        first = date(today.year, 3 * ((today.month - 1) // 3) + 1, 1).toordinal()
+        return np.column_stack([d - self.created[which], self.amount[which], self.code[which], self.proposal[which] <= d, np.full(which.sum(), d - first)])
+
+
+class Peers:
+    """The field's methods, from what was known on the day"""
+
+    def __init__(self, book):
+        self.b = book
+        self.first = book.closed.min()
+
+    def snapshots(self, d, h):
+        return range(d - h, self.first - 1, -28)
+
+    def stage_weighted(self, d, h):
+        """Open amount by stage times how often deals that were in that stage were won in the end"""
+        b, total = self.b, 0.0
+        past, which = b.closed <= d, b.open_on(d)
+        for reached in (False, True):
+            seen = past & ((b.proposal < b.closed) if reached else np.ones(len(past), bool))
+            mine = which & ((b.proposal <= d) == reached)
+            total += b.amount[mine].sum() * (b.won[seen].mean() if seen.any() else 0)
+        return total
+
+    def by_age(self, d, h):
+        b = self.b
+        buckets = lambda age: np.minimum(age // 15, 12)
+        won, seen = np.zeros(13), np.zeros(13)
+        for s in self.snapshots(d, h):
+            which = b.open_on(s)
+            age = buckets(s - b.created[which])
+            seen += np.bincount(age, minlength=13)
+            won += np.bincount(age, weights=b.won_between(s, h)[which], minlength=13)
+        which = b.open_on(d)
+        return (np.divide(won, seen, out=np.zeros(13), where=seen > 0)[buckets(d - b.created[which])] * b.amount[which]).sum()
+
+    def boosted(self, d, h):
+        b = self.b
+        x, y = [], []
+        for s in self.snapshots(d, h):
+            which = b.open_on(s)
+            x.append(b.features(s, which))
+            y.append(b.won_between(s, h)[which])
+        which = b.open_on(d)
+        if not y or len(np.concatenate(y)) < 50 or len(np.unique(np.concatenate(y))) < 2 or not which.any():
+            return 0.0
+        model = HistGradientBoostingClassifier(max_iter=60, random_state=1).fit(np.vstack(x), np.concatenate(y))
+        return (model.predict_proba(b.features(d, which))[:, 1] * b.amount[which]).sum()
+
+    def lagged(self, d, h, lag, scope):
+        b, s = self.b, d - lag
+        which = b.won_between(s, h) & (b.closed <= d)
+        return b.amount[which & b.open_on(s)].sum() if scope == "open" else b.amount[which].sum()
+
+
+class Oracle:
+    """The known process: lives of deals drawn from it, conditioned on what is known of each"""
+
+    def __init__(self, process, seed):
+        self.p = process
+        r = histories.random.Random(f"oracle {seed}")
+        shocks, process.shocks = process.shocks, [1.0] * len(process.shocks)
+        self.lives, self.amounts = {}, {}
+        for t in range(process.days + 1):
+            drawn = [process.deal(r, 0, t, cut=False) for _ in range(DRAWS * len(process.types))]
+            b = Book(drawn)
+            for kind in process.types:
+                m = b.kind == kind
+                if m.any():
+                    self.lives[t + histories.EPOCH.toordinal(), kind] = b.closed[m], b.won[m], b.proposal[m], m.mean()
+                    self.amounts.setdefault(kind, []).extend(b.amount[m][:50])
+        self.amounts = {k: np.array(v) for k, v in self.amounts.items()}
+        process.shocks = shocks
+        self.rng = np.random.default_rng(seed)
+
+    def factors(self, d, h):
+        """What the months that the days fall in multiply win rates by, drawn; the present month is known"""
+        t = d - histories.EPOCH.toordinal()
+        months = range(t // 30, (t + h) // 30 + 1)
+        level = np.full(SIMULATIONS, np.log(self.p.shocks[months[0]]))
+        out = []
+        for m in months:
+            if m > months[0]:
+                level = self.p.memory * level + self.rng.normal(0, self.p.shock, SIMULATIONS)
+            out.append(np.exp(level))
+        return np.array(out)
+
+    def by_month(self, life, mask, d, h):
+        closed, won = life[0][mask], life[1][mask]
+        t0 = histories.EPOCH.toordinal()
+        within = won & (closed > d) & (closed <= d + h)
+        return np.bincount((closed[within] - t0) // 30 - (d - t0) // 30, minlength=(d - t0 + h) // 30 - (d - t0) // 30 + 1) / max(mask.sum(), 1)
+
+    def futures(self, b, d, h):
+        """Simulated bookings of open deals, and of new ones"""
+        factor = self.factors(d, h)
+        came = np.zeros(SIMULATIONS)
+        for i in np.flatnonzero(b.open_on(d)):
+            life = self.lives[b.created[i], b.kind[i]]
+            mask = life[0] > d
+            reached = mask & ((life[2] <= d) == (b.proposal[i] <= d))
+            if reached.sum() >= 5:
+                mask = reached
+            p = np.minimum(self.by_month(life, mask, d, h) @ factor, 1.0)
+            came += b.amount[i] * (self.rng.random(SIMULATIONS) < p)
+        fresh = np.zeros(SIMULATIONS)
+        for kind in self.p.types:
+            rate = 0.0
+            for day in range(d + 1, d + h + 1):
+                life = self.lives.get((day, kind))
+                if life is not None:
+                    rate = rate + self.p.arrivals(day - histories.EPOCH.toordinal()) * life[3] * self.by_month(life, np.ones(len(life[0]), bool), d, h)
+            counts = self.rng.poisson(np.atleast_1d(rate) @ factor if np.ndim(rate) else np.zeros(SIMULATIONS))
+            draws = self.rng.choice(self.amounts[kind], counts.sum())
+            fresh += np.add.reduceat(np.append(draws, 0.0), np.minimum(np.cumsum(counts) - counts, len(draws))) * (counts > 0)
+        return came, fresh
+
+
+def wape(pairs):
+    actual, predicted = (np.array(v, dtype=float) for v in zip(*pairs))
+    return np.abs(actual - predicted).sum() / max(np.abs(actual).sum(), 1e-9)
+
+
+def load(deals, stage_changes=True):
+    psql("TRUNCATE deal, change")
+    text = lambda rows: "\n".join("\t".join("\\N" if v is None else str(v) for v in r) for r in rows) + "\n"
+    psql("COPY deal FROM STDIN", text((d["id"], d["created"], d["closed"], d["stage"], d["amount"], d["type"], d["owner"], d["source"]) for d in deals))
+    if stage_changes:
+        psql("COPY change FROM STDIN", text((d["id"], day, stage, d["amount"]) for d in deals for day, stage in d["stages"]))
+    psql("ANALYZE deal, change")
+
+
+def prepare():
+    psql("""CREATE TABLE deal (opportunity_id text, created_at date, closed_at date, stage text, amount numeric, type text, owner_id text, source text);
+      CREATE TABLE change (opportunity_id text, entered_at date, stage text, amount numeric)""")
+    psql("SELECT count(*) FROM salesops.attach('opportunity', 'deal')")
+    psql("SELECT count(*) FROM salesops.attach('opportunity_stage_change', 'change')")
+    psql("""SELECT salesops.define_stages('default', '[{"stage": "new", "ordinal": 1, "kind": "open"}, {"stage": "proposal", "ordinal": 2, "kind": "open"},
+      {"stage": "won", "ordinal": 3, "kind": "won"}, {"stage": "lost", "ordinal": 4, "kind": "lost"}]')""")
+
+
+def report(name, b, first, last, oracle):
+    """One line a scope and horizon; returns what was covered"""
+    peers, held = Peers(b), []
+    for scope in ("open", "total"):
+        found = ours(scope, first, last)
+        for h in (30, 90):
+            days = [d for d in range(first, last - h + 1, 7) if found.get((d, h), [None] * 4)[3] is not None]
+            if len(days) < 8:
+                continue
+            cover = np.array([found[d, h][1] <= found[d, h][3] <= found[d, h][2] for d in days])
+            some = days[::4]
+            actual = [found[d, h][3] for d in some]
+            methods = {"ours": [found[d, h][0] for d in some]}
+            true_cover, wider = np.nan, np.nan
+            if oracle is not None:
+                futures = [oracle.futures(b, d, h) for d in some]
+                sums = [f[0] if scope == "open" else f[0] + f[1] for f in futures]
+                lower, upper = np.quantile(sums, 0.1, axis=1), np.quantile(sums, 0.9, axis=1)
+                methods["oracle"] = [s.mean() for s in sums]
+                true_cover = np.mean((lower <= actual) & (actual <= upper))
+                wider = np.mean([found[d, h][2] - found[d, h][1] for d in some]) / np.mean(upper - lower)
+            if scope == "open":
+                methods["stages"] = [peers.stage_weighted(d, h) for d in some]
+                methods["age"] = [peers.by_age(d, h) for d in some]
+                if BOOSTED:
+                    methods["boosted"] = [peers.boosted(d, h) for d in some]
+            methods["last"] = [peers.lagged(d, h, h, scope) for d in some]
+            methods["quarter"] = [peers.lagged(d, h, 91, scope) for d in some]
+            figures = "  ".join(f"{k} {wape(zip(actual, v)):.3f}" for k, v in methods.items())
+            half = len(days) // 2
+            print(f"{name:<11}{scope:<6}{h:>3}  {figures}   held {cover.mean():.2f} ({cover[:half].mean():.2f}/{cover[half:].mean():.2f}), oracle {true_cover:.2f}, width {wider:.2f}", flush=True)
+            held.append((scope, h, cover.mean()))
+    return held
+
+
+def main():
+    prepare()
+    wanted = os.environ.get("SALESOPS_HISTORIES", "").split()
+    held = {}
+    for kind in histories.HISTORIES:
+        if wanted and kind.__name__ not in wanted:
+            continue
+        for seed in os.environ.get("SALESOPS_SEEDS", "1").split():
+            process = kind()
+            _, last, deals = process.generate(seed)
+            load(deals)
+            b = Book(deals)
+            for scope, h, share in report(kind.__name__, b, int(b.closed.min()) + 28, last.toordinal(), Oracle(process, int(seed))):
+                held.setdefault((scope, h), []).append(share)
+    for (scope, h), shares in held.items():
+        print(f"{scope}, {h} days: 80 % interval held {np.mean(shares):.2f}; outside .70 to .90 in {sum(not 0.7 <= s <= 0.9 for s in shares)} of {len(shares)} histories")
+
+
+main()

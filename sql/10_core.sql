@@ -106,7 +106,7 @@ CREATE FUNCTION salesops.sales_rep_rows()
 COMMENT ON FUNCTION salesops.sales_rep_rows() IS 'rows of the contract view sales_rep, read from the attached relation';
 CREATE FUNCTION salesops.commission_credit_rows()
   RETURNS TABLE (credit_id text, rep_id text, amount numeric, credited_on date, opportunity_id text, currency text,
-                 product text, deal_type text, split numeric, segment text)
+                 product text, deal_type text, split numeric, segment text, event text, attributes jsonb)
   LANGUAGE sql STABLE PARALLEL SAFE AS 'SELECT';
 COMMENT ON FUNCTION salesops.commission_credit_rows() IS
   'rows of the contract view commission_credit: the attached relation, or the won opportunities where none is attached';

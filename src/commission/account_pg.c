@@ -30,23 +30,59 @@ over_divisor(const RunningAccount *account, Numeric value)
 	return value && account->divisor ? decimal_mul(value, account->divisor) : value;
 }
 
-/* Multiplier of rates and the integer divisor where commission is a share of a target at quota */
-static Numeric
-target_multiplier(const AccountTerms *terms, Numeric *divisor)
+/* What one list of tiers is measured against and pays at it; both NULL where the plan measures amounts */
+typedef struct ScaleTerms
 {
-	Numeric		quota = terms->quota;
-	Numeric		target = prorated(terms, terms->plan->target);
-	Numeric		ten = decimal_integer(10);
+	const PlanTierList *list;
+	Numeric		quota;
+	Numeric		target;
+} ScaleTerms;
 
-	if (target == NULL || quota == NULL)
-		return NULL;
-	while (decimal_compare(quota, decimal_round(quota, 0)) != 0)
+/* Terms of a component's own tiers: its quota and target where it has them, else the plan's */
+static ScaleTerms
+component_terms(const AccountTerms *terms, const PlanComponent *component, const ScaleTerms *plan)
+{
+	ScaleTerms	scale = {&component->tiers, plan->quota, plan->target};
+
+	if (component->quota)
+		scale.quota = prorated(terms, component->quota);
+	else if (component->quota_share && plan->quota)
+		scale.quota = decimal_round(decimal_mul(plan->quota, component->quota_share), terms->exponent);
+	if (component->target)
+		scale.target = prorated(terms, component->target);
+	else if (component->target_share && plan->target)
+		scale.target = decimal_round(decimal_mul(plan->target, component->target_share), terms->exponent);
+	return scale;
+}
+
+/* Every value's divisor: a multiple of each quota that a target is a share of, and of what curves' slopes are over */
+static Numeric
+common_divisor(const ScaleTerms *scales, int count)
+{
+	Numeric		divisor = NULL;
+
+	for (int i = 0; i < count; i++)
 	{
-		quota = decimal_mul(quota, ten);
-		target = decimal_mul(target, ten);
+		const ScaleTerms *scale = &scales[i];
+
+		if (scale->list == NULL)
+			continue;
+		if (scale->target && scale->quota && !scale->list->is_curve)
+			divisor = decimal_common_multiple(divisor, scale->quota);
+		divisor = plan_curve_divisor(scale->list, scale->quota, divisor);
 	}
-	*divisor = quota;
-	return target;
+	return divisor;
+}
+
+/* What a rate of 1 is as a value: the target over the quota, times the divisor. Of a curve, what is paid at 1. */
+static Numeric
+scale_multiplier(const ScaleTerms *scale, Numeric divisor)
+{
+	if (scale->list->is_curve)
+		return scale->target;
+	if (scale->target && scale->quota)
+		return decimal_mul(scale->target, decimal_div(divisor, scale->quota));
+	return divisor;
 }
 
 /* The pieces of the plan's tiers and of each component that has its own */
@@ -54,28 +90,33 @@ static void
 make_tiers(RunningAccount *account, const AccountTerms *terms)
 {
 	const PlanDefinition *plan = terms->plan;
-	Numeric		unit = plan->measure == PLAN_ATTAINMENT ? terms->quota : NULL;
-	Numeric		multiplier = target_multiplier(terms, &account->divisor);
-	Numeric		cliff = plan->cliff && unit ? decimal_mul(plan->cliff, unit) : plan->cliff;
+	ScaleTerms *scales = palloc0(sizeof(ScaleTerms) * account->ncomponents);
+	Numeric		cliff;
 
-	plan_pieces(&plan->tiers, plan->method, unit, multiplier, account->divisor, cliff, terms->gate,
-				plan->gate_above, &account->tiers[0]);
+	scales[0].list = &plan->tiers;
+	scales[0].quota = plan->measure == PLAN_ATTAINMENT ? terms->quota : NULL;
+	scales[0].target = scales[0].quota ? prorated(terms, plan->target) : NULL;
 	for (int i = 0; i < plan->ncomponents; i++)
 		if (plan->components[i].own_tiers)
-			plan_pieces(&plan->components[i].tiers, plan->method, unit, multiplier, account->divisor, NULL, NULL, NULL,
-						&account->tiers[i + 1]);
+			scales[i + 1] = component_terms(terms, &plan->components[i], &scales[0]);
+	account->divisor = common_divisor(scales, account->ncomponents);
+	cliff = plan->cliff && scales[0].quota ? decimal_mul(plan->cliff, scales[0].quota) : plan->cliff;
+	for (int i = 0; i < account->ncomponents; i++)
+		if (scales[i].list)
+			plan_pieces(scales[i].list, plan->method, scales[i].quota, scale_multiplier(&scales[i], account->divisor),
+						account->divisor, i == 0 ? cliff : NULL, i == 0 ? terms->gate : NULL, plan->gate_above, &account->tiers[i]);
 		else
-			account->tiers[i + 1] = account->tiers[0];
+			account->tiers[i] = account->tiers[0];
 }
 
 /* A single rate from 0 on */
 static void
-make_flat(RunningAccount *account, Numeric rate)
+make_flat(NumericTiers *tiers, Numeric rate)
 {
 	PlanTier	tier = {.from = decimal_zero(), .rate = rate};
 	PlanTierList list = {1, &tier};
 
-	plan_pieces(&list, PLAN_MARGINAL, NULL, NULL, NULL, NULL, NULL, NULL, &account->tiers[0]);
+	plan_pieces(&list, PLAN_MARGINAL, NULL, NULL, NULL, NULL, NULL, NULL, tiers);
 }
 
 /* A limit in the kernel's integers; false where it does not fit */
@@ -124,13 +165,14 @@ account_make(const AccountTerms *terms)
 {
 	RunningAccount *account = palloc0(sizeof(RunningAccount));
 
-	account->ncomponents = terms->flat_rate ? 1 : terms->plan->ncomponents + 1;
+	account->ncomponents = !terms->flat_rate ? terms->plan->ncomponents + 1 : terms->by_level ? terms->plan->override_levels : 1;
 	account->exponent = terms->exponent;
 	account->tiers = palloc0(sizeof(NumericTiers) * account->ncomponents);
 	account->cumulated = palloc0(sizeof(Numeric) * account->ncomponents);
 	account->earned = palloc0(sizeof(Numeric) * account->ncomponents);
 	if (terms->flat_rate)
-		make_flat(account, terms->flat_rate);
+		for (int i = 0; i < account->ncomponents; i++)
+			make_flat(&account->tiers[i], terms->by_level ? terms->plan->override_rates[i] : terms->flat_rate);
 	else
 	{
 		make_tiers(account, terms);

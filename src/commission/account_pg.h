@@ -19,6 +19,8 @@ typedef struct AccountTerms
 	Numeric		share;			/* of the period that the plan was held; NULL is all of it */
 	Numeric		gate;			/* amount at which the year's gate opens, counted from this period's start; or NULL */
 	Numeric		flat_rate;		/* instead of the plan's tiers (overrides); NULL otherwise */
+	bool		by_level;		/* the plan's override_rates instead, a component a level */
+	bool		draw_ended;		/* past the periods in which the plan draws */
 	bool		orphaned;		/* the plan, or this cut of its period, is not the rep's any more: all is taken back */
 } AccountTerms;
 

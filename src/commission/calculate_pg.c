@@ -53,7 +53,7 @@ add_overrides(Calculation *calculation)
 			added = credits_add(calculation, scope_account(calculation, rep, account->plan, account->from, account->to,
 															 account->currency, PURPOSE_OVERRIDE));
 			source.account = added->account;
-			source.component = 0;
+			source.component = plan->override_rates ? level : 0;
 			*added = source;
 		}
 	}
@@ -113,7 +113,37 @@ budget_left(Calculation *calculation, const CreditAccount *account, const PlanBo
 	return minor;
 }
 
-/* What each credit's bonus pays, within the budget */
+/* What a credit's bonus pays before its limits, in minor units */
+static CommissionInt
+bonus_pay(const Credit *credit, const PlanBonus *bonus, int exponent)
+{
+	Numeric		amount = bonus->amount;
+	CommissionInt pay;
+
+	if (bonus->rate)
+		amount = decimal_mul(bonus->rate, credit->exact ? credit->exact :
+							 decimal_to_numeric(credit->amount, COMMISSION_AMOUNT_DIGITS, 0));
+	if (!decimal_from_numeric(decimal_round(amount, exponent), exponent, &pay))
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("a bonus of %s is out of range", decimal_text(amount))));
+	return pay;
+}
+
+/* The same held to what the rep may still have in the period */
+static CommissionInt
+within_bonus_cap(CreditAccount *account, const PlanBonus *bonus, CommissionInt pay, int exponent)
+{
+	CommissionInt cap;
+
+	if (bonus->cap == NULL)
+		return pay;
+	if (!decimal_from_numeric(decimal_round(bonus->cap, exponent), exponent, &cap))
+		cap = PG_INT64_MAX;
+	return Min(pay, Max(cap - account->bonus_paid, 0));
+}
+
+/* What each credit's bonus pays, within the budget and the rep's cap */
 static void
 preset_bonuses(Calculation *calculation)
 {
@@ -131,16 +161,8 @@ preset_bonuses(Calculation *calculation)
 		CreditAccount *account = order[i]->account;
 		const PlanBonus *bonus = &account->version->definition->bonuses[account->purpose - PURPOSE_BONUS];
 		int			exponent = commission_currency_exponent(account->currency);
-		Numeric		amount = bonus->amount;
-		CommissionInt pay;
+		CommissionInt pay = within_bonus_cap(account, bonus, bonus_pay(order[i], bonus, exponent), exponent);
 
-		if (bonus->rate)
-			amount = decimal_mul(bonus->rate, order[i]->exact ? order[i]->exact :
-								 decimal_to_numeric(order[i]->amount, COMMISSION_AMOUNT_DIGITS, 0));
-		if (!decimal_from_numeric(decimal_round(amount, exponent), exponent, &pay))
-			ereport(ERROR,
-					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-					 errmsg("a bonus of %s is out of range", decimal_text(amount))));
 		if (bonus->budget)
 		{
 			if (last == NULL || last->purpose != account->purpose || strcmp(last->plan, account->plan) != 0)
@@ -149,12 +171,23 @@ preset_bonuses(Calculation *calculation)
 			left -= pay;
 		}
 		order[i]->preset = (int64) pay;
+		account->bonus_paid += pay;
 		last = account;
 	}
 	pfree(order);
 }
 
-/* Accounts that pay without a credit: a floor or a draw is due all the same */
+/* Whether a plan pays a rep who has no credit: a floor, a draw, a bonus from 0 on */
+static bool
+pays_without_credits(const PlanDefinition *plan)
+{
+	for (int i = 0; i < plan->nbonuses; i++)
+		if (plan->bonuses[i].at && decimal_is_zero(plan->bonuses[i].at))
+			return true;
+	return plan->floor || plan->draw;
+}
+
+/* Accounts that pay without a credit */
 static void
 add_empty_accounts(Calculation *calculation)
 {
@@ -179,7 +212,7 @@ add_empty_accounts(Calculation *calculation)
 				if (version == NULL)
 					break;
 				scope_segment(version, date, &from, &to);
-				if (version->definition->floor || version->definition->draw)
+				if (pays_without_credits(version->definition))
 					(void) scope_account(calculation, rep, assignment->plan, from, to,
 										   strcmp(version->definition->currency, "credit") == 0 ? "USD" : version->definition->currency,
 										   PURPOSE_CREDIT);

@@ -170,7 +170,7 @@ exchange_rate(Calculation *calculation, const char *from, const char *to, DateAD
 enum
 {
 	CREDIT_ID, CREDIT_REP, CREDIT_AMOUNT, CREDIT_DATE, CREDIT_OPPORTUNITY, CREDIT_CURRENCY, CREDIT_PRODUCT,
-	CREDIT_DEAL_TYPE, CREDIT_SPLIT, CREDIT_SEGMENT, CREDIT_ORIGIN_DATE
+	CREDIT_DEAL_TYPE, CREDIT_SPLIT, CREDIT_SEGMENT, CREDIT_EVENT, CREDIT_ATTRIBUTES, CREDIT_ORIGIN_DATE
 };
 
 /* A text column as C string in the current context */
@@ -180,20 +180,57 @@ column_text(TupleTableSlot *slot, int column)
 	return slot->tts_isnull[column] ? NULL : TextDatumGetCString(slot->tts_values[column]);
 }
 
+/* Index of a text column's value in a list, -1 where it is NULL or none of it */
+static int
+column_choice(TupleTableSlot *slot, int column, const char *const *choices)
+{
+	text	   *value;
+
+	if (slot->tts_isnull[column])
+		return -1;
+	value = DatumGetTextPP(slot->tts_values[column]);
+	for (int i = 0; choices[i]; i++)
+		if (VARSIZE_ANY_EXHDR(value) == strlen(choices[i]) && memcmp(VARDATA_ANY(value), choices[i], strlen(choices[i])) == 0)
+			return i;
+	return -1;
+}
+
 /* Deal types that may be negative: they take back a credit */
 static bool
 is_refund(TupleTableSlot *slot)
 {
-	static const char *const types[] = {"refund", "cancellation", "credit_note", "chargeback", "non_payment"};
-	text	   *type;
+	static const char *const types[] = {"refund", "cancellation", "credit_note", "chargeback", "non_payment", NULL};
 
-	if (slot->tts_isnull[CREDIT_DEAL_TYPE])
-		return false;
-	type = DatumGetTextPP(slot->tts_values[CREDIT_DEAL_TYPE]);
-	for (size_t i = 0; i < lengthof(types); i++)
-		if (VARSIZE_ANY_EXHDR(type) == strlen(types[i]) && memcmp(VARDATA_ANY(type), types[i], strlen(types[i])) == 0)
-			return true;
+	return column_choice(slot, CREDIT_DEAL_TYPE, types) >= 0;
+}
+
+/* Whether the credit's event is one that the plan pays on; a credit that does not say is what the source as a whole is. */
+static bool
+is_of_basis(Calculation *calculation, TupleTableSlot *slot, const Rep *rep, const PlanDefinition *plan)
+{
+	int			event;
+
+	if (slot->tts_isnull[CREDIT_EVENT])
+		return true;
+	event = column_choice(slot, CREDIT_EVENT, plan_bases);
+	if (event >= 0 && event != BASIS_ANY)
+		return plan->basis == BASIS_ANY || plan->basis == event;
+	if (may_list(calculation))
+		problems_add(&calculation->problems, "credit \"%s\" of rep \"%s\": its event \"%s\" is none of booking, invoice, payment and milestone",
+					 slot->tts_isnull[CREDIT_ID] ? "" : column_text(slot, CREDIT_ID), rep->id, column_text(slot, CREDIT_EVENT));
 	return false;
+}
+
+/* What of the credit counts: its amount, or what the plan's expression makes of its row; NULL where it is not known */
+static Numeric
+source_amount(const PlanDefinition *plan, TupleTableSlot *slot)
+{
+	bool		isnull = slot->tts_isnull[CREDIT_AMOUNT];
+	Datum		value = slot->tts_values[CREDIT_AMOUNT];
+
+	if (plan->amount_expression)
+		value = expression_evaluate(plan->amount_expression, slot, &isnull);
+	return isnull ? NULL : DatumGetNumeric(value);
 }
 
 /* Whether an expression over the credit is true; one that is not given is. */
@@ -410,9 +447,9 @@ keep_source(Calculation *calculation, Credit *credit, Numeric amount, Numeric sp
 
 /* The credited amount in the account's currency: share and factor applied, converted; false with a problem otherwise */
 static bool
-credited_amount(Calculation *calculation, const RepSegment *segment, Credit *credit, TupleTableSlot *slot, Numeric factor)
+credited_amount(Calculation *calculation, const RepSegment *segment, Credit *credit, TupleTableSlot *slot, Numeric amount,
+				Numeric factor)
 {
-	Numeric		amount = DatumGetNumeric(slot->tts_values[CREDIT_AMOUNT]);
 	char	   *currency = column_text(slot, CREDIT_CURRENCY);
 	Numeric		split = NULL;
 	Numeric		rate = NULL;
@@ -451,16 +488,15 @@ credited_amount(Calculation *calculation, const RepSegment *segment, Credit *cre
 
 /* What is wrong with a credit's row, if anything */
 static bool
-check_credit(Calculation *calculation, TupleTableSlot *slot, Rep *rep, const PlanDefinition *plan)
+check_credit(Calculation *calculation, TupleTableSlot *slot, Rep *rep, const PlanDefinition *plan, Numeric amount)
 {
 	const char *problem = NULL;
-	Numeric		amount = slot->tts_isnull[CREDIT_AMOUNT] ? NULL : DatumGetNumeric(slot->tts_values[CREDIT_AMOUNT]);
 	Numeric		split = slot->tts_isnull[CREDIT_SPLIT] ? NULL : DatumGetNumeric(slot->tts_values[CREDIT_SPLIT]);
 
 	if (slot->tts_isnull[CREDIT_ID])
 		problem = "it has no credit_id";
 	else if (amount == NULL)
-		problem = "its amount is not known (NULL)";
+		problem = plan->amount ? "its amount by the plan's expression is not known (NULL)" : "its amount is not known (NULL)";
 	else if (numeric_is_nan(amount) || numeric_is_inf(amount))
 		problem = "its amount is not finite";
 	else if (split && (numeric_is_nan(split) || numeric_is_inf(split) || decimal_is_negative(split)))
@@ -521,7 +557,7 @@ add_bonuses(Calculation *calculation, TupleTableSlot *slot, const Credit *credit
 		const PlanBonus *bonus = &plan->bonuses[i];
 		Credit	   *added;
 
-		if (bonus->at || (bonus->from && source.date < *bonus->from) || (bonus->to && source.date >= *bonus->to) ||
+		if (PLAN_BONUS_OF_PERIOD(bonus) || (calculation->only && bonus->budget) || (bonus->from && source.date < *bonus->from) || (bonus->to && source.date >= *bonus->to) ||
 			!filter_met(bonus->filter, slot))
 			continue;
 		added = credits_add(calculation, scope_account(calculation, account->rep, account->plan, account->from,
@@ -584,6 +620,7 @@ receive_credit(TupleTableSlot *slot, void *arg)
 	const PlanDefinition *plan;
 	RepSegment *segment;
 	Credit		credit = {0};
+	Numeric		amount;
 	Rep		   *rep;
 	int			component;
 
@@ -601,7 +638,10 @@ receive_credit(TupleTableSlot *slot, void *arg)
 	if (segment == NULL || credit.date >= segment->to)
 		return;
 	plan = segment->definition;
-	if (!filter_met(plan->filter, slot) || !check_credit(calculation, slot, rep, plan) || past_clawback(plan, slot, credit.date))
+	if (!is_of_basis(calculation, slot, rep, plan) || !filter_met(plan->filter, slot))
+		return;
+	amount = source_amount(plan, slot);
+	if (!check_credit(calculation, slot, rep, plan, amount) || past_clawback(plan, slot, credit.date))
 		return;
 	note_shared(calculation, slot, credit.date);
 	component = component_of(plan, slot);
@@ -610,7 +650,7 @@ receive_credit(TupleTableSlot *slot, void *arg)
 	credit.hash = credits_hash(credit.id);
 	credit.prefix = id_prefix(credit.id);
 	credit.refund = is_refund(slot);
-	if (!credited_amount(calculation, segment, &credit, slot, component > 0 ? plan->components[component - 1].factor : NULL))
+	if (!credited_amount(calculation, segment, &credit, slot, amount, component > 0 ? plan->components[component - 1].factor : NULL))
 		return;
 	credit.component = component > 0 && plan->components[component - 1].own_tiers ? component : 0;
 	put_credit(calculation, segment, slot, &credit);
@@ -657,7 +697,8 @@ needs_origin(const Calculation *calculation)
 #define CREDIT_COLUMNS_ORIGIN \
 	"SELECT c.*, CASE WHEN c.amount OPERATOR(pg_catalog.<) 0 THEN (SELECT pg_catalog.max(o.credited_on) " \
 	"FROM salesops.commission_credit o WHERE o.opportunity_id OPERATOR(pg_catalog.=) c.opportunity_id " \
-	"AND o.rep_id OPERATOR(pg_catalog.=) c.rep_id AND o.amount OPERATOR(pg_catalog.>) 0) END " \
+	"AND o.rep_id OPERATOR(pg_catalog.=) c.rep_id AND o.amount OPERATOR(pg_catalog.>) 0 " \
+	"AND (o.event IS NULL OR c.event IS NULL OR o.event OPERATOR(pg_catalog.=) c.event)) END " \
 	"FROM salesops.commission_credit c WHERE "
 #define DATE_CONDITION "c.credited_on OPERATOR(pg_catalog.>=) $1 AND c.credited_on OPERATOR(pg_catalog.<) $2"
 #define REP_CONDITION DATE_CONDITION " AND c.rep_id OPERATOR(pg_catalog.=) $3"
@@ -789,7 +830,7 @@ check_splits(Calculation *calculation)
 					   "FROM salesops.commission_credit c WHERE c.credited_on OPERATOR(pg_catalog.>=) $1 "
 					   "AND c.credited_on OPERATOR(pg_catalog.<) $2 AND c.opportunity_id IS NOT NULL "
 					   "AND ($3 IS NULL OR c.opportunity_id OPERATOR(pg_catalog.=) ANY ($3)) "
-					   "AND c.deal_type IS DISTINCT FROM 'overlay' GROUP BY c.opportunity_id, c.credited_on, c.product, c.deal_type "
+					   "AND c.deal_type IS DISTINCT FROM 'overlay' GROUP BY c.opportunity_id, c.credited_on, c.product, c.deal_type, c.event "
 					   "HAVING pg_catalog.count(c.split) OPERATOR(pg_catalog.>) 0 AND pg_catalog.abs(pg_catalog.sum(coalesce(c.split, 1)) "
 					   "OPERATOR(pg_catalog.-) 1) OPERATOR(pg_catalog.>) 0.0001 ORDER BY 1, 2", 3,
 					   (SpiArg[]) {spi_datum(DATEOID, DateADTGetDatum(calculation->from), false),

@@ -94,6 +94,7 @@ struct CreditAccount
 	bool		light;			/* its credits are not kept, only their fingerprint: most likely nothing changed */
 	bool		reread;			/* it was light, and something did: its credits are read once more, and kept */
 	uint64		light_print;
+	CommissionInt bonus_paid;	/* by the credits met so far */
 	int64		seen;			/* credits, kept or not */
 	int64		count;			/* credits kept */
 	int64		start;			/* of them in Calculation.credits, once gathered */
@@ -149,6 +150,7 @@ typedef struct Calculation
 typedef struct DrawnBefore
 {
 	const char *plan;
+	const char *currency;
 	DateADT		from;
 	Numeric		amount;
 } DrawnBefore;

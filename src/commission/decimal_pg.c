@@ -199,6 +199,18 @@ decimal_div(Numeric a, Numeric b)
 	return numeric_div_opt_error(a, b, NULL);
 }
 
+/* Least common multiple; see decimal_pg.h. */
+Numeric
+decimal_common_multiple(Numeric integer, Numeric value)
+{
+	while (decimal_compare(value, decimal_round(value, 0)) != 0)
+		value = decimal_mul(value, decimal_integer(10));
+	value = decimal_round(value, 0);
+	if (integer == NULL)
+		return value;
+	return DatumGetNumeric(DirectFunctionCall2(numeric_lcm, NumericGetDatum(integer), NumericGetDatum(value)));
+}
+
 /* negative, zero or positive as a is less than, equal to or more than b */
 int
 decimal_compare(Numeric a, Numeric b)
@@ -211,6 +223,13 @@ Numeric
 decimal_round(Numeric value, int digits)
 {
 	return DatumGetNumeric(DirectFunctionCall2(numeric_round, NumericGetDatum(value), Int32GetDatum(digits)));
+}
+
+/* The integer at or below it */
+Numeric
+decimal_floor(Numeric value)
+{
+	return DatumGetNumeric(DirectFunctionCall1(numeric_floor, NumericGetDatum(value)));
 }
 
 /* An integer as numeric */

@@ -25,8 +25,11 @@ extern Numeric decimal_add(Numeric a, Numeric b);
 extern Numeric decimal_sub(Numeric a, Numeric b);
 extern Numeric decimal_mul(Numeric a, Numeric b);
 extern Numeric decimal_div(Numeric a, Numeric b);
+/* Least common multiple of an integer (NULL is 1) and a positive number, the latter brought to an integer by powers of 10 */
+extern Numeric decimal_common_multiple(Numeric integer, Numeric value);
 extern int	decimal_compare(Numeric a, Numeric b);
 extern Numeric decimal_round(Numeric value, int digits);	/* half away from zero */
+extern Numeric decimal_floor(Numeric value);
 extern Numeric decimal_integer(int64 value);
 extern Numeric decimal_zero(void);
 extern bool decimal_is_zero(Numeric value);

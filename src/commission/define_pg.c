@@ -133,7 +133,7 @@ salesops_commission(PG_FUNCTION_ARGS)
 
 /* Check one expression without ending the command: its error becomes a problem. */
 static void
-check_expression(const char *source, const char *what, Problems *problems)
+check_expression(const char *source, Oid type, const char *what, Problems *problems)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -143,7 +143,7 @@ check_expression(const char *source, const char *what, Problems *problems)
 	BeginInternalSubTransaction(NULL);
 	PG_TRY();
 	{
-		(void) expression_parse(source, contract_view("commission_credit"), BOOLOID, 0, what);
+		(void) expression_parse(source, contract_view("commission_credit"), type, 0, what);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -174,11 +174,12 @@ require_definition(const char *plan, Jsonb *json)
 	if (plan[0] == '\0')
 		problems_add(&problems, "a plan needs a name");
 	definition = plan_parse(json, &problems);
-	check_expression(definition->where, "where", &problems);
+	check_expression(definition->where, BOOLOID, "where", &problems);
+	check_expression(definition->amount, NUMERICOID, "amount", &problems);
 	for (int i = 0; i < definition->ncomponents; i++)
-		check_expression(definition->components[i].where, psprintf("rates[%d].where", i), &problems);
+		check_expression(definition->components[i].where, BOOLOID, psprintf("rates[%d].where", i), &problems);
 	for (int i = 0; i < definition->nbonuses; i++)
-		check_expression(definition->bonuses[i].where, psprintf("bonuses[%d].where", i), &problems);
+		check_expression(definition->bonuses[i].where, BOOLOID, psprintf("bonuses[%d].where", i), &problems);
 	problems_raise(&problems, ERRCODE_INVALID_PARAMETER_VALUE,
 				   "The schema of a definition is in doc/commission_plan.schema.json.",
 				   "invalid commission plan \"%s\"", plan);

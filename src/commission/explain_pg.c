@@ -102,7 +102,10 @@ take_columns(Explained *line)
 	if (line->terms.orphaned)
 		line->terms.flat_rate = decimal_zero();
 	else if (line->purpose != PURPOSE_CREDIT)
+	{
 		line->terms.flat_rate = line->purpose == PURPOSE_OVERRIDE ? line->definition->override_rate : decimal_zero();
+		line->terms.by_level = line->purpose == PURPOSE_OVERRIDE && line->definition->override_rates != NULL;
+	}
 }
 
 /* Find the line as the caller. */
@@ -414,10 +417,32 @@ explain_bonus(Explained *line)
 	else
 		detail = psprintf("bonus \"%s\"%s%s", bonus ? bonus->name : "", bonus ? ": " : "",
 						  bonus ? money_text(line, bonus->amount) : "");
+	if (bonus && bonus->cap)
+		detail = psprintf("%s, at most %s a period", detail, money_text(line, bonus->cap));
 	if (bonus && bonus->budget)
 		detail = psprintf("%s, within the budget of %s", detail, money_text(line, bonus->budget));
 	put_row(line, "bonus", line->before, line->after, bonus ? bonus->rate : NULL, line->amount, detail);
 	appendStringInfoString(&line->sentence, detail);
+}
+
+/* What a bonus of the period's sum is for */
+static char *
+mark_detail(const Explained *line, const PlanBonus *mark)
+{
+	const char *of = line->definition->measure == PLAN_ATTAINMENT ? " of quota" : "";
+	StringInfoData text;
+
+	initStringInfo(&text);
+	appendStringInfo(&text, "bonus \"%s\"", mark->name);
+	if (mark->rate)
+		appendStringInfo(&text, " of %s of the period's sum", percent(mark->rate));
+	if (mark->every)
+		appendStringInfo(&text, " of %s for every %s%s", money_text(line, mark->amount), decimal_text(mark->every), of);
+	if (mark->at)
+		appendStringInfo(&text, " for reaching %s%s", decimal_text(mark->at), of);
+	if (mark->cap)
+		appendStringInfo(&text, ", at most %s", money_text(line, mark->cap));
+	return text.data;
 }
 
 /* A line about the account as a whole */
@@ -432,8 +457,7 @@ explain_account_line(Explained *line)
 		detail = psprintf("%s the %s draw of %s a period", decimal_compare(line->amount, decimal_zero()) < 0 ? "recovery of" : "advance up to",
 						  plan->draw_recoverable ? "recoverable" : "guaranteed", money_text(line, plan->draw));
 	else if (line->kind == LINE_BONUS && mark)
-		detail = psprintf("bonus \"%s\" for reaching %s%s", mark->name, decimal_text(mark->at),
-						  plan->measure == PLAN_ATTAINMENT ? " of quota" : "");
+		detail = mark_detail(line, mark);
 	else if (line->component == -1 && plan->floor)
 		detail = psprintf("made up to the plan's floor of %s a period", money_text(line, plan->floor));
 	else
@@ -474,8 +498,10 @@ sentence_row(Explained *line)
 	if (line->credit_id)
 		appendStringInfo(&text, " on credit %s of %s%s", line->credit_id, line->credited_on,
 						 line->source_text ? line->source_text : "");
+	if (line->credit_id && line->definition->amount)
+		appendStringInfo(&text, ", counted as %s", line->definition->amount);
 	if (line->purpose == PURPOSE_OVERRIDE)
-		appendStringInfoString(&text, " as manager");
+		appendStringInfo(&text, line->terms.by_level ? " as manager of level %d" : " as manager", line->component + 1);
 	appendStringInfo(&text, " by plan %s, version %d", line->plan, line->version);
 	if (line->credit_id && line->purpose < PURPOSE_BONUS)
 		appendStringInfo(&text, ": it moves the sum of %s from %s to %s", line->for_period,
@@ -512,6 +538,9 @@ salesops_explain_commission(PG_FUNCTION_ARGS)
 		put_row(&line, "credit", line.before, line.after, NULL, decimal_sub(line.after, line.before),
 				psprintf("credit %s of %s moves the sum of %s from %s to %s", line.credit_id, line.credited_on, line.for_period,
 						 money_text(&line, line.before), money_text(&line, line.after)));
+		if (line.definition->amount)
+			put_row(&line, "amount", NULL, NULL, NULL, line.source.amount ? line.source.amount : decimal_sub(line.after, line.before),
+					psprintf("what counts of the credit by the plan's expression: %s", line.definition->amount));
 		source_rows(&line);
 		account = account_make(&line.terms);
 		if (line.purpose >= PURPOSE_BONUS)

@@ -20,7 +20,7 @@
 #include "core/relation.h"
 
 const char *const plan_periods[] = {"month", "quarter", "year", "half_year", "half_month", "week", NULL};
-const char *const plan_bases[] = {"booking", "invoice", "payment", "milestone", NULL};
+const char *const plan_bases[] = {"booking", "invoice", "payment", "milestone", "any", NULL};
 const char *const plan_measures[] = {"amount", "attainment", NULL};
 const char *const plan_methods[] = {"marginal", "retroactive", NULL};
 static const char *const tiers_on[] = {"period", "deal", NULL};
@@ -35,6 +35,8 @@ typedef struct RawPlan
 {
 	PlanDefinition plan;
 	Jsonb	   *tiers;
+	Jsonb	   *curve;
+	bool		interpolate;
 	Jsonb	   *rates;
 	Jsonb	   *bonuses;
 	Jsonb	   *ramp;
@@ -53,9 +55,12 @@ static const OptionSpec plan_specs[] = {
 	{"method", OPTION_CHOICE, PLAN_FIELD(method), .choices = plan_methods},
 	{"tiers_on", OPTION_CHOICE, PLAN_FIELD(tiers_on), .choices = tiers_on},
 	{"rate_date", OPTION_CHOICE, PLAN_FIELD(rate_date), .choices = rate_dates},
-	{"tiers", OPTION_ARRAY, offsetof(RawPlan, tiers), .required = true},
+	{"tiers", OPTION_ARRAY, offsetof(RawPlan, tiers)},
+	{"curve", OPTION_ARRAY, offsetof(RawPlan, curve)},
+	{"interpolate", OPTION_BOOLEAN, offsetof(RawPlan, interpolate)},
 	{"rates", OPTION_ARRAY, offsetof(RawPlan, rates)},
 	{"where", OPTION_TEXT, PLAN_FIELD(where)},
+	{"amount", OPTION_TEXT, PLAN_FIELD(amount)},
 	{"description", OPTION_TEXT, PLAN_FIELD(description)},
 	{"cap", OPTION_NUMERIC, PLAN_FIELD(cap), .min = 0, .max = 1e18},
 	{"deal_cap", OPTION_NUMERIC, PLAN_FIELD(deal_cap), .min = 0, .max = 1e18},
@@ -81,11 +86,18 @@ static const OptionSpec tier_specs[] = {
 	{"retroactive", OPTION_BOOLEAN, offsetof(PlanTier, retroactive)}
 };
 
+static const OptionSpec point_specs[] = {
+	{"at", OPTION_NUMERIC, offsetof(PlanTier, from), .required = true, .min = 0, .max = 1e18},
+	{"pays", OPTION_NUMERIC, offsetof(PlanTier, rate), .required = true, .min = 0, .max = 1e18}
+};
+
 typedef struct RawComponent
 {
 	PlanComponent component;
 	Numeric		rate;
 	Jsonb	   *tiers;
+	Jsonb	   *curve;
+	bool		interpolate;
 } RawComponent;
 
 static const OptionSpec component_specs[] = {
@@ -93,7 +105,13 @@ static const OptionSpec component_specs[] = {
 	{"where", OPTION_TEXT, offsetof(RawComponent, component.where), .required = true},
 	{"factor", OPTION_NUMERIC, offsetof(RawComponent, component.factor), .min = 0, .max = 1000},
 	{"rate", OPTION_NUMERIC, offsetof(RawComponent, rate), .min = -1e6, .max = 1e6},
-	{"tiers", OPTION_ARRAY, offsetof(RawComponent, tiers)}
+	{"tiers", OPTION_ARRAY, offsetof(RawComponent, tiers)},
+	{"curve", OPTION_ARRAY, offsetof(RawComponent, curve)},
+	{"interpolate", OPTION_BOOLEAN, offsetof(RawComponent, interpolate)},
+	{"quota", OPTION_NUMERIC, offsetof(RawComponent, component.quota), .min = 0, .max = 1e18},
+	{"quota_share", OPTION_NUMERIC, offsetof(RawComponent, component.quota_share), .min = 0, .max = 1000},
+	{"target", OPTION_NUMERIC, offsetof(RawComponent, component.target), .min = 0, .max = 1e18},
+	{"target_share", OPTION_NUMERIC, offsetof(RawComponent, component.target_share), .min = 0, .max = 1000}
 };
 
 static const OptionSpec bonus_specs[] = {
@@ -102,6 +120,8 @@ static const OptionSpec bonus_specs[] = {
 	{"amount", OPTION_NUMERIC, offsetof(PlanBonus, amount), .min = 0, .max = 1e18},
 	{"rate", OPTION_NUMERIC, offsetof(PlanBonus, rate), .min = 0, .max = 1e6},
 	{"at", OPTION_NUMERIC, offsetof(PlanBonus, at), .min = 0, .max = 1e18},
+	{"every", OPTION_NUMERIC, offsetof(PlanBonus, every), .min = 0, .max = 1e18},
+	{"cap", OPTION_NUMERIC, offsetof(PlanBonus, cap), .min = 0, .max = 1e18},
 	{"budget", OPTION_NUMERIC, offsetof(PlanBonus, budget), .min = 0, .max = 1e18},
 	{"from", OPTION_DATE, offsetof(PlanBonus, from)},
 	{"to", OPTION_DATE, offsetof(PlanBonus, to)}
@@ -109,7 +129,8 @@ static const OptionSpec bonus_specs[] = {
 
 static const OptionSpec draw_specs[] = {
 	{"amount", OPTION_NUMERIC, offsetof(PlanDefinition, draw), .required = true, .min = 0, .max = 1e18},
-	{"recoverable", OPTION_BOOLEAN, offsetof(PlanDefinition, draw_recoverable)}
+	{"recoverable", OPTION_BOOLEAN, offsetof(PlanDefinition, draw_recoverable)},
+	{"periods", OPTION_INTEGER, offsetof(PlanDefinition, draw_periods), .min = 1, .max = 10000}
 };
 
 static const OptionSpec gate_specs[] = {
@@ -118,9 +139,17 @@ static const OptionSpec gate_specs[] = {
 	{"of", OPTION_CHOICE, offsetof(PlanDefinition, gate_of), .choices = gates_of}
 };
 
+typedef struct RawOverride
+{
+	Numeric		rate;
+	int			levels;
+	Jsonb	   *rates;
+} RawOverride;
+
 static const OptionSpec override_specs[] = {
-	{"rate", OPTION_NUMERIC, offsetof(PlanDefinition, override_rate), .required = true, .min = 0, .max = 1e6},
-	{"levels", OPTION_INTEGER, offsetof(PlanDefinition, override_levels), .min = 1, .max = 20}
+	{"rate", OPTION_NUMERIC, offsetof(RawOverride, rate), .min = 0, .max = 1e6},
+	{"rates", OPTION_ARRAY, offsetof(RawOverride, rates)},
+	{"levels", OPTION_INTEGER, offsetof(RawOverride, levels), .min = 1, .max = 20}
 };
 
 /* ---- parsing ------------------------------------------------------------------------------------------------------ */
@@ -162,6 +191,7 @@ plan_parse_tiers(Jsonb *json, const char *where, PlanTierList *list, Problems *p
 
 	if (json != NULL && JB_ROOT_IS_ARRAY(json) && !JB_ROOT_IS_SCALAR(json))
 		elements = jsonb_elements(json);
+	memset(list, 0, sizeof(PlanTierList));
 	list->count = list_length(elements);
 	list->tiers = palloc0(sizeof(PlanTier) * (list->count + 1));
 	if (list->count == 0)
@@ -186,6 +216,47 @@ plan_parse_tiers(Jsonb *json, const char *where, PlanTierList *list, Problems *p
 	}
 }
 
+/* Points of a curve: ascending; what each pays is checked by its own specification. */
+static void
+parse_curve(Jsonb *json, bool interpolated, const char *where, PlanTierList *list, Problems *problems)
+{
+	List	   *elements = jsonb_elements(json);
+	ListCell   *cell;
+
+	list->is_curve = true;
+	list->interpolated = interpolated;
+	list->tiers = palloc0(sizeof(PlanTier) * (list_length(elements) + 1));
+	if (elements == NIL)
+		problems_add(problems, "%s must be a list of at least one {\"at\": …, \"pays\": …}", where);
+	foreach(cell, elements)
+	{
+		PlanTier   *point = &list->tiers[list->count++];
+		char	   *name = psprintf("%s[%d]", where, foreach_current_index(cell));
+
+		options_parse((Jsonb *) lfirst(cell), point_specs, lengthof(point_specs), point, problems, name);
+		if (list->count > 1 && point->from && point[-1].from && decimal_compare(point->from, point[-1].from) <= 0)
+			problems_add(problems, "%s: \"at\" %s must be above the point before it (%s)", name, decimal_text(point->from),
+						 decimal_text(point[-1].from));
+	}
+}
+
+/* What a component measures against, and what it pays at it */
+static void
+check_component_terms(const PlanComponent *component, const PlanDefinition *plan, bool has_target, const char *where, Problems *problems)
+{
+	if ((component->quota || component->quota_share || component->target || component->target_share) &&
+		(plan->measure != PLAN_ATTAINMENT || !component->own_tiers))
+		problems_add(problems, "%s: \"quota\" and \"target\" need \"measure\": \"attainment\" and tiers, a curve or a rate of its own", where);
+	if (component->quota && component->quota_share)
+		problems_add(problems, "%s: give \"quota\" or \"quota_share\", not both", where);
+	if (component->target && component->target_share)
+		problems_add(problems, "%s: give \"target\" or \"target_share\", not both", where);
+	if (component->target_share && !has_target)
+		problems_add(problems, "%s: \"target_share\" is a share of the plan's \"target\", and it has none", where);
+	if ((component->quota && decimal_is_zero(component->quota)) || (component->quota_share && decimal_is_zero(component->quota_share)))
+		problems_add(problems, "%s: a quota must be more than 0", where);
+}
+
 /* Components: rates of their own by an expression over the credit. */
 static void
 parse_components(RawPlan *raw, Problems *problems)
@@ -198,18 +269,21 @@ parse_components(RawPlan *raw, Problems *problems)
 	plan->components = palloc0(sizeof(PlanComponent) * Max(plan->ncomponents, 1));
 	foreach(cell, elements)
 	{
-		RawComponent part = {{0}};
+		RawComponent part = {.interpolate = true};
 		int			index = foreach_current_index(cell);
 		char	   *where = psprintf("rates[%d]", index);
 
 		options_parse((Jsonb *) lfirst(cell), component_specs, lengthof(component_specs), &part, problems, where);
-		if (part.rate && part.tiers)
-			problems_add(problems, "%s: give \"rate\" or \"tiers\", not both", where);
-		if (!part.rate && !part.tiers && !part.component.factor)
-			problems_add(problems, "%s: one of \"rate\", \"tiers\" and \"factor\" is needed", where);
-		part.component.own_tiers = part.rate || part.tiers;
+		if ((part.rate != NULL) + (part.tiers != NULL) + (part.curve != NULL) > 1)
+			problems_add(problems, "%s: give one of \"rate\", \"tiers\" and \"curve\"", where);
+		if (!part.rate && !part.tiers && !part.curve && !part.component.factor)
+			problems_add(problems, "%s: one of \"rate\", \"tiers\", \"curve\" and \"factor\" is needed", where);
+		part.component.own_tiers = part.rate || part.tiers || part.curve;
+		check_component_terms(&part.component, plan, plan->target != NULL, where, problems);
 		if (part.tiers)
 			plan_parse_tiers(part.tiers, psprintf("%s.tiers", where), &part.component.tiers, problems);
+		else if (part.curve)
+			parse_curve(part.curve, part.interpolate, psprintf("%s.curve", where), &part.component.tiers, problems);
 		else if (part.rate)
 		{
 			part.component.tiers.count = 1;
@@ -242,13 +316,56 @@ parse_bonuses(RawPlan *raw, Problems *problems)
 		options_parse((Jsonb *) lfirst(cell), bonus_specs, lengthof(bonus_specs), bonus, problems, where);
 		if (!bonus->amount == !bonus->rate)
 			problems_add(problems, "%s: one of \"amount\" and \"rate\" is needed", where);
-		if (bonus->at && (bonus->where || bonus->rate || bonus->budget))
-			problems_add(problems, "%s: \"at\" goes with \"amount\" alone", where);
+		if (PLAN_BONUS_OF_PERIOD(bonus) && (bonus->where || bonus->budget || bonus->from || bonus->to))
+			problems_add(problems, "%s: \"at\" and \"every\" are about the period's sum: they go without \"where\", \"budget\", \"from\" and \"to\"",
+						 where);
+		if (bonus->every && (bonus->rate || decimal_is_zero(bonus->every)))
+			problems_add(problems, "%s: \"every\" is more than 0 and goes with \"amount\"", where);
 		if (bonus->from && bonus->to && *bonus->from >= *bonus->to)
 			problems_add(problems, "%s: \"from\" must be before \"to\"", where);
 		if (bonus->name == NULL)
 			bonus->name = psprintf("bonus %d", index + 1);
 	}
+}
+
+/* A number from 0 (exclusive where 'above') to 10 as an element of a list; 0 with a problem otherwise */
+static Numeric
+share_element(Jsonb *element, bool above, const char *where, Problems *problems)
+{
+	JsonbValue	value;
+
+	if (JB_ROOT_IS_SCALAR(element) && JsonbExtractScalar(&element->root, &value) && value.type == jbvNumeric &&
+		decimal_compare(value.val.numeric, decimal_zero()) >= (above ? 1 : 0) &&
+		decimal_compare(value.val.numeric, decimal_integer(10)) <= 0)
+		return DatumGetNumericCopy(NumericGetDatum(value.val.numeric));
+	problems_add(problems, above ? "%s must be a share of the quota above 0, such as 0.5" : "%s must be a rate from 0 to 10, such as 0.02", where);
+	return decimal_zero();
+}
+
+/* What managers get: one rate for all levels, or one a level. */
+static void
+parse_override(RawPlan *raw, Problems *problems)
+{
+	RawOverride override = {.levels = 1};
+	List	   *elements;
+	ListCell   *cell;
+
+	options_parse(raw->override, override_specs, lengthof(override_specs), &override, problems, "manager_override");
+	if (!override.rate == !override.rates)
+		problems_add(problems, "manager_override: one of \"rate\" and \"rates\" is needed");
+	raw->plan.override_rate = override.rate;
+	raw->plan.override_levels = override.levels;
+	if (!override.rates)
+		return;
+	elements = jsonb_elements(override.rates);
+	if (elements == NIL || list_length(elements) > 20 || override.levels > 1)
+		problems_add(problems, "manager_override: \"rates\" are one to 20, one a level, and go without \"levels\"");
+	raw->plan.override_levels = list_length(elements);
+	raw->plan.override_rates = palloc0(sizeof(Numeric) * (list_length(elements) + 1));
+	foreach(cell, elements)
+		raw->plan.override_rates[foreach_current_index(cell)] =
+			share_element(lfirst(cell), false, psprintf("manager_override.rates[%d]", foreach_current_index(cell)), problems);
+	raw->plan.override_rate = raw->plan.override_rates[0];
 }
 
 /* The ramp: shares of the quota in a new rep's first periods. */
@@ -260,16 +377,8 @@ parse_ramp(RawPlan *raw, Problems *problems)
 
 	raw->plan.ramp = palloc0(sizeof(Numeric) * Max(list_length(elements), 1));
 	foreach(cell, elements)
-	{
-		Jsonb	   *element = (Jsonb *) lfirst(cell);
-		JsonbValue	value;
-
-		if (JB_ROOT_IS_SCALAR(element) && JsonbExtractScalar(&element->root, &value) && value.type == jbvNumeric &&
-			decimal_compare(value.val.numeric, decimal_zero()) > 0 && decimal_compare(value.val.numeric, decimal_integer(10)) <= 0)
-			raw->plan.ramp[raw->plan.nramp++] = DatumGetNumericCopy(NumericGetDatum(value.val.numeric));
-		else
-			problems_add(problems, "ramp[%d] must be a share of the quota above 0, such as 0.5", foreach_current_index(cell));
-	}
+		raw->plan.ramp[raw->plan.nramp++] =
+			share_element(lfirst(cell), true, psprintf("ramp[%d]", foreach_current_index(cell)), problems);
 }
 
 /* What only makes sense together */
@@ -293,6 +402,18 @@ check_combinations(const PlanDefinition *plan, Problems *problems)
 					 decimal_text(plan->deal_floor), decimal_text(plan->deal_cap));
 }
 
+/* The plan's own tiers or curve: one of the two. */
+static void
+parse_scale(RawPlan *raw, Problems *problems)
+{
+	if (!raw->tiers == !raw->curve)
+		problems_add(problems, "definition: one of \"tiers\" and \"curve\" is needed");
+	else if (raw->tiers)
+		plan_parse_tiers(raw->tiers, "tiers", &raw->plan.tiers, problems);
+	else
+		parse_curve(raw->curve, raw->interpolate, "curve", &raw->plan.tiers, problems);
+}
+
 /* Parse a definition; see plan_pg.h. */
 PlanDefinition *
 plan_parse(Jsonb *definition, Problems *problems)
@@ -303,14 +424,14 @@ plan_parse(Jsonb *definition, Problems *problems)
 	plan->period = PLAN_MONTH;
 	plan->currency = "USD";
 	plan->clawback_days = -1;
-	plan->override_levels = 1;
 	plan->draw_recoverable = true;
 	plan->prorate = true;
+	plan->draw_periods = -1;
+	raw->interpolate = true;
 	options_parse(definition, plan_specs, lengthof(plan_specs), raw, problems, "definition");
 	if (!JB_ROOT_IS_OBJECT(definition))
 		return plan;
-	if (raw->tiers)
-		plan_parse_tiers(raw->tiers, "tiers", &plan->tiers, problems);
+	parse_scale(raw, problems);
 	parse_components(raw, problems);
 	parse_bonuses(raw, problems);
 	parse_ramp(raw, problems);
@@ -319,7 +440,7 @@ plan_parse(Jsonb *definition, Problems *problems)
 	if (raw->gate)
 		options_parse(raw->gate, gate_specs, lengthof(gate_specs), plan, problems, "gate");
 	if (raw->override)
-		options_parse(raw->override, override_specs, lengthof(override_specs), plan, problems, "manager_override");
+		parse_override(raw, problems);
 	check_combinations(plan, problems);
 	return plan;
 }
@@ -328,14 +449,14 @@ plan_parse(Jsonb *definition, Problems *problems)
 
 /* Compile one expression over the credit's row; NULL stays NULL. */
 static CompiledExpression *
-compile_filter(const char *source, const char *plan, const char *what)
+compile_expression(const char *source, Oid type, const char *plan, const char *what)
 {
 	RowExpression *expression;
 
 	if (source == NULL)
 		return NULL;
 	/* the right to define it was checked when the plan was made */
-	expression = expression_parse(source, contract_view("commission_credit"), BOOLOID, EXPRESSION_ANY_ROLE,
+	expression = expression_parse(source, contract_view("commission_credit"), type, EXPRESSION_ANY_ROLE,
 								  psprintf("%s of commission plan \"%s\"", what, plan));
 	return expression_compile(expression);
 }
@@ -344,11 +465,12 @@ compile_filter(const char *source, const char *plan, const char *what)
 void
 plan_compile(PlanDefinition *plan, const char *name)
 {
-	plan->filter = compile_filter(plan->where, name, "where");
+	plan->amount_expression = compile_expression(plan->amount, NUMERICOID, name, "amount");
+	plan->filter = compile_expression(plan->where, BOOLOID, name, "where");
 	for (int i = 0; i < plan->ncomponents; i++)
-		plan->components[i].filter = compile_filter(plan->components[i].where, name, psprintf("rates[%d].where", i));
+		plan->components[i].filter = compile_expression(plan->components[i].where, BOOLOID, name, psprintf("rates[%d].where", i));
 	for (int i = 0; i < plan->nbonuses; i++)
-		plan->bonuses[i].filter = compile_filter(plan->bonuses[i].where, name, psprintf("bonuses[%d].where", i));
+		plan->bonuses[i].filter = compile_expression(plan->bonuses[i].where, BOOLOID, name, psprintf("bonuses[%d].where", i));
 }
 
 /* ---- periods ------------------------------------------------------------------------------------------------------ */
@@ -432,13 +554,66 @@ plan_cumulative(const NumericTiers *tiers, Numeric amount)
 	return decimal_add(piece->base, decimal_mul(piece->rate, decimal_sub(amount, piece->from)));
 }
 
-/* The pieces of the first 'count' tiers, without cliff and gate */
+/* What a curve's slope is over, between a point and the next: in amount */
+static Numeric
+slope_distance(const PlanTier *point, Numeric unit)
+{
+	Numeric		distance = decimal_sub(point[1].from, point->from);
+
+	return unit ? decimal_mul(distance, unit) : distance;
+}
+
+/* The least common multiple of a divisor and all that the curve's slopes are over; see plan_pg.h. */
+Numeric
+plan_curve_divisor(const PlanTierList *list, Numeric unit, Numeric divisor)
+{
+	if (!list->is_curve || !list->interpolated)
+		return divisor;
+	for (int i = 0; i + 1 < list->count; i++)
+		divisor = decimal_common_multiple(divisor, slope_distance(&list->tiers[i], unit));
+	return divisor;
+}
+
+/* The pieces of the first 'count' points of a curve: nothing below the first, the last holds from there on */
+static void
+curve_pieces(const PlanTierList *list, int count, Numeric unit, Numeric target, Numeric divisor, NumericTiers *result)
+{
+	Numeric		one = decimal_integer(1);
+	NumericPiece *piece;
+
+	target = target ? target : one;
+	divisor = divisor ? divisor : one;
+
+	result->pieces = palloc0(sizeof(NumericPiece) * (count * 2 + 2));
+	result->pieces[0].from = result->pieces[0].base = result->pieces[0].rate = decimal_zero();
+	result->count = decimal_is_zero(list->tiers[0].from) ? 0 : 1;
+	for (int i = 0; i < count; i++)
+	{
+		const PlanTier *point = &list->tiers[i];
+
+		piece = &result->pieces[result->count++];
+		piece->from = unit ? decimal_mul(point->from, unit) : point->from;
+		piece->base = decimal_mul(decimal_mul(point->rate, target), divisor);
+		piece->rate = decimal_zero();
+		/* the divisor is a multiple of the distance: their quotient is exact */
+		if (list->interpolated && i + 1 < count)
+			piece->rate = decimal_mul(decimal_mul(decimal_sub(point[1].rate, point->rate), target),
+									  decimal_div(divisor, slope_distance(point, unit)));
+	}
+}
+
+/* The pieces of the first 'count' tiers or points, without cliff and gate */
 static void
 plain_pieces(const PlanTierList *list, int count, PlanMethod method, Numeric unit, Numeric multiplier,
 			 Numeric divisor, NumericTiers *result)
 {
 	Numeric		lumps = decimal_zero();
 
+	if (list->is_curve)
+	{
+		curve_pieces(list, count, unit, multiplier, divisor, result);
+		return;
+	}
 	result->count = count;
 	result->pieces = palloc(sizeof(NumericPiece) * (count * 2 + 2));
 	for (int i = 0; i < count; i++)

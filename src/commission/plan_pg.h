@@ -26,6 +26,16 @@ typedef enum PlanPeriod
 	PLAN_WEEK					/* from Monday, ISO 8601 */
 } PlanPeriod;
 
+/* Which of a deal's events earn: credits that say which event they are, and are another one, do not count */
+typedef enum PlanBasis
+{
+	BASIS_BOOKING,
+	BASIS_INVOICE,
+	BASIS_PAYMENT,
+	BASIS_MILESTONE,
+	BASIS_ANY
+} PlanBasis;
+
 typedef enum PlanMeasure
 {
 	PLAN_AMOUNT,
@@ -69,9 +79,9 @@ typedef enum PlanNegative
 
 typedef struct PlanTier
 {
-	Numeric		from;			/* in the measure's unit */
+	Numeric		from;			/* in the measure's unit; of a curve's point, "at" */
 	Numeric		to;				/* NULL: up to the next tier; checked against it where given */
-	Numeric		rate;
+	Numeric		rate;			/* of a curve's point, what it pays in all: "pays" */
 	Numeric		bonus;			/* lump sum on reaching the tier, or NULL */
 	bool		retroactive;	/* this tier's rate holds from 0 on once it is reached */
 } PlanTier;
@@ -80,6 +90,8 @@ typedef struct PlanTierList
 {
 	int			count;
 	PlanTier   *tiers;
+	bool		is_curve;		/* the tiers are points of F */
+	bool		interpolated;	/* between points; otherwise each point's pay holds up to the next */
 } PlanTierList;
 
 /* Credits of their own rate: each credit belongs to the first component whose condition is met, else to the plan's tiers */
@@ -88,6 +100,10 @@ typedef struct PlanComponent
 	char	   *name;
 	char	   *where;
 	Numeric		factor;			/* share of the amount that is credited, or NULL */
+	Numeric		quota;			/* for one period, instead of the assignment's; or NULL */
+	Numeric		quota_share;	/* of the assignment's, or NULL */
+	Numeric		target;			/* instead of the plan's, or NULL */
+	Numeric		target_share;	/* of the plan's, or NULL */
 	bool		own_tiers;		/* a running sum of its own; otherwise the plan's */
 	PlanTierList tiers;
 	CompiledExpression *filter;
@@ -98,8 +114,10 @@ typedef struct PlanBonus
 	char	   *name;
 	char	   *where;			/* a bonus for each credit that meets it; NULL with 'at' */
 	Numeric		amount;			/* lump sum, or NULL */
-	Numeric		rate;			/* share of the credited amount, or NULL */
-	Numeric		at;				/* lump sum once the period's sum reaches this (measure's unit), or NULL */
+	Numeric		rate;			/* share of the credited amount, or of the period's sum; or NULL */
+	Numeric		at;				/* once the period's sum reaches this (measure's unit), or NULL */
+	Numeric		every;			/* the lump sum for every so much of the period's sum (measure's unit), or NULL */
+	Numeric		cap;			/* most that a rep is paid in a period, or NULL */
 	Numeric		budget;			/* most that is paid to all reps together, or NULL */
 	DateADT    *from;			/* half-open, either may be NULL */
 	DateADT    *to;
@@ -110,12 +128,13 @@ typedef struct PlanDefinition
 {
 	int			period;			/* PlanPeriod */
 	char	   *currency;		/* ISO 4217, or "credit": each credit's own, settled apart */
-	int			basis;
+	int			basis;			/* PlanBasis */
 	int			measure;		/* PlanMeasure */
 	int			method;			/* PlanMethod */
 	int			tiers_on;		/* PlanTiersOn */
 	int			rate_date;		/* PlanRateDate */
 	char	   *where;
+	char	   *amount;			/* numeric expression over the credit: what of it counts, instead of its amount; or NULL */
 	char	   *description;
 	PlanTierList tiers;
 	int			ncomponents;
@@ -135,13 +154,19 @@ typedef struct PlanDefinition
 	Numeric    *ramp;
 	Numeric		draw;
 	bool		draw_recoverable;
+	int			draw_periods;	/* only in so many first periods; -1: in all */
 	int			clawback_days;	/* -1: no window */
-	Numeric		override_rate;
+	Numeric		override_rate;	/* of the first level; NULL without overrides */
 	int			override_levels;
+	Numeric    *override_rates; /* by level, where they differ; otherwise NULL */
 	bool		prorate;
 	int			negative;		/* PlanNegative */
 	CompiledExpression *filter;
+	CompiledExpression *amount_expression;
 } PlanDefinition;
+
+/* Bonuses that follow from the period's sum, not from single credits */
+#define PLAN_BONUS_OF_PERIOD(bonus)	((bonus)->at != NULL || (bonus)->every != NULL)
 
 extern const char *const plan_periods[];
 extern const char *const plan_bases[];
@@ -177,11 +202,15 @@ typedef struct NumericTiers
 
 /*
  * The pieces of a list of tiers. unit is what 1 of the measure is in amount (the quota; NULL is 1), multiplier what a
- * rate is multiplied with (NULL is 1), divisor what every value will be divided by (NULL is 1). cliff and gate are
+ * rate is multiplied with (of a curve: what is paid at 1, the target; NULL is 1), divisor what every value will be divided
+ * by (NULL is 1). cliff and gate are
  * amounts, NULL for none; the tiers from gate_above (measure's unit) on hold only from the gate on.
  */
 extern void plan_pieces(const PlanTierList *list, PlanMethod method, Numeric unit, Numeric multiplier,
 						Numeric divisor, Numeric cliff, Numeric gate, Numeric gate_above, NumericTiers *result);
+
+/* Bring into a divisor what makes the slopes of a list's curve exact in it; unit as above. Nothing for tiers. */
+extern Numeric plan_curve_divisor(const PlanTierList *list, Numeric unit, Numeric divisor);
 
 /* The kernel's form of numeric pieces, or NULL where a number does not fit */
 extern CommissionPiece *plan_fixed_pieces(const NumericTiers *tiers);

@@ -355,6 +355,16 @@ set_scope(Calculation *calculation, CreditAccount *account)
 		(account->closed && !calculation->dry && account->from >= calculation->from - LOOK_BACK_DAYS && account->from < calculation->to);
 }
 
+/* Whether an account depends on other reps' credits: left alone where one rep is calculated */
+static bool
+is_shared(const CreditAccount *account)
+{
+	const PlanDefinition *plan = account->version ? account->version->definition : NULL;
+	int			bonus = account->purpose - PURPOSE_BONUS;
+
+	return account->purpose == PURPOSE_OVERRIDE || (plan && bonus >= 0 && bonus < plan->nbonuses && plan->bonuses[bonus].budget);
+}
+
 /* Find or make an account */
 CreditAccount *
 scope_account(Calculation *calculation, Rep *rep, const char *plan, DateADT from, DateADT to,
@@ -385,6 +395,8 @@ scope_account(Calculation *calculation, Rep *rep, const char *plan, DateADT from
 	account->prior_earned = decimal_zero();
 	account->prior_credited = decimal_zero();
 	set_scope(calculation, account);
+	if (calculation->only && is_shared(account))
+		account->process = false;
 	rep->accounts = lappend(rep->accounts, account);
 	calculation->accounts = lappend(calculation->accounts, account);
 	MemoryContextSwitchTo(old);
@@ -438,12 +450,12 @@ take_posting(const Datum *values, const bool *nulls, void *arg)
 		DrawnBefore *drawn = palloc(sizeof(DrawnBefore));
 
 		drawn->plan = intern_plan(calculation, TextDatumGetCString(values[POSTING_PLAN]));
+		drawn->currency = pstrdup(TextDatumGetCString(values[POSTING_CURRENCY]));
 		drawn->from = from;
 		drawn->amount = DatumGetNumericCopy(values[POSTING_DRAWN]);
 		rep->drawn = lappend(rep->drawn, drawn);
 	}
-	if (from < calculation->to && to > calculation->read_from &&
-		(calculation->only == NULL || DatumGetInt16(values[POSTING_PURPOSE]) == PURPOSE_CREDIT))
+	if (from < calculation->to && to > calculation->read_from)
 		hold_posting(calculation, rep, values, from, to);
 }
 

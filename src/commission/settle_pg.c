@@ -504,7 +504,28 @@ credited_sum(const Work *work)
 	return sum;
 }
 
-/* Bonuses for reaching a mark in the period */
+/* What a bonus of the period's sum comes to, before rounding: once a mark is reached, or for every so much */
+static Numeric
+mark_value(const Work *work, const PlanBonus *bonus)
+{
+	Numeric		unit = work->terms.plan->measure == PLAN_ATTAINMENT ? work->terms.quota : decimal_integer(1);
+	Numeric		sum = credited_sum(work);
+	Numeric		value;
+
+	if (bonus->at && decimal_compare(sum, decimal_mul(bonus->at, unit)) < 0)
+		return decimal_zero();
+	if (bonus->rate)
+		value = decimal_mul(bonus->rate, sum);
+	else if (bonus->every)
+		value = decimal_mul(bonus->amount, decimal_floor(decimal_div(sum, decimal_mul(bonus->every, unit))));
+	else
+		value = bonus->amount;
+	if (decimal_is_negative(value))
+		return decimal_zero();
+	return bonus->cap && decimal_compare(value, bonus->cap) > 0 ? bonus->cap : value;
+}
+
+/* Bonuses for what the period's sum has reached */
 static void
 mark_lines(Work *work, const HeldAccount *held)
 {
@@ -515,18 +536,25 @@ mark_lines(Work *work, const HeldAccount *held)
 		const PlanBonus *bonus = &plan->bonuses[i];
 		CommissionInt due = 0;
 
-		if (bonus->at == NULL)
+		if (!PLAN_BONUS_OF_PERIOD(bonus))
 			continue;
-		if (!work->terms.orphaned &&
-			decimal_compare(credited_sum(work), plan->measure == PLAN_ATTAINMENT ?
-							decimal_mul(bonus->at, work->terms.quota) : bonus->at) >= 0)
-			due = minor_units(work, decimal_round(bonus->amount, work->terms.exponent));
+		if (!work->terms.orphaned)
+			due = minor_units(work, decimal_round(mark_value(work, bonus), work->terms.exponent));
 		account_line(work, LINE_BONUS, i + 1, due, held ? held->marks[i] : 0, held ? held->last_line : 0);
 		work->due += due;
 	}
 }
 
-/* What the rep owes from draws of earlier periods */
+/* Whether what was drawn by another plan is owed */
+static bool
+was_recoverable(const Work *work, const DrawnBefore *drawn)
+{
+	const PlanVersion *version = scope_version(work->calculation, drawn->plan, drawn->from);
+
+	return version && version->definition->draw && version->definition->draw_recoverable;
+}
+
+/* What the rep owes from recoverable draws of earlier periods, by whichever plan they were advanced */
 static CommissionInt
 drawn_before(const Work *work)
 {
@@ -537,7 +565,8 @@ drawn_before(const Work *work)
 	{
 		DrawnBefore *drawn = lfirst(cell);
 
-		if (drawn->from < work->account->from && drawn->plan == work->account->plan)
+		if (drawn->from < work->account->from && strcmp(drawn->currency, work->account->currency) == 0 &&
+			(drawn->plan == work->account->plan || was_recoverable(work, drawn)))
 			sum += minor_units(work, drawn->amount);
 	}
 	return sum;
@@ -551,6 +580,7 @@ remember_drawn(Work *work, CommissionInt amount)
 	DrawnBefore *drawn = palloc(sizeof(DrawnBefore));
 
 	drawn->plan = work->account->plan;
+	drawn->currency = work->account->currency;
 	drawn->from = work->account->from;
 	drawn->amount = money(work, amount);
 	work->account->rep->drawn = lappend(work->account->rep->drawn, drawn);
@@ -562,7 +592,7 @@ static void
 draw_line(Work *work, const HeldAccount *held)
 {
 	const PlanDefinition *plan = work->terms.plan;
-	CommissionInt draw = account_limit(work, plan->draw);
+	CommissionInt draw = work->terms.draw_ended ? 0 : account_limit(work, plan->draw);
 	CommissionInt owed = plan->draw_recoverable ? drawn_before(work) : 0;
 	CommissionInt due = draw - work->due;
 

@@ -33,15 +33,32 @@ periods_since(PlanPeriod period, DateADT begin, DateADT start)
 	return count;
 }
 
+/* The first day of the unbroken time in which a rep has had the plan up to an assignment: a new quota makes no new rep */
+static DateADT
+held_since(const Rep *rep, const Assignment *assignment)
+{
+	DateADT		since = assignment->from;
+
+	/* in order of their first days: going backwards meets each after the one that it joins */
+	for (int i = list_length(rep->assignments) - 1; i >= 0; i--)
+	{
+		const Assignment *earlier = list_nth(rep->assignments, i);
+
+		if (earlier->to == since && strcmp(earlier->plan, assignment->plan) == 0)
+			since = earlier->from;
+	}
+	return since;
+}
+
 /* One assignment's quota in this period, with the ramp of a new rep */
 static Numeric
-ramped_quota(const PlanDefinition *plan, const Assignment *assignment, DateADT start)
+ramped_quota(const PlanDefinition *plan, const Rep *rep, const Assignment *assignment, DateADT start)
 {
 	int			index;
 
 	if (assignment->quota == NULL || plan->nramp == 0)
 		return assignment->quota;
-	index = periods_since(plan->period, assignment->from, start);
+	index = periods_since(plan->period, held_since(rep, assignment), start);
 	return index < plan->nramp ? decimal_mul(assignment->quota, plan->ramp[index]) : assignment->quota;
 }
 
@@ -57,7 +74,7 @@ quota_of(const CreditAccount *account, DateADT from, DateADT to, int period_days
 	{
 		Assignment *assignment = lfirst(cell);
 		int			days = overlap_days(assignment->from, assignment->to, from, to);
-		Numeric		part = ramped_quota(plan, assignment, plan_period_start(plan->period, from));
+		Numeric		part = ramped_quota(plan, account->rep, assignment, plan_period_start(plan->period, from));
 
 		if (days == 0 || part == NULL || strcmp(assignment->plan, account->plan) != 0)
 			continue;
@@ -150,6 +167,27 @@ is_current(const CreditAccount *account)
 	return false;
 }
 
+/* Whether the account is past the first periods in which its plan draws */
+static bool
+draw_has_ended(const CreditAccount *account)
+{
+	const PlanDefinition *plan = account->version->definition;
+	ListCell   *cell;
+
+	if (plan->draw_periods < 0)
+		return false;
+	foreach(cell, account->rep->assignments)
+	{
+		Assignment *assignment = lfirst(cell);
+
+		if (strcmp(assignment->plan, account->plan) == 0 &&
+			overlap_days(assignment->from, assignment->to, account->from, account->to) > 0)
+			return periods_since(plan->period, held_since(account->rep, assignment), plan_period_start(plan->period, account->from)) >=
+				plan->draw_periods;
+	}
+	return true;
+}
+
 /* The terms of an account: quota, share of the period, what came before in the year */
 void
 settle_terms(const Calculation *calculation, const CreditAccount *account, AccountTerms *terms)
@@ -163,11 +201,13 @@ settle_terms(const Calculation *calculation, const CreditAccount *account, Accou
 	terms->exponent = commission_currency_exponent(account->currency);
 	if (account->purpose != PURPOSE_CREDIT)
 	{
-		terms->flat_rate = account->purpose == PURPOSE_OVERRIDE ? plan->override_rate : decimal_zero();
+		terms->flat_rate = account->purpose == PURPOSE_OVERRIDE && plan->override_rate ? plan->override_rate : decimal_zero();
+		terms->by_level = account->purpose == PURPOSE_OVERRIDE && plan->override_rates != NULL;
 		return;
 	}
 	terms->quota = quota_of(account, account->from, account->to, period_days, terms->exponent);
 	terms->share = share_of(account, period_days);
+	terms->draw_ended = plan->draw && draw_has_ended(account);
 	if (plan->gate_at && !terms->orphaned)
 		terms->gate = gate_amount(calculation, account, terms->exponent);
 	if (account->seen == 0 && !is_current(account))

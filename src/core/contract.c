@@ -57,7 +57,8 @@ static const Entity entities[] = {
 	/* credits are the won opportunities unless the user says otherwise (design 10) */
 	{"commission_credit", {"credit_id", "rep_id", "amount"},
 		"SELECT o.opportunity_id, o.owner_id, o.amount, o.closed_at::pg_catalog.date, o.opportunity_id, o.currency, "
-		"NULL::pg_catalog.text, o.type, NULL::pg_catalog.numeric, NULL::pg_catalog.text FROM salesops.opportunity o "
+		"NULL::pg_catalog.text, o.type, NULL::pg_catalog.numeric, NULL::pg_catalog.text, 'booking'::pg_catalog.text, NULL::pg_catalog.jsonb "
+		"FROM salesops.opportunity o "
 	"WHERE o.stage OPERATOR(pg_catalog.=) ANY (SELECT g.stage FROM salesops.stage g WHERE g.kind OPERATOR(pg_catalog.=) 'won')"},
 };
 

@@ -153,6 +153,14 @@ COMMENT ON VIEW salesops.change_queue IS
 CREATE FUNCTION salesops.queue_changes() RETURNS trigger
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'salesops_queue_changes';
 COMMENT ON FUNCTION salesops.queue_changes() IS 'trigger of watch(): appends the keys of the rows written to salesops.change_batch';
+-- in WHEN a function is called with the rights of whoever writes: PUBLIC keeps EXECUTE, and elsewhere it is an error
+CREATE FUNCTION salesops.note_change(entity text, key "any") RETURNS boolean
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'salesops_note_change';
+COMMENT ON FUNCTION salesops.note_change(text, "any") IS
+  'in the WHEN clause of a trigger of watch(): keeps the key of the row written until queue_changes() appends it; always false';
+CREATE FUNCTION salesops.note_change(entity text, key "any", old_key "any") RETURNS boolean
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'salesops_note_change';
+COMMENT ON FUNCTION salesops.note_change(text, "any", "any") IS 'the same of an updated row, whose key may be another now';
 CREATE FUNCTION salesops.watch(relation regclass, entity text, key name DEFAULT NULL) RETURNS name
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'salesops_watch';
 COMMENT ON FUNCTION salesops.watch(regclass, text, name) IS
@@ -172,8 +180,9 @@ CREATE VIEW salesops.watched AS
          pg_catalog.rtrim(pg_catalog.encode(t.tgargs, 'escape'), '\0') AS entity,
          a.attname AS key
     FROM pg_catalog.pg_trigger t
-    JOIN pg_catalog.pg_attribute a ON a.attrelid = t.tgrelid AND a.attnum = t.tgattr[0]
-   WHERE t.tgfoid = 'salesops.queue_changes'::regproc AND t.tgparentid = 0 AND t.tgtype & 1 = 1;
+    JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_trigger'::regclass AND d.objid = t.oid AND d.refobjid = t.tgrelid AND d.refobjsubid > 0
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+   WHERE t.tgfoid = 'salesops.queue_changes'::regproc AND t.tgparentid = 0 AND t.tgtype & 5 = 5;
 COMMENT ON VIEW salesops.watched IS 'tables whose changes are queued, for which entity, by which column';
 
 CREATE TABLE salesops.refresh_command (

@@ -199,6 +199,17 @@ worker_entity_exists(const char *entity)
 							  PointerGetDatum(buildoidvector(NULL, 0)), ObjectIdGetDatum(schema));
 }
 
+/* Error 42704 unless the entity exists. */
+void
+worker_require_entity(const char *entity)
+{
+	if (!worker_entity_exists(entity))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("entity \"%s\" does not exist", entity),
+				 errhint("The entities are those of salesops.attach(): lead, contact, account, opportunity, …")));
+}
+
 /* All that can be wrong with a definition, before anything is written */
 static void
 check_definition(const char *name, const char *schedule, const char *command, JobOptions *options, Problems *problems)

@@ -131,6 +131,10 @@ extern void worker_prune_history(void);
 	"AND NOT EXISTS (SELECT 1 FROM salesops.job_definition a WHERE a.name = ANY (j.after) AND NOT a.paused " \
 	"     AND (a.next_run_at <= pg_catalog.clock_timestamp() OR a.failures > 0 OR a.running_run IS NOT NULL)) "
 extern bool worker_entity_exists(const char *entity);
+extern void worker_require_entity(const char *entity);
+
+/* queue_pg.c */
+extern void worker_append_noted(const char *entity);
 
 /* launcher_pg.c */
 extern void worker_register_launcher(void);

@@ -117,6 +117,67 @@ SELECT queued();
 DROP TABLE calls CASCADE;
 DELETE FROM salesops.change_batch;
 
+-- a partition that is watched by itself, written through its parent: at the commit; what the same savepoint drains before is drained
+CREATE TABLE notes (id int, region text, PRIMARY KEY (id, region)) PARTITION BY LIST (region);
+CREATE TABLE notes_eu PARTITION OF notes FOR VALUES IN ('eu');
+SELECT salesops.watch('notes_eu', 'lead', 'id');
+INSERT INTO notes VALUES (1, 'eu'), (2, 'eu');
+SELECT queued();
+BEGIN;
+INSERT INTO notes VALUES (3, 'eu');
+SAVEPOINT a;
+INSERT INTO notes VALUES (4, 'eu');
+ROLLBACK TO a;
+SAVEPOINT b;
+INSERT INTO notes VALUES (5, 'eu');
+RELEASE b;
+SELECT salesops.refresh_changed('lead') AS drained_within;
+INSERT INTO notes VALUES (6, 'eu');
+COMMIT;
+SELECT queued();
+DROP TABLE notes;
+DELETE FROM salesops.change_batch;
+-- what triggers of the table's own do: another key than the statement names, writes of the same table within, caught errors
+CREATE TABLE odd (id int PRIMARY KEY, x int);
+CREATE FUNCTION odd_key() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.id := NEW.id + 1000; RETURN NEW; END $$;
+CREATE FUNCTION odd_more() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO worker_queue.odd VALUES (NEW.id + 10);
+  BEGIN
+    INSERT INTO worker_queue.odd VALUES (NEW.id + 20), (NEW.id + 21);
+    INSERT INTO worker_queue.odd VALUES (1 / (NEW.id - NEW.id));
+  EXCEPTION WHEN division_by_zero THEN NULL;
+  END;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER odd_key BEFORE UPDATE ON odd FOR EACH ROW EXECUTE FUNCTION odd_key();
+CREATE TRIGGER odd_more BEFORE INSERT ON odd FOR EACH ROW WHEN (NEW.id < 10) EXECUTE FUNCTION odd_more();
+SELECT salesops.watch('odd', 'lead');
+INSERT INTO odd VALUES (1), (2);
+SELECT queued();
+DELETE FROM salesops.change_batch;
+UPDATE odd SET x = 1 WHERE id < 5;
+SELECT queued();
+DELETE FROM salesops.change_batch;
+-- many: each once, in rows of some hundred keys
+INSERT INTO odd SELECT g FROM generate_series(10000, 11999) g;
+SELECT count(*), count(DISTINCT key), (SELECT count(*) < 50 FROM salesops.change_batch) AS few_rows FROM salesops.change_queue;
+DELETE FROM salesops.change_batch;
+-- a writer needs no right of ours, and what serves him serves nothing else
+CREATE ROLE regress_worker_dora;
+GRANT USAGE ON SCHEMA worker_queue TO regress_worker_dora;
+GRANT INSERT, SELECT ON odd TO regress_worker_dora;
+SET ROLE regress_worker_dora;
+INSERT INTO odd VALUES (20000);
+SELECT salesops.note_change('lead', 1);
+SELECT salesops.note_change('lead', id) FROM odd LIMIT 1;
+RESET ROLE;
+SELECT queued();
+DROP TABLE odd;
+DROP OWNED BY regress_worker_dora;
+DROP ROLE regress_worker_dora;
+DELETE FROM salesops.change_batch;
+
 -- what a savepoint takes back is not queued, what it leaves is
 BEGIN;
 INSERT INTO visits VALUES (301, '31');

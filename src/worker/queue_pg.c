@@ -61,6 +61,8 @@ typedef struct NotedKeys
 typedef struct NoteState
 {
 	NotedKeys  *noted;
+	uint64		forgotten;		/* as it was when noted was looked up */
+	const char *entity;
 	Oid			key_type;
 	int16		key_length;
 	bool		key_by_value;
@@ -69,6 +71,8 @@ typedef struct NoteState
 
 /* All of the transaction's, in its memory context */
 static NotedKeys *noted_keys = NULL;
+/* Counts what has left that list, so that nobody uses a pointer to it: a cursor's call outlives the subtransaction of its first row */
+static uint64 forgotten = 0;
 
 /* Append a row to the queue, with keys, or with NULL, which means all. Without an extension any more: nothing. */
 static void
@@ -129,6 +133,7 @@ at_transaction_end(XactEvent event, void *arg)
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PREPARE:
 			noted_keys = NULL;
+			forgotten++;
 			break;
 		default:
 			break;
@@ -151,6 +156,7 @@ at_subtransaction_end(SubXactEvent event, SubTransactionId subxact, SubTransacti
 		{
 			*link = noted->next;
 			MemoryContextDelete(noted->context);
+			forgotten++;
 			continue;
 		}
 		if (noted->subxact == subxact)
@@ -186,6 +192,18 @@ noted_here(const char *entity)
 	noted->next = noted_keys;
 	noted_keys = noted;
 	return noted;
+}
+
+/* What the call notes into now */
+static NotedKeys *
+noted_by(NoteState *state)
+{
+	if (state->noted == NULL || state->forgotten != forgotten || state->noted->subxact != GetCurrentSubTransactionId())
+	{
+		state->noted = noted_here(state->entity);
+		state->forgotten = forgotten;
+	}
+	return state->noted;
 }
 
 /* Append what this subtransaction has noted for an entity. */
@@ -239,13 +257,16 @@ key_text(NoteState *state, Datum value)
 static void
 note_key(NoteState *state, Datum value)
 {
-	NotedKeys  *noted = state->noted;
+	NotedKeys  *noted = noted_by(state);
 	MemoryContext old = MemoryContextSwitchTo(noted->row);
 	text	   *key = key_text(state, value);
 
 	MemoryContextSwitchTo(old);
 	if (seen_before(noted, key))
+	{
+		pfree(key);
 		return;
+	}
 	noted->keys[noted->count++] = PointerGetDatum(key);
 	noted->bytes += INTALIGN(VARSIZE(key));
 	if (noted->count == KEYS_PER_ROW || noted->bytes > BYTES_PER_ROW)
@@ -262,7 +283,10 @@ is_trigger_column(FmgrInfo *call, int argument)
 	return node != NULL && IsA(node, Var) && (((Var *) node)->varno == INNER_VAR || ((Var *) node)->varno == OUTER_VAR);
 }
 
-/* What is kept for the statement, made with its first row. The function is everybody's to call, for a writer needs the right: only in WHEN */
+/*
+ * What is kept for the statement, made with its first row. The function is everybody's to call, for a writer needs the right. That it
+ * is told from a call of somebody's own is against mistakes: who gets round it (in a join) has keys refreshed that did not change.
+ */
 static NoteState *
 note_state(FunctionCallInfo fcinfo)
 {
@@ -283,7 +307,7 @@ note_state(FunctionCallInfo fcinfo)
 	get_typlenbyval(state->key_type, &state->key_length, &state->key_by_value);
 	getTypeOutputInfo(state->key_type, &output, &varlena);
 	fmgr_info_cxt(output, &state->key_output, call->fn_mcxt);
-	state->noted = noted_here(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	state->entity = MemoryContextStrdup(call->fn_mcxt, text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	call->fn_extra = state;
 	return state;
 }

@@ -173,6 +173,15 @@ SELECT salesops.note_change('lead', 1);
 SELECT salesops.note_change('lead', id) FROM odd LIMIT 1;
 RESET ROLE;
 SELECT queued();
+-- called by other means all the same, in a cursor that outlives its subtransaction: nothing stale is used
+BEGIN;
+SAVEPOINT gone;
+DECLARE calls CURSOR FOR SELECT salesops.note_change('lead', a.id) FROM odd a JOIN (SELECT id FROM odd) b ON b.id = a.id;
+MOVE 200 IN calls;
+RELEASE gone;
+MOVE ALL IN calls;
+COMMIT;
+SELECT count(DISTINCT key) = (SELECT count(*) FROM odd) AS all_of_them FROM salesops.change_queue;
 DROP TABLE odd;
 DROP OWNED BY regress_worker_dora;
 DROP ROLE regress_worker_dora;

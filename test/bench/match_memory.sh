@@ -17,7 +17,8 @@ SELECT pg_backend_pid() AS pid, clock_timestamp() AS start \gset
 \setenv PID :pid
 $2 \gset
 SELECT round(extract(epoch FROM clock_timestamp() - :'start')::numeric, 1) AS seconds \gset
-\setenv LINE '  maintenance_work_mem $1, $3: ' :seconds ' s, answer ' :answer ', '
+\set line '  maintenance_work_mem $1, $3: ' :seconds ' s, answer ' :answer ','
+\setenv LINE :line
 \! awk -v line="\$LINE" '/^VmHWM/ {hwm = \$2} /^RssShmem/ {shared = \$2} END {printf "%s peak %d MB besides %d MB of shared buffers\n", line, (hwm - shared) / 1024, shared / 1024}' /proc/\$PID/status
 SQL
 }

@@ -36,6 +36,7 @@ typedef struct MatchTables
 	int			nlevels[MATCH_MAX_COMPARISONS];
 	double		m[MATCH_MAX_COMPARISONS][MATCH_MAX_LEVELS];
 	double		u[MATCH_MAX_COMPARISONS][MATCH_MAX_LEVELS];
+	double		r[MATCH_MAX_COMPARISONS][MATCH_MAX_LEVELS]; /* among related pairs, where the model has such (fit.h) */
 } MatchTables;
 
 typedef struct MatchEmResult

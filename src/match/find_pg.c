@@ -587,7 +587,8 @@ value_datum(const MatchColumn *column, int32 record, bool *isnull)
  * explain_match(matcher text, left_key text, right_key text) -> setof (comparison, left_value, right_value, level, m, u, weight)
  *
  * What each comparison says about a pair, strongest evidence first. u is the frequency of the common value where term
- * frequency counts. The weights add up to the pair's weight.
+ * frequency counts. Where the model has a class of related pairs, a last row says what that takes off. The weights add up to the
+ * pair's weight.
  */
 Datum
 salesops_explain_match(PG_FUNCTION_ARGS)
@@ -633,6 +634,14 @@ salesops_explain_match(PG_FUNCTION_ARGS)
 		values[5] = level < 0 ? (Datum) 0 :
 			Float8GetDatum(level == top && model.frequency[c] != NULL ? model.frequency[c][column->code[a]] : model.tables.u[c][level]);
 		values[6] = Float8GetDatum(weight);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	if (scorer.has_related)
+	{
+		Datum		values[7] = {CStringGetTextDatum(MATCHER_RELATED)};
+		bool		nulls[7] = {false, true, true, true, true, true, false};
+
+		values[6] = Float8GetDatum(match_related_weight(&scorer, pattern, a) / MATCH_FIXED);
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 	MemoryContextSwitchTo(caller);

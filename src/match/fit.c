@@ -13,6 +13,11 @@
 #define PRIOR_ROUNDS 200
 #define SETTLED 1e-3			/* relative change of the prior at which rounds end */
 #define SMOOTHING 0.5			/* pseudo-pairs a level, behind u */
+#define RELATED_ROUNDS 20
+#define LEAST_RELATED 0.05		/* share of the pairs that look like matches which makes a class of related ones worth having */
+#define LEAST_KNOWN 10.0		/* expected matches that an estimate must rest on */
+#define LEAST_BITS 5.0			/* evidence that sets a class apart */
+#define AT_CHANCE 0.15			/* agreement above chance, as a share of what is above it, that is still chance */
 
 /* A pair held for fitting */
 typedef struct FitPair
@@ -21,7 +26,7 @@ typedef struct FitPair
 	int32_t		b;
 	uint64_t	levels;
 	uint32_t	passes;			/* bit k: the pair agrees on the rule of pass k */
-	float		log_factor;		/* with term frequencies, natural logarithm */
+	float		log_factor;		/* with term frequencies and the class of related pairs, natural logarithm */
 } FitPair;
 
 typedef struct Fit
@@ -227,6 +232,9 @@ typedef struct LogTables
 	double	   *value[MATCH_MAX_COMPARISONS];
 	int			top[MATCH_MAX_COMPARISONS];
 	const int32_t *code[MATCH_MAX_COMPARISONS];
+	/* related against unrelated: level, and what the equal ones of value have more or less than m has */
+	double		related[MATCH_MAX_COMPARISONS][MATCH_LEVEL_MASK + 1];
+	double		related_top[MATCH_MAX_COMPARISONS];
 } LogTables;
 
 /* Fill them from the model. */
@@ -243,13 +251,46 @@ make_log_tables(const Fit *fit, LogTables *logs)
 		logs->top[c] = match_top_level(&fit->comparison[c]) + 1;
 		logs->code[c] = column->code;
 		for (int l = 0; l < tables->nlevels[c]; l++)
+		{
 			logs->level[c][l + 1] = log(tables->m[c][l] / tables->u[c][l]);
+			if (fit->model->related > 0)
+				logs->related[c][l + 1] = log(tables->r[c][l] / tables->u[c][l]);
+		}
+		if (fit->model->related > 0)
+			logs->related_top[c] = log(tables->r[c][logs->top[c] - 1] / tables->m[c][logs->top[c] - 1]);
 		if (fit->model->frequency[c] == NULL)
 			continue;
 		logs->value[c] = kernel_alloc_array(fit->env, double, column->nvalues);
 		for (int32_t v = 0; v < column->nvalues; v++)
 			logs->value[c][v] = log(tables->m[c][logs->top[c] - 1] / fit->model->frequency[c][v]);
 	}
+}
+
+/* Log odds of a pair to be related rather than unrelated, and by the way its log factor of matching against unrelated. */
+static double
+related_log_odds(const Fit *fit, const LogTables *logs, const FitPair *pair, double *log_factor)
+{
+	uint64_t	levels = pair->levels;
+	double		sum = 0;
+	double		related = 0;
+
+	for (int c = 0; c < fit->n; c++, levels >>= MATCH_LEVEL_BITS)
+	{
+		int			level = (int) (levels & MATCH_LEVEL_MASK);
+
+		if (level == logs->top[c] && logs->value[c] != NULL)
+		{
+			sum += logs->value[c][logs->code[c][pair->a]];
+			related += logs->value[c][logs->code[c][pair->a]] + logs->related_top[c];
+		}
+		else
+		{
+			sum += logs->level[c][level];
+			related += logs->related[c][level];
+		}
+	}
+	*log_factor = sum;
+	return fit->model->related > 0 ? related + log(fit->model->related) : -HUGE_VAL;
 }
 
 /* Score the pairs of an array: equal values by their frequency instead of u. */
@@ -261,18 +302,11 @@ score_pairs(const Fit *fit, FitPair *pair, size_t count)
 	make_log_tables(fit, &logs);
 	for (size_t i = 0; i < count; i++)
 	{
-		uint64_t	levels = pair[i].levels;
-		double		sum = 0;
+		double		sum;
+		double		related = related_log_odds(fit, &logs, &pair[i], &sum);
 
-		for (int c = 0; c < fit->n; c++, levels >>= MATCH_LEVEL_BITS)
-		{
-			int			level = (int) (levels & MATCH_LEVEL_MASK);
-
-			if (level == logs.top[c] && logs.value[c] != NULL)
-				sum += logs.value[c][logs.code[c][pair[i].a]];
-			else
-				sum += logs.level[c][level];
-		}
+		if (fit->model->related > 0)
+			sum -= related > 0 ? related + log1p(exp(-related)) : log1p(exp(related));
 		pair[i].log_factor = (float) sum;
 		if (i % 65536 == 0)
 			kernel_tick(fit->env, i, count);
@@ -510,6 +544,200 @@ estimate_frequencies(Fit *fit)
 	}
 }
 
+/* ---- related pairs ---- */
+
+/*
+ * Whether a class of pairs that look like matches is one of related records instead: at chance in comparisons that would tell
+ * matches well, and far from it in others.
+ */
+static bool
+is_related_class(const MatchTables *tables, const double *weight)
+{
+	double		at_chance = 0;	/* bits that tell matches from them where they are at chance */
+	double		in_common = 0;	/* bits that they share */
+
+	for (int c = 0; c < tables->ncomparisons; c++)
+	{
+		double		m = 1 - tables->m[c][0];
+		double		r = 1 - tables->r[c][0];
+		double		u = 1 - tables->u[c][0];
+		double		bits = 0;
+
+		if (weight[c] < LEAST_KNOWN)
+			continue;
+		for (int l = 0; l < tables->nlevels[c]; l++)
+			bits += tables->m[c][l] * log2(tables->m[c][l] / tables->r[c][l]);
+		if (m > 0.5 && r < u + AT_CHANCE * (1 - u))
+			at_chance += bits;
+		else if (r > 0.5)
+			in_common += log2(r / u);
+	}
+	return at_chance >= LEAST_BITS && in_common >= LEAST_BITS;
+}
+
+/* Two classes among the pairs that look like matches: m of the one that agrees in everything, r of the other. */
+static bool
+split_matches(Fit *fit, MatchTables *split)
+{
+	MatchModel *model = fit->model;
+	double		odds = log(model->prior / (1 - model->prior));
+	MatchTables seen = model->tables;
+	MatchEmOptions options = {
+		.free = (uint32_t) ((UINT64_C(1) << fit->n) - 1),
+		.u_strength = 1,
+		.m_strength = 1,
+		.start_prior = 0.5,
+		.max_iterations = fit->options->em_iterations,
+		.tolerance = fit->options->em_tolerance,
+	};
+	MatchTally	tally;
+	uint32_t	count;
+	MatchPattern *patterns;
+	MatchEmResult em;
+
+	match_tally_init(&tally, fit->env);
+	for (size_t i = 0; i < fit->npairs; i++)
+	{
+		double		p = probability(fit->pair[i].log_factor, odds);
+
+		if (p >= 0.5)
+			match_tally_add(&tally, fit->pair[i].levels, p);
+	}
+	patterns = match_tally_finish(&tally, &count);
+	guess_m(fit, &seen);
+	/* what the other class begins with: half of the way from what is seen to chance */
+	for (int c = 0; c < fit->n; c++)
+	{
+		for (int l = 0; l < seen.nlevels[c]; l++)
+			seen.u[c][l] = (model->tables.m[c][l] + model->tables.u[c][l]) / 2;
+	}
+	em = match_em(fit->env, patterns, count, &options, &seen);
+	kernel_release(fit->env, patterns);
+	*split = model->tables;
+	memcpy(split->m, seen.m, sizeof(split->m));
+	memcpy(split->r, seen.u, sizeof(split->r));
+	model->related_pairs = em.pairs * (1 - em.prior) / model->sampled;
+	model->related = model->related_pairs / match_total_pairs(fit->records);
+	/* priors of both classes among all pairs */
+	model->prior = fmax(em.pairs * em.prior / model->sampled / match_total_pairs(fit->records), 1e-14);
+	return em.pairs > 0 && em.pairs * em.prior >= LEAST_KNOWN && em.pairs * (1 - em.prior) >= LEAST_RELATED * em.pairs &&
+		is_related_class(split, em.weight);
+}
+
+/* Expected levels of one class, from what is there already with the strength of a pair. */
+static void
+settle_table(double *table, const double *sums, int nlevels)
+{
+	double		total = 0;
+
+	for (int l = 0; l < nlevels; l++)
+		total += sums[l] + table[l];
+	for (int l = 0; l < nlevels; l++)
+		table[l] = fmax((sums[l] + table[l]) / total, 1e-9);
+}
+
+/*
+ * m and r from all candidates by the probabilities of both classes; for m only pairs count that agree on a pass whose rule says nothing
+ * about the comparison, where there are such.
+ */
+static void
+estimate_classes(Fit *fit)
+{
+	MatchModel *model = fit->model;
+	double		odds = log(model->prior / (1 - model->prior));
+	double		m[MATCH_MAX_COMPARISONS][MATCH_MAX_LEVELS] = {{0}};
+	double		any[MATCH_MAX_COMPARISONS][MATCH_MAX_LEVELS] = {{0}};
+	double		r[MATCH_MAX_COMPARISONS][MATCH_MAX_LEVELS] = {{0}};
+	uint32_t	apart[MATCH_MAX_COMPARISONS] = {0};	/* passes that say nothing about a comparison */
+	double		related = 0;
+	LogTables	logs;
+
+	for (int k = 0; k < model->npasses; k++)
+	{
+		for (int c = 0; c < fit->n; c++)
+		{
+			if ((fit->rules->rule[model->pass[k].rule].related >> c & 1) == 0)
+				apart[c] |= UINT32_C(1) << k;
+		}
+	}
+	make_log_tables(fit, &logs);
+	for (size_t i = 0; i < fit->npairs; i++)
+	{
+		const FitPair *pair = &fit->pair[i];
+		double		p = probability(pair->log_factor, odds);
+		double		log_factor;
+		double		q = (1 - p) * probability(related_log_odds(fit, &logs, pair, &log_factor), 0);
+
+		related += q;
+		for (int c = 0; c < fit->n; c++)
+		{
+			int			level = match_pattern_level(pair->levels, c);
+
+			if (level == MATCH_NULL)
+				continue;
+			r[c][level] += q;
+			any[c][level] += p;
+			if ((pair->passes & apart[c]) != 0)
+				m[c][level] += p;
+		}
+		if (i % 65536 == 0)
+			kernel_tick(fit->env, i, fit->npairs);
+	}
+	for (int c = 0; c < fit->n; c++)
+	{
+		double		sum = 0;
+
+		kernel_release(fit->env, logs.value[c]);
+		for (int l = 0; l < model->tables.nlevels[c]; l++)
+			sum += m[c][l];
+		settle_table(model->tables.m[c], sum >= LEAST_KNOWN ? m[c] : any[c], model->tables.nlevels[c]);
+		settle_table(model->tables.r[c], r[c], model->tables.nlevels[c]);
+	}
+	model->related_pairs = related / model->sampled;
+	model->related = fmax(model->related_pairs / match_total_pairs(fit->records), 1e-14);
+}
+
+/* One round behind the estimates of tables: frequencies, scores, prior. */
+static void
+finish_round(Fit *fit)
+{
+	estimate_frequencies(fit);
+	score_pairs(fit, fit->pair, fit->npairs);
+	score_pairs(fit, fit->random, fit->nrandom);
+	fit->model->prior = settle_prior(fit, fit->model->prior);
+	count_matched(fit);
+}
+
+/* Look for related pairs, and fit three classes where there are any; else the model stays as it is. */
+static void
+fit_related(Fit *fit)
+{
+	MatchModel *model = fit->model;
+	MatchModel	before = *model;
+	MatchTables split;
+
+	if (!split_matches(fit, &split))
+	{
+		model->prior = before.prior;
+		model->related = model->related_pairs = 0;
+		return;
+	}
+	memcpy(model->tables.m, split.m, sizeof(split.m));
+	memcpy(model->tables.r, split.r, sizeof(split.r));
+	model->converged = false;
+	for (int round = 0; round < RELATED_ROUNDS && !model->converged; round++)
+	{
+		double		prior = model->prior;
+
+		finish_round(fit);
+		estimate_u(fit, false);
+		estimate_classes(fit);
+		model->rounds++;
+		model->converged = round > 1 && fabs(model->prior - prior) < SETTLED * prior;
+	}
+	finish_round(fit);
+}
+
 /* Tables and frequencies to begin with. */
 static void
 prepare(Fit *fit)
@@ -559,6 +787,8 @@ match_fit(MatchRecords *records, const MatchComparison *comparisons, int ncompar
 		count_matched(&fit);
 		model->converged = model->rounds > 1 && fabs(model->prior - before) < SETTLED * before;
 	}
+	if (options->related)
+		fit_related(&fit);
 	model->expected_matches = model->prior * match_total_pairs(records);
 	for (int c = 0; c < ncomparisons; c++)
 		kernel_release(fit.env, fit.matched[c]);

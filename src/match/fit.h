@@ -6,6 +6,11 @@
  * the comparisons its own rule says something about, with a u of its own that is held near the common one; the term
  * frequency of a value leaves out the value's own duplicates; the prior (how likely any two records match) is the fixed
  * point of the sum of probabilities over all candidate pairs. The steps are repeated until the prior settles.
+ *
+ * Related pairs. Members of a household share surname, address and phone, colleagues their company: many columns at once, and no match.
+ * Two classes would count each of them as independent evidence. So where the pairs that look like matches fall into two kinds, of which
+ * one is no better than chance in columns that tell a lot, that kind becomes a third class with probabilities r of its own: a pair's
+ * weight is log2(m / (u + odds of being related * r)), of products over the comparisons.
  */
 #ifndef SALESOPS_MATCH_FIT_H
 #define SALESOPS_MATCH_FIT_H
@@ -25,6 +30,7 @@ typedef struct MatchFitOptions
 	int			rounds;
 	int			em_iterations;
 	double		em_tolerance;
+	bool		related;		/* look for a class of related pairs */
 	uint64_t	seed;
 } MatchFitOptions;
 
@@ -40,6 +46,7 @@ typedef struct MatchModel
 {
 	MatchTables tables;
 	double		prior;			/* probability that two records taken at random match */
+	double		related;		/* odds that two records that do not match are related; 0: the model has no such class */
 	/* relative frequency that stands for u at equal values, by value; NULL without term frequency */
 	double	   *frequency[MATCH_MAX_COMPARISONS];
 	double		floor[MATCH_MAX_COMPARISONS];	/* that of a value not listed */
@@ -50,6 +57,7 @@ typedef struct MatchModel
 	double		expected_matches;
 	double		candidate_pairs;	/* seen, each once */
 	double		sampled;		/* share of the candidate pairs that was fitted */
+	double		related_pairs;	/* expected */
 	int			npasses;
 	MatchPass	pass[MATCH_MAX_PASSES];
 } MatchModel;
@@ -66,6 +74,11 @@ typedef struct MatchScorer
 	int			order[MATCH_MAX_COMPARISONS];
 	int32_t		weight[MATCH_MAX_COMPARISONS][MATCH_MAX_LEVELS];
 	int32_t    *term[MATCH_MAX_COMPARISONS];	/* weight of equality by value, or NULL */
+	/* the same for related against unrelated, and the log2 odds of being related; only where has_related */
+	bool		has_related;
+	int64_t		related;
+	int32_t		related_weight[MATCH_MAX_COMPARISONS][MATCH_MAX_LEVELS];
+	int32_t    *related_term[MATCH_MAX_COMPARISONS];
 	int32_t		best[MATCH_MAX_COMPARISONS];	/* most that a comparison can add */
 	int32_t		best_unequal[MATCH_MAX_COMPARISONS];	/* most that it can add where values differ */
 	int64_t		rest[MATCH_MAX_COMPARISONS + 1];	/* most that the comparisons from this place on can add */
@@ -90,6 +103,8 @@ match_score_prefetch(const MatchScorer *scorer, int32_t a, int32_t b)
 	__builtin_prefetch(scorer->code + (size_t) b * scorer->ncomparisons);
 }
 
+/* What a pair's weight loses since it might be of related records: 0 or less; the pair's levels as match_pattern gives them */
+extern int64_t match_related_weight(const MatchScorer *scorer, uint64_t pattern, int32_t a);
 /* Weight of comparison c at a level; code is the common value where the level is the top one */
 extern int32_t match_weight(const MatchScorer *scorer, int c, int level, int32_t code);
 extern double match_probability(double log2_odds);

@@ -345,11 +345,14 @@ matcher_hit_reason(const MatcherLookup *lookup, int hit)
 			}
 		}
 		if (best < 0)
-			return text.data;
+			break;
 		told[best] = true;
 		appendStringInfo(&text, "%s%s %s (%+.1f)", text.len > 0 ? ", " : "", matcher->comparison_name[best],
 						 match_pattern_level(pattern, best) == match_top_level(&matcher->comparison[best]) ? "equal" : "near", most);
 	}
+	if (lookup->scorer.has_related)
+		appendStringInfo(&text, ", %s (%+.1f)", MATCHER_RELATED, match_related_weight(&lookup->scorer, pattern, 0) / MATCH_FIXED);
+	return text.data;
 }
 
 /*

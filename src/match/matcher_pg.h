@@ -17,6 +17,8 @@
 #define MATCHER_MAX_RULES 65
 #define MATCHER_LONGEST_VALUE 4096	/* bytes: a longer value is compared by its beginning and a hash of the whole */
 
+#define MATCHER_RELATED "(related records)"	/* what explanations call the class of related pairs */
+
 typedef struct MatcherColumn
 {
 	char	   *expression;		/* over the relation's row, as given */

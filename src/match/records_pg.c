@@ -246,7 +246,7 @@ load_row(TupleTableSlot *slot, void *arg)
 		if ((Pointer) value != DatumGetPointer(slot->tts_values[i]))
 			pfree(value);
 	}
-	if (record % 8192 == 0)
+	if (record % 1024 == 0)
 	{
 		kernel_tick(&loaded->records.env, record, 0);
 		loaded->overflow = loaded->budget > 0 && MemoryContextMemAllocated(loaded->records.env.context, true) > loaded->budget;

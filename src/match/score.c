@@ -68,15 +68,21 @@ init_comparison(MatchScorer *scorer, const MatchModel *model, int c)
 		if (l != top && scorer->weight[c][l] > scorer->best_unequal[c])
 			scorer->best_unequal[c] = scorer->weight[c][l];
 	}
-	scorer->term[c] = NULL;
+	scorer->term[c] = scorer->related_term[c] = NULL;
+	for (int l = 0; scorer->has_related && l < model->tables.nlevels[c]; l++)
+		scorer->related_weight[c][l] = fixed(log2(model->tables.r[c][l] / model->tables.u[c][l]));
 	if (model->frequency[c] == NULL)
 		return;
+	if (scorer->has_related)
+		scorer->related_term[c] = kernel_alloc_array(&scorer->records->env, int32_t, column->nvalues);
 	scorer->term[c] = kernel_alloc_array(&scorer->records->env, int32_t, column->nvalues);
 	for (int32_t v = 0; v < column->nvalues; v++)
 	{
 		scorer->term[c][v] = fixed(log2(model->tables.m[c][top] / model->frequency[c][v]));
 		if (scorer->term[c][v] > scorer->best[c])
 			scorer->best[c] = scorer->term[c][v];
+		if (scorer->has_related)
+			scorer->related_term[c][v] = fixed(log2(model->tables.r[c][top] / model->frequency[c][v]));
 	}
 }
 
@@ -96,6 +102,8 @@ match_scorer_init(MatchScorer *scorer, const MatchRecords *records, const MatchC
 	scorer->ncomparisons = model->tables.ncomparisons;
 	scorer->workspace = workspace;
 	scorer->prior = match_fixed_prior(model);
+	scorer->has_related = model->related > 0;
+	scorer->related = scorer->has_related ? (int64_t) lrint(log2(model->related) * MATCH_FIXED) : 0;
 	for (int c = 0; c < scorer->ncomparisons; c++)
 		init_comparison(scorer, model, c);
 	order_comparisons(scorer);
@@ -115,6 +123,37 @@ match_weight(const MatchScorer *scorer, int c, int level, int32_t code)
 	if (scorer->term[c] != NULL && level == match_top_level(&scorer->comparison[c]))
 		return scorer->term[c][code];
 	return scorer->weight[c][level];
+}
+
+int64_t
+match_related_weight(const MatchScorer *scorer, uint64_t pattern, int32_t a)
+{
+	int64_t		sum = scorer->related;
+
+	if (!scorer->has_related)
+		return 0;
+	for (int c = 0; c < scorer->ncomparisons; c++)
+	{
+		int			level = match_pattern_level(pattern, c);
+
+		if (level == MATCH_NULL)
+			continue;
+		if (scorer->related_term[c] != NULL && level == match_top_level(&scorer->comparison[c]))
+			sum += scorer->related_term[c][scorer->code[(size_t) a * scorer->ncomparisons + c]];
+		else
+			sum += scorer->related_weight[c][level];
+	}
+	/* log2(1 + 2^x), which is x where x is large */
+	return -lrint((sum > 0 ? sum / MATCH_FIXED : 0) * MATCH_FIXED + log2(1 + exp2(-fabs((double) sum) / MATCH_FIXED)) * MATCH_FIXED);
+}
+
+/* The same for a pair whose levels are not at hand. */
+static int64_t
+related_weight(const MatchScorer *scorer, int32_t a, int32_t b)
+{
+	if (!scorer->has_related)
+		return 0;
+	return match_related_weight(scorer, match_pattern(scorer->records, scorer->comparison, scorer->ncomparisons, scorer->workspace, a, b), a);
 }
 
 /* Weight of one comparison, or a bound below which the caller has no use for it. */
@@ -155,7 +194,7 @@ match_score_least(const MatchScorer *scorer, int32_t a, int32_t b, int64_t least
 		if (sum + scorer->rest[i + 1] < least)
 			return INT64_MIN;
 	}
-	return sum;
+	return sum + related_weight(scorer, a, b);
 }
 
 int64_t
@@ -165,5 +204,5 @@ match_score(const MatchScorer *scorer, int32_t a, int32_t b)
 
 	for (int c = 0; c < scorer->ncomparisons; c++)
 		sum += comparison_weight(scorer, c, a, b, INT32_MIN);
-	return sum;
+	return sum + related_weight(scorer, a, b);
 }

@@ -31,7 +31,7 @@
 
 #define UNKNOWN_CELL PG_UINT32_MAX
 #define NO_KEY 0				/* no rule's hash */
-#define TICK 8192
+#define TICK 1024
 
 /* A record's key and values, read from its packed form */
 typedef struct SpillRow

@@ -32,11 +32,13 @@ PG_FUNCTION_INFO_V1(salesops_train_matcher);
 typedef struct StoredModel
 {
 	double		prior;
+	double		related;
 	Jsonb	   *comparisons;
 } StoredModel;
 
 static const OptionSpec model_specs[] = {
 	{"prior", OPTION_FLOAT, offsetof(StoredModel, prior), .required = true},
+	{"related", OPTION_FLOAT, offsetof(StoredModel, related)},
 	{"comparisons", OPTION_ARRAY, offsetof(StoredModel, comparisons), .required = true},
 };
 
@@ -44,12 +46,14 @@ typedef struct StoredComparison
 {
 	List	   *m;
 	List	   *u;
+	List	   *r;
 	double		floor;
 } StoredComparison;
 
 static const OptionSpec stored_specs[] = {
 	{"m", OPTION_FLOAT_LIST, offsetof(StoredComparison, m), .required = true},
 	{"u", OPTION_FLOAT_LIST, offsetof(StoredComparison, u), .required = true},
+	{"r", OPTION_FLOAT_LIST, offsetof(StoredComparison, r)},
 	{"floor", OPTION_FLOAT, offsetof(StoredComparison, floor), .required = true},
 };
 
@@ -82,13 +86,21 @@ model_json(const MatchModel *model)
 	StringInfoData json;
 
 	initStringInfo(&json);
-	appendStringInfo(&json, "{\"prior\": %.17g, \"comparisons\": [", model->prior);
+	appendStringInfo(&json, "{\"prior\": %.17g, ", model->prior);
+	if (model->related > 0)
+		appendStringInfo(&json, "\"related\": %.17g, ", model->related);
+	appendStringInfoString(&json, "\"comparisons\": [");
 	for (int c = 0; c < model->tables.ncomparisons; c++)
 	{
 		appendStringInfoString(&json, c > 0 ? ", {" : "{");
 		append_numbers(&json, "m", model->tables.m[c], model->tables.nlevels[c]);
 		appendStringInfoString(&json, ", ");
 		append_numbers(&json, "u", model->tables.u[c], model->tables.nlevels[c]);
+		if (model->related > 0)
+		{
+			appendStringInfoString(&json, ", ");
+			append_numbers(&json, "r", model->tables.r[c], model->tables.nlevels[c]);
+		}
 		appendStringInfo(&json, ", \"floor\": %.17g}", model->floor[c]);
 	}
 	appendStringInfoString(&json, "]}");
@@ -102,9 +114,9 @@ training_json(const Matcher *matcher, const MatchModel *model, const MatchRecord
 	StringInfoData json;
 
 	initStringInfo(&json);
-	appendStringInfo(&json, "{\"records\": %d, \"candidate_pairs\": %.0f, \"expected_matches\": %.3f, \"sampled\": %.6g, "
+	appendStringInfo(&json, "{\"records\": %d, \"candidate_pairs\": %.0f, \"expected_matches\": %.3f, \"related_pairs\": %.3f, \"sampled\": %.6g, "
 					 "\"rounds\": %d, \"converged\": %s, \"not_estimated\": [",
-					 records->nrecords, model->candidate_pairs, model->expected_matches, model->sampled, model->rounds,
+					 records->nrecords, model->candidate_pairs, model->expected_matches, model->related_pairs, model->sampled, model->rounds,
 					 model->converged ? "true" : "false");
 	for (int c = 0, n = 0; c < matcher->ncomparisons; c++)
 	{
@@ -350,6 +362,7 @@ matcher_model_tables(const Matcher *matcher, MatchModel *model)
 	problems_init(&problems);
 	options_parse(matcher->model, model_specs, lengthof(model_specs), &stored, &problems, "model");
 	model->prior = stored.prior;
+	model->related = stored.related;
 	model->tables.ncomparisons = matcher->ncomparisons;
 	foreach(cell, jsonb_elements(stored.comparisons))
 	{
@@ -363,6 +376,8 @@ matcher_model_tables(const Matcher *matcher, MatchModel *model)
 		if (!read_table(comparison.m, model->tables.m[c], model->tables.nlevels[c]) ||
 			!read_table(comparison.u, model->tables.u[c], model->tables.nlevels[c]))
 			problems_add(&problems, "comparison %d has another number of levels", c);
+		if (model->related > 0 && !read_table(comparison.r, model->tables.r[c], model->tables.nlevels[c]))
+			problems_add(&problems, "comparison %d has another number of levels for related pairs", c);
 		c++;
 	}
 	if (c != matcher->ncomparisons)
@@ -483,6 +498,7 @@ salesops_train_matcher(PG_FUNCTION_ARGS)
 	match_containment(&loaded.records, contains);
 	match_relate_rules(matcher->rule, matcher->nrules, matcher->comparison, matcher->ncomparisons, contains);
 	options.seed = matcher->options.seed;
+	options.related = matcher->auto_comparisons;
 	options.pair_budget = Max(maintenance_work_mem * 1024.0 / 2 / 24, 1e6);
 	progress_phase("fitting", 0);
 	match_fit(&loaded.records, matcher->comparison, matcher->ncomparisons, &rules, &options, &model);

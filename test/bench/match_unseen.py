@@ -299,7 +299,7 @@ def ours(name):
     query = f"SELECT * FROM truth_{table}"
 
     def f1(of, at):
-        return [float(v) for v in psql(f"SELECT precision, recall, f1, true_positive + false_negative FROM "
+        return [float(v or 0) for v in psql(f"SELECT precision, recall, f1, true_positive + false_negative FROM "
                                        f"salesops.evaluate_matcher('{name}', '{query}', {at}, '{of}')").split("|")]
     pairs = {t: f1("pairs", t) for t in THRESHOLDS}
     best = max(pairs, key=lambda t: pairs[t][2])

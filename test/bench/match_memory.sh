@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Memory of the backend that finds duplicates and clusters among PEOPLE records (default 1000000), by maintenance_work_mem: the peak of its
+# resident memory (VmHWM of /proc) without the shared buffers that it touched, seconds, and whether the answers are the same.
+set -eu
+cd "$(dirname "$0")/../.."
+people=${PEOPLE:-1000000}
+sql() { psql -XqAt -v ON_ERROR_STOP=1 -c "$1"; }
+psql -Xq -v ON_ERROR_STOP=1 -v people="$people" -f test/bench/people.sql
+sql "SELECT salesops.create_matcher('people', 'bench_people', 'id', '[{\"column\": \"first_name\", \"method\": \"jaro_winkler\", \"thresholds\": [0.95, 0.88]},
+  {\"column\": \"last_name\", \"method\": \"jaro_winkler\", \"thresholds\": [0.95, 0.88]}, {\"column\": \"email\", \"method\": \"jaro_winkler\", \"thresholds\": [0.95, 0.88]},
+  {\"column\": \"birth_year\"}, {\"column\": \"phone\"}, {\"column\": \"postcode\"}]',
+  ARRAY['right(phone, 4) || birth_year::text', 'email', 'phone', 'postcode || left(last_name, 3)'])" >/dev/null
+measure() { # maintenance_work_mem, query
+  psql -XqAt -v ON_ERROR_STOP=1 <<SQL
+SET maintenance_work_mem = '$1';
+SELECT pg_backend_pid() AS pid, clock_timestamp() AS start \gset
+\setenv PID :pid
+$2 \gset
+SELECT round(extract(epoch FROM clock_timestamp() - :'start')::numeric, 1) AS seconds \gset
+\set line '  maintenance_work_mem $1, $3: ' :seconds ' s, answer ' :answer ','
+\setenv LINE :line
+\! awk -v line="\$LINE" '/^VmHWM/ {hwm = \$2} /^RssShmem/ {shared = \$2} END {printf "%s peak %d MB besides %d MB of shared buffers\n", line, (hwm - shared) / 1024, shared / 1024}' /proc/\$PID/status
+SQL
+}
+echo "$people people"
+for memory in ${MEMORY:-512MB 64MB}; do
+  measure "$memory" "SELECT count(*) AS answer FROM salesops.train_matcher('people')" train_matcher
+  measure "$memory" "SELECT count(*) || '/' || sum(hashtextextended(left_key || ' ' || right_key || ' ' || weight, 0)::numeric) AS answer FROM salesops.find_duplicates('people')" find_duplicates
+  measure "$memory" "SELECT count(*) || '/' || sum(hashtextextended(cluster_id || ' ' || key, 0)::numeric) AS answer FROM salesops.find_clusters('people')" find_clusters
+done

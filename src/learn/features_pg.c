@@ -268,6 +268,15 @@ learn_feature_column(const FeatureMap *map, int feature)
 	return map->column[feature];
 }
 
+/* See features_pg.h. */
+bool
+learn_feature_is_plain(const FeatureMap *map, int feature)
+{
+	const LearnFeature *of = &map->model->features.feature[feature];
+
+	return of->kind == LEARN_NUMBER && of->reading == READ_PLAIN && of->origin == 0;
+}
+
 /* Yes, no, and their like. */
 static bool
 label_of_text(const char *text, size_t length, bool *label)

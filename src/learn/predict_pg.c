@@ -79,20 +79,29 @@ prepare_site(PredictSite *site, text *name, Oid row_type, int32 row_typmod)
 }
 
 /* See predict_site.h. */
+PredictSite *
+learn_site(FmgrInfo *flinfo, text *name, Oid row_type, int32 row_typmod, bool *prepared)
+{
+	PredictSite *site = site_of(flinfo);
+
+	*prepared = site->generation != learn_model_generation() || site->row_type != row_type || site->row_typmod != row_typmod ||
+		site->user != GetUserId() || site->name_size != VARSIZE_ANY_EXHDR(name) ||
+		memcmp(site->name, VARDATA_ANY(name), site->name_size) != 0;
+	if (*prepared)
+		prepare_site(site, name, row_type, row_typmod);
+	return site;
+}
+
+/* See predict_site.h. */
 LearnValue *
 learn_site_row(FmgrInfo *flinfo, Datum model, Datum record, PredictSite **into)
 {
-	PredictSite *site = site_of(flinfo);
-	text	   *name = DatumGetTextPP(model);
 	HeapTupleHeader header = DatumGetHeapTupleHeader(record);
-	Oid			row_type = HeapTupleHeaderGetTypeId(header);
-	int32		row_typmod = HeapTupleHeaderGetTypMod(header);
 	HeapTupleData tuple;
+	PredictSite *site;
+	bool		prepared;
 
-	if (site->generation != learn_model_generation() || site->row_type != row_type || site->row_typmod != row_typmod ||
-		site->user != GetUserId() || site->name_size != VARSIZE_ANY_EXHDR(name) ||
-		memcmp(site->name, VARDATA_ANY(name), site->name_size) != 0)
-		prepare_site(site, name, row_type, row_typmod);
+	site = learn_site(flinfo, DatumGetTextPP(model), HeapTupleHeaderGetTypeId(header), HeapTupleHeaderGetTypMod(header), &prepared);
 	tuple.t_len = HeapTupleHeaderGetDatumLength(header);
 	ItemPointerSetInvalid(&tuple.t_self);
 	tuple.t_tableOid = InvalidOid;

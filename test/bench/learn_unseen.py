@@ -116,8 +116,73 @@ def accuracy(wanted):
               f"{len(worse):3d} worse {' '.join(worse)}")
 
 
+# what a plan would never have known: name: (columns made from the outcome y and chance, the least degree that is due)
+def planted(y, rng):
+    n = len(y)
+    day = pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 365, n), unit="D")
+    def where(share_yes, share_no, values):
+        filled = rng.uniform(size=n) < np.where(y, share_yes, share_no)
+        return pd.Series(values).where(filled)
+    flip = lambda share: np.where(rng.uniform(size=n) < share, ~y, y)
+    return {
+        "date of the outcome": (where(.97, .001, day), "left out"),
+        "text filled in afterwards": (where(.8, .01, rng.choice(["signed", "on hold", "sent"], n)), "question"),
+        "copy of the label": (np.where(y, "A", "B"), "left out"),
+        "copy with 1 % of errors": (np.where(flip(.01), "A", "B"), "question"),
+        "copy with 5 % of errors": (np.where(flip(.05), "A", "B"), "question"),
+        "label with noise": (y + rng.normal(0, .15, n), "question"),
+        "amount paid": (np.where(y, np.round(rng.lognormal(4, 1, n), 2), 0), "left out"),
+        "reason of the loss": (where(.02, .7, rng.choice(["price", "time", "rival", "none"], n)), "question"),
+    }
+
+
+DEGREES = ["", "note", "question", "left out"]
+PLANTED_IN = ["attrition", "mlc_churn", "credit_data", "lending_club", "smoking", "german_credit"]
+
+
+def findings(name, frame, label):
+    """degree by column of a quick training"""
+    load(name, frame)
+    psql(f"""SELECT FROM salesops.train_model('{name}', 'SELECT * FROM {name}', {quote_text(label)}, 'auto', 'row_key', '{{"fast": true, "force": true}}')""")
+    rows = psql(f"SELECT column_name || E'\\t' || degree FROM salesops.model_leakage WHERE name = '{name}'")
+    return dict(line.split("\t") for line in rows.split("\n") if line)
+
+
+def quote_text(text):
+    return "'" + text.replace("'", "''") + "'"
+
+
+def guard(wanted):
+    rng = np.random.default_rng(3)
+    print("leakage guard: columns that do know the outcome, and what it says of the others")
+    total, caught, clean, wrong = 0, 0, 0, 0
+    for name in wanted:
+        make, label, positive, known = SETS[name]
+        if not known and name not in PLANTED_IN:
+            continue
+        frame = make()
+        y = text_of(frame, label, positive).to_numpy()
+        frame = frame.assign(**{label: np.where(y, "yes", "no")})
+        due = {}
+        if name in PLANTED_IN:
+            for column, (values, degree) in planted(y, rng).items():
+                frame[column] = values
+                due[column] = degree
+        found = findings(name, frame, label)
+        others = [c for c in frame.columns if c.strip() not in known and c not in due and c != label]
+        missed = [c for c, degree in due.items() if DEGREES.index(found.get(c, "")) < DEGREES.index(degree)]
+        false = [c for c in others if found.get(c.strip()) == "left out"]
+        total, caught, clean, wrong = total + len(due), caught + len(due) - len(missed), clean + len(others), wrong + len(false)
+        print(f"  {name:<14} planted {len(due) - len(missed)} of {len(due)}{' missed: ' + ', '.join(missed) if missed else ''}"
+              f"{'; its own: ' + ', '.join(c + ' ' + (found.get(c) or 'nothing') for c in known) if known else ''}"
+              f"; of {len(others)} others left out {len(false)} {' '.join(false)}, asked about {sum(found.get(c.strip()) == 'question' for c in others)}",
+              flush=True)
+    print(f"  in all: {caught} of {total} planted columns found in the degree that is due, {wrong} of {clean} others left out")
+
+
 def main():
-    wanted = [a for a in sys.argv[1:]] or (os.environ.get("SETS", "").split() or list(SETS))
+    wanted = sys.argv[1:] or os.environ.get("SETS", "").split() or list(SETS)
+    guard(wanted)
     accuracy(wanted)
 
 

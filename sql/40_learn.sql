@@ -76,7 +76,7 @@ COMMENT ON FUNCTION salesops.predict(text, record) IS
 CREATE FUNCTION salesops.predict_columns(model text, row_type regtype, VARIADIC columns "any") RETURNS double precision
   LANGUAGE c STABLE PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'salesops_predict_columns';
 COMMENT ON FUNCTION salesops.predict_columns(text, regtype, "any") IS
-  'what the planner makes of predict(model, row of a table): the columns come one by one, and no row is put together; not to be called by hand';
+  'what the planner makes of predict(model, row of a table): the columns come one by one, and no row is put together; not to be called by hand, but open to all since the model''s own rights hold';
 
 CREATE FUNCTION salesops.predict_batch(model text, query text, key name, OUT key text, OUT probability double precision)
   RETURNS SETOF record

@@ -65,10 +65,18 @@ CREATE FUNCTION salesops.train_model(name text, query text, label name, method t
 COMMENT ON FUNCTION salesops.train_model(text, text, name, text, name, jsonb) IS
   'learn to predict a yes or no from a query''s other columns; stores a new version, active at once, and says how good it is and what it left out';
 
+CREATE FUNCTION salesops.predict_support(internal) RETURNS internal
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'salesops_predict_support';
+COMMENT ON FUNCTION salesops.predict_support(internal) IS 'planner support of predict(): over the rows of a table it becomes predict_columns()';
 CREATE FUNCTION salesops.predict(model text, features record) RETURNS double precision
-  LANGUAGE c STABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'salesops_predict';
+  LANGUAGE c STABLE STRICT PARALLEL SAFE COST 20 SUPPORT salesops.predict_support AS 'MODULE_PATHNAME', 'salesops_predict';
 COMMENT ON FUNCTION salesops.predict(text, record) IS
   'probability of a yes for a row, whose columns are found by name; unknown categories, NULLs and missing columns are allowed';
+
+CREATE FUNCTION salesops.predict_columns(model text, row_type regtype, VARIADIC columns "any") RETURNS double precision
+  LANGUAGE c STABLE PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'salesops_predict_columns';
+COMMENT ON FUNCTION salesops.predict_columns(text, regtype, "any") IS
+  'what the planner makes of predict(model, row of a table): the columns come one by one, and no row is put together; not to be called by hand, but open to all since the model''s own rights hold';
 
 CREATE FUNCTION salesops.predict_batch(model text, query text, key name, OUT key text, OUT probability double precision)
   RETURNS SETOF record

@@ -15,9 +15,13 @@
 #include "utils/acl.h"
 /* 16 folded the per-catalog owner checks into one function */
 #define object_ownercheck(classid, objectid, roleid) pg_class_ownercheck((objectid), (roleid))
+/* … and the privilege checks */
+#define function_aclcheck(objectid, roleid, mode) pg_proc_aclcheck((objectid), (roleid), (mode))
 #else
 /* 16 moved the VARDATA family out of postgres.h */
 #include "varatt.h"
+#include "catalog/pg_proc.h"
+#define function_aclcheck(objectid, roleid, mode) object_aclcheck(ProcedureRelationId, (objectid), (roleid), (mode))
 #endif
 
 #if PG_VERSION_NUM < 170000

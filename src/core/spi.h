@@ -79,6 +79,8 @@ extern uint64 spi_execute_kept(int expected, const char *sql, int nargs, const S
 typedef void (*SpiRowCallback) (TupleTableSlot *slot, void *arg);
 extern uint64 spi_stream(const char *sql, int nargs, const SpiArg *args, bool read_only,
 						 SpiRowCallback callback, void *arg);
+/* The same, but the callback gets slots as they come out of the plan: it calls slot_getallattrs where it wants values. */
+extern uint64 spi_stream_unread(const char *sql, bool read_only, SpiRowCallback callback, void *arg);
 /* The same in a scope of its own, as the extension's owner */
 extern uint64 spi_stream_as_owner(const char *sql, int nargs, const SpiArg *args, bool read_only,
 								  SpiRowCallback callback, void *arg);

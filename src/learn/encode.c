@@ -53,6 +53,29 @@ distinct_quantiles(const double *sorted, size_t rows, int count, double *into)
 	return found;
 }
 
+/*
+ * Where the least value repeats so often that quantiles fell on it (nothing bought, no visit), the next one up becomes an edge as well:
+ * none and few are not alike. Returns how many edges there are.
+ */
+static int
+add_spike_edge(const double *sorted, size_t rows, size_t min_rows, int edges, double *edge)
+{
+	size_t		above = 0;
+	size_t		between;
+
+	while (above < rows && sorted[above] == sorted[0])
+		above++;
+	if (edges == 0 || edges == LEARN_EDGES || above == rows || above * (LEARN_EDGES + 1) < rows || edge[0] == sorted[above])
+		return edges;
+	for (between = above; between < rows && sorted[between] < edge[0];)
+		between++;
+	if (between - above < min_rows)
+		return edges;
+	memmove(edge + 1, edge, sizeof(double) * edges);
+	edge[0] = sorted[above];
+	return edges + 1;
+}
+
 /* Centre, reach and spread of the present values. */
 static void
 measure_number(LearnFeature *feature, const double *sorted, size_t rows)
@@ -112,6 +135,7 @@ learn_number(const KernelEnv *env, LearnFeature *feature, const LearnColumn *col
 		{
 			feature->knots = distinct_quantiles(sorted, present, LEARN_KNOTS, feature->knot);
 			feature->edges = distinct_quantiles(sorted, present, LEARN_EDGES, feature->edge);
+			feature->edges = add_spike_edge(sorted, present, options->min_rows, feature->edges, feature->edge);
 			if (feature->edges < 2)	/* two values: the line says it all */
 				feature->knots = feature->edges = 0;
 		}

@@ -141,16 +141,13 @@ read_array(const LearnFeature *feature, const ValueReader *reader, Datum value, 
 					  &elements, &nulls, &count);
 	for (int i = 0; i < count; i++)
 	{
-		char	   *text;
+		const char *text;
 		size_t		length;
 		int32_t		level;
 
 		if (nulls[i])
 			continue;
-		text = OidOutputFunctionCall(reader->output, elements[i]);
-		length = strlen(text);
-		if (feature->reading == READ_FOLDED)
-			text = fold_text(text, &length);
+		text = level_text(reader, elements[i], feature->reading == READ_FOLDED, &length);
 		level = learn_find_level(feature, text, length);
 		if (level >= 0)
 			set_add(room, &into->set_count, level);
@@ -197,17 +194,13 @@ read_value(FeatureMap *map, int f, Datum value)
 		read_array(feature, reader, value, map->set_room[f], into);
 		return;
 	}
-	text = value_text(reader, value, &length);
+	text = level_text(reader, value, feature->reading == READ_FOLDED, &length);
 	if (length == 0)
 		into->level = LEARN_LEVEL_MISSING;
 	else if (feature->kind == LEARN_SET)
 		read_words(feature, text, length, map->set_room[f], into);
 	else
-	{
-		if (feature->reading == READ_FOLDED)
-			text = fold_text(text, &length);
 		into->level = learn_find_level(feature, text, length);
-	}
 }
 
 /* See features_pg.h. The most common kind of column does not go through the general way. */
@@ -266,6 +259,15 @@ int
 learn_feature_column(const FeatureMap *map, int feature)
 {
 	return map->column[feature];
+}
+
+/* See features_pg.h. */
+bool
+learn_feature_is_plain(const FeatureMap *map, int feature)
+{
+	const LearnFeature *of = &map->model->features.feature[feature];
+
+	return of->kind == LEARN_NUMBER && of->reading == READ_PLAIN && of->origin == 0;
 }
 
 /* Yes, no, and their like. */

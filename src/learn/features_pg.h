@@ -67,6 +67,9 @@ extern bool learn_read_plain_row(const FeatureMap *map, const Datum *values, con
 /* Column number (from 0) of a feature in the rows, or -1. */
 extern int	learn_feature_column(const FeatureMap *map, int feature);
 
+/* Is a feature a number as it is, of the trees' one column? */
+extern bool learn_feature_is_plain(const FeatureMap *map, int feature);
+
 /* true or false of a label's value; error where it is neither. */
 extern bool learn_read_label(const ValueReader *reader, Datum value);
 

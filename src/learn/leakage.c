@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BINS				20
+#define BINS				20		/* at most as many values fill one by themselves, with two edges each */
 #define CELL_MISSING		0
 #define CELL_RARE			1
 #define CELL_FIRST			2	/* levels or bins from here */
@@ -35,26 +35,64 @@ typedef struct Cells
 	double	   *positives;
 } Cells;
 
-/* Twentieths of the present numbers; few distinct ones fall into fewer cells. */
+/* Put an edge into a sorted list, once. */
+static int
+add_edge(double *edge, int edges, double value)
+{
+	int			at = edges;
+
+	while (at > 0 && edge[at - 1] >= value)
+		at--;
+	if (at < edges && edge[at] == value)
+		return edges;
+	memmove(edge + at + 1, edge + at, sizeof(double) * (edges - at));
+	edge[at] = value;
+	return edges + 1;
+}
+
+/*
+ * Edges between twentieths of sorted numbers. A value that fills a twentieth by itself gets a cell of its own: "nothing paid" must not
+ * share one with "little paid".
+ */
+static int
+find_edges(const double *sorted, size_t present, double *edge)
+{
+	int			edges = 0;
+	size_t		start = 0;
+
+	for (int i = 1; i < BINS && present > 0; i++)
+		if (sorted[present * i / BINS] > sorted[0])
+			edges = add_edge(edge, edges, sorted[present * i / BINS]);
+	for (size_t i = 1; i <= present; i++)
+	{
+		if (i < present && sorted[i] == sorted[start])
+			continue;
+		if ((i - start) * BINS >= present && (i - start) >= RARE_ROWS)
+		{
+			if (start > 0)
+				edges = add_edge(edge, edges, sorted[start]);
+			if (i < present)
+				edges = add_edge(edge, edges, sorted[i]);
+		}
+		start = i;
+	}
+	return edges;
+}
+
+/* Few distinct numbers fall into fewer cells. */
 static int
 cells_of_numbers(const KernelEnv *env, const double *number, size_t rows, int32_t *of_row)
 {
 	double	   *sorted = kernel_alloc_array(env, double, rows);
-	double		edge[BINS];
-	int			edges = 0;
+	double		edge[BINS * 3];
+	int			edges;
 	size_t		present = 0;
 
 	for (size_t row = 0; row < rows; row++)
 		if (!isnan(number[row]))
 			sorted[present++] = number[row];
 	learn_sort_doubles(env, sorted, present);
-	for (int i = 1; i < BINS && present > 0; i++)
-	{
-		double		value = sorted[present * i / BINS];
-
-		if (value > sorted[0] && (edges == 0 || value > edge[edges - 1]))
-			edge[edges++] = value;
-	}
+	edges = find_edges(sorted, present, edge);
 	for (size_t row = 0; row < rows; row++)
 	{
 		int			bin = 0;

@@ -1,7 +1,8 @@
 /*
  * logistic.c
  *		Newton's method (iteratively reweighted least squares) with step halving, over a dense Hessian: exact and quick up to
- *		some hundreds of columns, which is what encode.c makes. It is not for tens of thousands of columns.
+ *		some hundreds of entries a row, which is what encode.c makes of most tables. Beyond, where a Hessian costs more than
+ *		all else, L-BFGS (Nocedal 1980) over the gradient alone. It is not for tens of thousands of columns.
  */
 #include "learn/logistic.h"
 
@@ -12,6 +13,9 @@
 #define MAX_HALVINGS 20
 #define FINE 1e-9				/* decrement, in units of log likelihood, at which a fit is done */
 #define ROUGH 1e-4				/* one among many that are only compared */
+#define DENSE_ENTRIES 400		/* a row */
+#define MEMORY 12				/* steps that L-BFGS remembers */
+#define MAX_GRADIENTS 2000
 
 /*
  * Working memory of a fit; size = columns + 1, the intercept last; the Hessian's lower triangle is in full rows. The Hessian
@@ -29,6 +33,9 @@ struct LogisticWork
 	double	   *step;
 	double	   *trial;
 	double	   *trial_gradient;
+	bool		dense;			/* so many entries a row that L-BFGS is quicker; hessian and factor are made for standard errors only */
+	double	   *pairs;			/* L-BFGS: MEMORY steps, then MEMORY changes of the gradient */
+	double	   *diagonal;		/* of the Hessian, penalty included: what L-BFGS starts from */
 };
 
 /* what a fit is about */
@@ -324,6 +331,106 @@ iterate(const Problem *problem, LogisticWork *work, LogisticFit *fit, double tol
 	}
 }
 
+/* ---- L-BFGS ---- */
+
+/* The Hessian's diagonal at the coefficients, with the penalty. */
+static void
+make_diagonal(const Problem *problem, const double *coefficient, LogisticWork *work)
+{
+	const LogisticData *data = problem->data;
+
+	for (int i = 0; i < work->size; i++)
+		work->diagonal[i] = i < data->columns ? problem->lambda + 1e-12 : 1e-12;
+	for (size_t row = 0; row < data->rows; row++)
+	{
+		double		probability;
+		double		curvature;
+
+		if (!row_used(problem->fold, problem->without, row))
+			continue;
+		probability = 1 / (1 + exp(-learn_logistic_margin(data, row, coefficient)));
+		curvature = (data->weight ? data->weight[row] : 1) * probability * (1 - probability);
+		for (size_t at = data->start[row]; at < data->start[row + 1]; at++)
+			work->diagonal[data->column[at]] += curvature * data->value[at] * data->value[at];
+		work->diagonal[data->columns] += curvature;
+	}
+}
+
+/* a . b */
+static double
+product(const double *a, const double *b, int size)
+{
+	return -less_product(0, a, b, size);
+}
+
+/* The two-loop recursion: gradient to step by the last `kept` pairs, the newest of which is number `pairs` - 1. */
+static void
+recursion(LogisticWork *work, int pairs)
+{
+	int			size = work->size;
+	int			kept = pairs < MEMORY ? pairs : MEMORY;
+	double		share[MEMORY];
+
+	memcpy(work->step, work->gradient, sizeof(double) * size);
+	for (int i = pairs - 1; i >= pairs - kept; i--)
+	{
+		const double *moved = work->pairs + (size_t) (i % MEMORY) * size;
+		const double *changed = moved + (size_t) MEMORY * size;
+
+		share[i % MEMORY] = product(moved, work->step, size) / product(moved, changed, size);
+		for (int k = 0; k < size; k++)
+			work->step[k] -= share[i % MEMORY] * changed[k];
+	}
+	for (int k = 0; k < size; k++)
+		work->step[k] /= work->diagonal[k];
+	for (int i = pairs - kept; i < pairs; i++)
+	{
+		const double *moved = work->pairs + (size_t) (i % MEMORY) * size;
+		const double *changed = moved + (size_t) MEMORY * size;
+		double		back = product(changed, work->step, size) / product(moved, changed, size);
+
+		for (int k = 0; k < size; k++)
+			work->step[k] += (share[i % MEMORY] - back) * moved[k];
+	}
+}
+
+/* Steps until what the quadratic model sees to win is negligible. The objective is concave, so every pair serves. */
+static void
+iterate_by_gradients(const Problem *problem, LogisticWork *work, LogisticFit *fit, double tolerance)
+{
+	double		objective = objective_of(problem, fit->coefficient, work->gradient, &fit->log_likelihood);
+	int			size = work->size;
+	int			pairs = 0;
+
+	make_diagonal(problem, fit->coefficient, work);
+	for (fit->iterations = 0; fit->iterations < MAX_GRADIENTS; fit->iterations++)
+	{
+		double	   *moved = work->pairs + (size_t) (pairs % MEMORY) * size;
+		double	   *changed = moved + (size_t) MEMORY * size;
+
+		recursion(work, pairs);
+		if (product(work->step, work->gradient, size) < tolerance)
+		{
+			fit->converged = true;
+			return;
+		}
+		for (int k = 0; k < size; k++)
+		{
+			moved[k] = -fit->coefficient[k];
+			changed[k] = work->gradient[k];
+		}
+		if (!line_search(problem, work, fit, &objective))
+			return;
+		for (int k = 0; k < size; k++)
+		{
+			moved[k] += fit->coefficient[k];
+			changed[k] -= work->gradient[k];
+		}
+		if (product(moved, changed, size) > 0)
+			pairs++;
+	}
+}
+
 /* The sandwich's diagonal, a unit vector at a time, from all rows. */
 static void
 standard_errors_of(const Problem *problem, LogisticWork *work, LogisticFit *fit)
@@ -350,6 +457,16 @@ standard_errors_of(const Problem *problem, LogisticWork *work, LogisticFit *fit)
 	}
 }
 
+/* The matrices, where they are not there yet. */
+static void
+make_room_for_hessian(const KernelEnv *env, LogisticWork *work)
+{
+	if (work->hessian)
+		return;
+	work->hessian = kernel_alloc_array(env, double, (size_t) work->size * work->size);
+	work->factor = kernel_alloc_array(env, double, (size_t) work->size * work->size);
+}
+
 /* See logistic.h. */
 LogisticWork *
 learn_logistic_work(const KernelEnv *env, const LogisticData *data)
@@ -362,8 +479,15 @@ learn_logistic_work(const KernelEnv *env, const LogisticData *data)
 	work->sample = (size_t) (HESSIAN_BUDGET / (entries * entries / 2 + 1));
 	if (work->sample < (size_t) 20 * work->size)
 		work->sample = (size_t) 20 * work->size;
-	work->hessian = kernel_alloc_array(env, double, (size_t) work->size * work->size);
-	work->factor = kernel_alloc_array(env, double, (size_t) work->size * work->size);
+	work->dense = entries > DENSE_ENTRIES;
+	work->hessian = work->factor = work->pairs = work->diagonal = NULL;
+	if (work->dense)
+	{
+		work->pairs = kernel_alloc_array(env, double, (size_t) work->size * MEMORY * 2);
+		work->diagonal = kernel_alloc_array(env, double, work->size);
+	}
+	else
+		make_room_for_hessian(env, work);
 	work->gradient = kernel_alloc_array(env, double, work->size);
 	work->step = kernel_alloc_array(env, double, work->size);
 	work->trial = kernel_alloc_array(env, double, work->size);
@@ -377,6 +501,8 @@ learn_logistic_work_free(const KernelEnv *env, LogisticWork *work)
 {
 	kernel_release(env, work->hessian);
 	kernel_release(env, work->factor);
+	kernel_release(env, work->pairs);
+	kernel_release(env, work->diagonal);
 	kernel_release(env, work->gradient);
 	kernel_release(env, work->step);
 	kernel_release(env, work->trial);
@@ -401,11 +527,21 @@ learn_logistic_fit(const KernelEnv *env, const LogisticData *data, double lambda
 		memcpy(fit->coefficient, start_from, sizeof(double) * size);
 	else
 		memset(fit->coefficient, 0, sizeof(double) * size);
-	iterate(&problem, work ? work : own, fit, work ? ROUGH : FINE);
+	/* without a penalty the way may not end, and only Newton's says so soon */
+	if (own)
+		work = own;
+	if (work->dense && lambda > 0)
+		iterate_by_gradients(&problem, work, fit, own ? FINE : ROUGH);
+	else
+	{
+		make_room_for_hessian(env, work);
+		iterate(&problem, work, fit, own ? FINE : ROUGH);
+	}
 	if (standard_errors)
 	{
+		make_room_for_hessian(env, work);
 		fit->standard_error = kernel_alloc_array(env, double, size);
-		standard_errors_of(&problem, work ? work : own, fit);
+		standard_errors_of(&problem, work, fit);
 	}
 	if (own)
 		learn_logistic_work_free(env, own);

@@ -30,6 +30,7 @@
 #include "core/row.h"
 #include "core/spi.h"
 #include "learn/metrics.h"
+#include "learn/plain_rows_pg.h"
 #include "learn/predict_pg.h"
 #include "learn/predict_site.h"
 
@@ -78,20 +79,29 @@ prepare_site(PredictSite *site, text *name, Oid row_type, int32 row_typmod)
 }
 
 /* See predict_site.h. */
+PredictSite *
+learn_site(FmgrInfo *flinfo, text *name, Oid row_type, int32 row_typmod, bool *prepared)
+{
+	PredictSite *site = site_of(flinfo);
+
+	*prepared = site->generation != learn_model_generation() || site->row_type != row_type || site->row_typmod != row_typmod ||
+		site->user != GetUserId() || site->name_size != VARSIZE_ANY_EXHDR(name) ||
+		memcmp(site->name, VARDATA_ANY(name), site->name_size) != 0;
+	if (*prepared)
+		prepare_site(site, name, row_type, row_typmod);
+	return site;
+}
+
+/* See predict_site.h. */
 LearnValue *
 learn_site_row(FmgrInfo *flinfo, Datum model, Datum record, PredictSite **into)
 {
-	PredictSite *site = site_of(flinfo);
-	text	   *name = DatumGetTextPP(model);
 	HeapTupleHeader header = DatumGetHeapTupleHeader(record);
-	Oid			row_type = HeapTupleHeaderGetTypeId(header);
-	int32		row_typmod = HeapTupleHeaderGetTypMod(header);
 	HeapTupleData tuple;
+	PredictSite *site;
+	bool		prepared;
 
-	if (site->generation != learn_model_generation() || site->row_type != row_type || site->row_typmod != row_typmod ||
-		site->user != GetUserId() || site->name_size != VARSIZE_ANY_EXHDR(name) ||
-		memcmp(site->name, VARDATA_ANY(name), site->name_size) != 0)
-		prepare_site(site, name, row_type, row_typmod);
+	site = learn_site(flinfo, DatumGetTextPP(model), HeapTupleHeaderGetTypeId(header), HeapTupleHeaderGetTypMod(header), &prepared);
 	tuple.t_len = HeapTupleHeaderGetDatumLength(header);
 	ItemPointerSetInvalid(&tuple.t_self);
 	tuple.t_tableOid = InvalidOid;
@@ -118,6 +128,7 @@ typedef struct PredictBlock
 {
 	LoadedModel *loaded;
 	FeatureMap *map;
+	PlainRows  *plain;			/* NULL: rows go the general way */
 	const char *extra_name;
 	int			extra_column;
 	ValueReader *extra_reader;
@@ -163,6 +174,8 @@ open_block(PredictBlock *block, TupleDesc desc)
 	*block->extra_reader = value_reader(TupleDescAttr(desc, block->extra_column)->atttypid, block->extra_name);
 	get_typlenbyvalalign(TupleDescAttr(desc, block->extra_column)->atttypid, &block->extra_length, &block->extra_by_value, &align);
 	block->map = learn_map_features(block->loaded->model, block->loaded->name, desc);
+	if (block->loaded->model->tree_weight == 1)
+		block->plain = learn_plain_rows(block->map, block->loaded->model->features.count, desc, block->extra_column);
 }
 
 /* Predict the rows gathered and hand them on. */
@@ -183,18 +196,14 @@ flush_block(PredictBlock *block)
 	MemoryContextReset(block->context);
 }
 
-/* One row of the query: read and encoded. */
+/* A row's values the general way. */
 static void
-gather_row(TupleTableSlot *slot, void *arg)
+gather_values(PredictBlock *block, const TupleTableSlot *slot, float *tree_row)
 {
-	PredictBlock *block = arg;
 	LearnModel *model = block->loaded->model;
 	int			row = block->rows;
-	float	   *tree_row = block->matrix + (size_t) row * model->features.tree_columns;
-	MemoryContext old;
 	LearnValue *value;
 
-	old = MemoryContextSwitchTo(block->context);
 	if (model->tree_weight < 1 || !learn_read_plain_row(block->map, slot->tts_values, slot->tts_isnull, tree_row))
 	{
 		value = learn_read_features(block->map, slot->tts_values, slot->tts_isnull);
@@ -204,8 +213,25 @@ gather_row(TupleTableSlot *slot, void *arg)
 			block->additive[row] = learn_additive_margin(model, value);
 	}
 	block->extra_null[row] = slot->tts_isnull[block->extra_column];
-	if (!block->extra_null[row])
-		block->extra[row] = datumCopy(slot->tts_values[block->extra_column], block->extra_by_value, block->extra_length);
+	block->extra[row] = slot->tts_values[block->extra_column];
+}
+
+/* One row of the query: read and encoded. */
+static void
+gather_row(TupleTableSlot *slot, void *arg)
+{
+	PredictBlock *block = arg;
+	int			row = block->rows;
+	float	   *tree_row = block->matrix + (size_t) row * block->loaded->model->features.tree_columns;
+	MemoryContext old = MemoryContextSwitchTo(block->context);
+
+	if (block->plain == NULL || !learn_plain_row(block->plain, slot, tree_row, &block->extra[row], &block->extra_null[row]))
+	{
+		slot_getallattrs(slot);
+		gather_values(block, slot, tree_row);
+	}
+	if (!block->extra_by_value && !block->extra_null[row])
+		block->extra[row] = datumCopy(block->extra[row], false, block->extra_length);
 	MemoryContextSwitchTo(old);
 	if (++block->rows == BLOCK_ROWS)
 		flush_block(block);
@@ -233,7 +259,7 @@ learn_predict_query(LoadedModel *loaded, const char *query, const char *extra_co
 	desc = spi_describe(query);
 	MemoryContextSwitchTo(context);
 	open_block(block, desc);
-	spi_stream(query, 0, NULL, true, gather_row, block);
+	spi_stream_unread(query, true, gather_row, block);
 	MemoryContextSwitchTo(context);
 	flush_block(block);
 	spi_close(&scope);

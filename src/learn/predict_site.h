@@ -28,6 +28,12 @@ typedef struct PredictSite
 	MemoryContext context;
 } PredictSite;
 
+/*
+ * The site of a call, ready for a model and rows of a type: looked up anew, which *prepared says, where the last call was of another
+ * shape, or models changed since.
+ */
+extern PredictSite *learn_site(FmgrInfo *flinfo, text *name, Oid row_type, int32 row_typmod, bool *prepared);
+
 /* Feature values of a row by the active version of a model; valid until the call site's next row. */
 extern LearnValue *learn_site_row(FmgrInfo *flinfo, Datum model, Datum record, PredictSite **site);
 

@@ -544,6 +544,36 @@ take_given(Recipe *recipe)
 	recipe->model->offset = 0;
 }
 
+#define RARE_SHARE 0.5
+
+/* Trees alone see levels one by one: say so where most rows hold levels too rare for that. */
+static void
+note_rare_levels(Recipe *recipe)
+{
+	const LearnTable *table = &recipe->table;
+
+	for (int f = 0; f < table->columns; f++)
+	{
+		const LearnFeature *feature = &recipe->model->features.feature[f];
+		size_t		present = 0;
+		size_t		rare = 0;
+
+		if (feature->kind != LEARN_CATEGORY)
+			continue;
+		for (size_t row = 0; row < table->rows; row++)
+		{
+			int32_t		code = table->column[f].code[row];
+			int32_t		level = code < 0 ? -1 : recipe->model->features.code_map[f][code];
+
+			present += code >= 0;
+			rare += code >= 0 && (level < 0 || feature->kept[level] < 0);
+		}
+		if ((double) rare > RARE_SHARE * (double) present)
+			add_note(recipe, "%.0f %% of the rows hold values of \"%s\" that are too rare for trees alone: method auto or logistic reads them too",
+					 100.0 * (double) rare / (double) present, feature->name);
+	}
+}
+
 /* Learn the features, and the model's empty shell around them. */
 static void
 encode_table(Bench *bench)
@@ -568,6 +598,8 @@ encode_table(Bench *bench)
 		add_note(recipe, "many columns: the regression takes numbers as %s",
 				 recipe->model->features.simpler == LEARN_SIMPLER_BINS ? "lines and hinges, without bins" :
 				 recipe->model->features.simpler == LEARN_SIMPLER_HINGES ? "lines and three hinges, without bins" : "lines");
+	if (recipe->trees && !recipe->logistic)
+		note_rare_levels(recipe);
 	if (recipe->trees)
 		bench->matrix = learn_tree_matrix(&bench->env, &recipe->model->features, &recipe->table);
 }

@@ -5,6 +5,7 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
 #include <math.h>
 
 #include "catalog/pg_type.h"
@@ -32,6 +33,7 @@
 #define LEAST_CLASS			10
 #define KEY_SHARE			0.95
 #define KEY_VALUES			50
+#define KEY_UNEVENNESS		0.1		/* largest distance from an even spread, as in the Kolmogorov-Smirnov test */
 #define LEAKAGE_ROWS		20000
 #define SUSPICIOUS_AUC		0.92
 #define NOT_DRIFTING		(-1)
@@ -196,23 +198,81 @@ check_amount(Training *training)
 
 /* ---- which columns ---- */
 
-/* Distinct numbers of a column, and how many are present. */
-static size_t
-distinct_numbers(const LearnColumn *column, size_t rows, size_t *present)
+/* The present numbers of a column, upwards. */
+static double *
+sorted_numbers(const LearnColumn *column, size_t rows, size_t *present)
 {
 	KernelEnv	env = kernel_env_pg(CurrentMemoryContext);
 	double	   *sorted = kernel_alloc_array(&env, double, rows);
-	size_t		distinct = 0;
 
 	*present = 0;
 	for (size_t row = 0; row < rows; row++)
 		if (!isnan(column->number[row]))
 			sorted[(*present)++] = column->number[row];
 	learn_sort_doubles(&env, sorted, *present);
-	for (size_t i = 0; i < *present; i++)
-		distinct += i == 0 || sorted[i] != sorted[i - 1];
-	pfree(sorted);
-	return distinct;
+	return sorted;
+}
+
+/* Does a column's name end in a word that names things one by one? */
+static bool
+named_like_key(const char *name)
+{
+	static const char *const words[] = {"id", "key", "no", "nr", "num", "number", "code", "uuid", "guid", "ref", "reference", "seq",
+	"sequence", "row", "index", "obs", "serial", "phone", "mobile", "fax"};
+	size_t		length = strlen(name);
+
+	if (length > 0 && name[length - 1] == '#')
+		return true;
+	while (length > 0 && !isalpha((unsigned char) name[length - 1]))
+		length--;
+	for (int i = 0; i < (int) lengthof(words); i++)
+	{
+		size_t		size = strlen(words[i]);
+		const char *at = name + length - size;
+
+		if (size <= length && pg_strncasecmp(at, words[i], size) == 0 &&
+			(size == length || !isalpha((unsigned char) at[-1]) ||
+			 (islower((unsigned char) at[-1]) && isupper((unsigned char) at[0]))))
+			return true;
+	}
+	return false;
+}
+
+/* Numbers that were counted out lie evenly between their ends; amounts crowd somewhere. */
+static bool
+spread_evenly(const double *sorted, size_t present)
+{
+	double		reach = sorted[present - 1] - sorted[0];
+
+	for (size_t i = 0; i < present; i++)
+		if (fabs((sorted[i] - sorted[0]) / reach - (double) i / (double) (present - 1)) > KEY_UNEVENNESS)
+			return false;
+	return true;
+}
+
+/* Free text whose words come again, one a row or more, can be learned from however distinct the whole is. */
+static bool
+words_recur(const LearnColumn *column, size_t rows, size_t present)
+{
+	size_t	   *counts = palloc0(sizeof(size_t) * Max(column->levels, 1));
+	size_t		recurring = 0;
+
+	for (size_t at = 0; at < column->set_start[rows]; at++)
+		counts[column->set_code[at]]++;
+	for (int level = 0; level < column->levels; level++)
+		if (counts[level] >= 10 && (double) counts[level] <= KEY_SHARE * (double) present)
+			recurring += counts[level];
+	pfree(counts);
+	return recurring >= present;
+}
+
+/* Is a column with (nearly) as many values as rows a key, not a measure and not prose? */
+static bool
+is_key(const LearnColumn *column, size_t rows, size_t present, const double *sorted)
+{
+	if (column->kind == LEARN_NUMBER)
+		return named_like_key(column->name) || spread_evenly(sorted, present);
+	return column->kind != LEARN_SET || !words_recur(column, rows, present);
 }
 
 /* Why a column cannot serve whatever its relation to the label: empty, constant, a key; NULL where it can. */
@@ -222,20 +282,32 @@ useless(const TrainingData *data, int c)
 	const LearnColumn *column = &data->table.column[c];
 	size_t		rows = data->table.rows;
 	size_t		present = 0;
-	size_t		distinct = data->distinct[c];
+	size_t		distinct = 0;
+	double	   *sorted = NULL;
+	char	   *why = NULL;
 
-	if (column->kind == LEARN_NUMBER && distinct == 0)
-		distinct = distinct_numbers(column, rows, &present);
+	if (column->kind == LEARN_NUMBER)
+	{
+		sorted = sorted_numbers(column, rows, &present);
+		for (size_t i = 0; i < present; i++)
+			distinct += i == 0 || sorted[i] != sorted[i - 1];
+	}
 	else
+	{
+		distinct = data->distinct[c];
 		for (size_t row = 0; row < rows; row++)
-			present += column->kind == LEARN_NUMBER ? !isnan(column->number[row]) : column->code[row] >= 0;
+			present += column->code[row] >= 0;
+	}
 	if (present == 0)
-		return pstrdup("no values");
-	if (distinct == 1 && present == rows && column->kind != LEARN_SET)
-		return pstrdup("the same value in all rows");
-	if (data->may_be_key[c] && distinct > KEY_VALUES && distinct >= KEY_SHARE * (double) present)
-		return psprintf("a key: %zu values in %zu rows", distinct, present);
-	return NULL;
+		why = pstrdup("no values");
+	else if (distinct == 1 && present == rows && column->kind != LEARN_SET)
+		why = pstrdup("the same value in all rows");
+	else if (data->may_be_key[c] && distinct > KEY_VALUES && distinct >= KEY_SHARE * (double) present &&
+			 is_key(column, rows, present, sorted))
+		why = psprintf("a key: %zu values in %zu rows", distinct, present);
+	if (sorted)
+		pfree(sorted);
+	return why;
 }
 
 /* Leak tests first: a key-like column can give the label away. */

@@ -179,15 +179,12 @@ gather_array(TrainingReader *reader, ColumnBuilder *builder, Datum value)
 					  builder->reader.element_by_value, builder->reader.element_align, &elements, &nulls, &count);
 	for (int i = 0; i < count; i++)
 	{
-		char	   *text;
+		const char *text;
 		size_t		length;
 
 		if (nulls[i])
 			continue;
-		text = OidOutputFunctionCall(builder->reader.output, elements[i]);
-		length = strlen(text);
-		if (builder->reader.folded)
-			text = fold_text(text, &length);
+		text = level_text(&builder->reader, elements[i], builder->reader.folded, &length);
 		MemoryContextSwitchTo(keep);
 		append_member(builder, pool_code(&builder->pool, text, length), from);
 		MemoryContextSwitchTo(reader->scratch);
@@ -215,10 +212,8 @@ gather_value(TrainingReader *reader, ColumnBuilder *builder, Datum value, bool i
 	{
 		MemoryContext keep = MemoryContextSwitchTo(reader->scratch);
 		size_t		length = 0;
-		const char *text = isnull ? "" : value_text(&builder->reader, value, &length);
+		const char *text = isnull ? "" : level_text(&builder->reader, value, builder->reader.folded, &length);
 
-		if (length > 0 && builder->reader.folded)
-			text = fold_text(text, &length);
 		MemoryContextSwitchTo(keep);
 		builder->code[row] = length == 0 ? -1 : pool_code(&builder->pool, text, length);
 	}

@@ -112,7 +112,7 @@ collect_cuts(const TreeEnsemble *ensemble, TreeCodes *codes)
 	for (f = 0; f < codes->features; f++)
 	{
 		codes->feature[f].cuts = kernel_alloc_array(&ensemble->env, float,
-													codes->feature[f].count + MAX_CUTS + 1);
+													codes->feature[f].count + CUT_BLOCKS * CUT_BLOCK);
 		codes->feature[f].count = 0;
 	}
 	for (i = 0; i < nodes; i++)
@@ -130,10 +130,10 @@ collect_cuts(const TreeEnsemble *ensemble, TreeCodes *codes)
 		feature->count = sort_cuts(feature->cuts, feature->count);
 		if (feature->count > MAX_CUTS)
 			return false;
-		for (feature->padded = 1; feature->padded < feature->count;)
-			feature->padded = feature->padded * 2 + 1;
-		for (c = feature->count; c < feature->padded; c++)
+		for (c = feature->count; c < CUT_BLOCKS * CUT_BLOCK; c++)
 			feature->cuts[c] = NAN;
+		for (c = 0; c < CUT_BLOCKS; c++)
+			feature->last[c] = feature->cuts[c * CUT_BLOCK + CUT_BLOCK - 1];
 	}
 	return true;
 }

@@ -10,15 +10,17 @@
 
 #include "learn/trees.h"
 
-#define MAX_CUTS 255
+#define MAX_CUTS	255
+#define CUT_BLOCK	16
+#define CUT_BLOCKS	16
 
 /* The thresholds of a feature, and the slots that its codes are for (0: none). */
 typedef struct FeatureCuts
 {
 	int			feature;
 	int			count;
-	int			padded;			/* a power of two less one >= count; the rest are NaN, which nothing reaches */
-	float	   *cuts;			/* room for MAX_CUTS + 1 */
+	float	   *cuts;			/* CUT_BLOCKS blocks of CUT_BLOCK; beyond count NaN, which nothing reaches */
+	float		last[CUT_BLOCKS];		/* of each block: counting takes two steps */
 	int			slot_left;
 	int			slot_right;
 } FeatureCuts;
@@ -40,5 +42,31 @@ extern int	learn_tree_cpu_limit;
 extern TreeCodes *learn_tree_codes_create(const TreeEnsemble *ensemble);
 extern void learn_tree_codes_free(TreeCodes *codes);
 extern uint8_t learn_tree_code(const TreeCodes *codes, const TreeNode *node);
+
+#ifdef __x86_64__
+
+#include <immintrin.h>
+
+/* How many of a block's thresholds are <= x, eight times the same number. NaN reaches none. */
+static inline __attribute__((target("avx2"), always_inline)) unsigned
+learn_tree_count_block(const float *cuts, __m256 x)
+{
+	__m256		low = _mm256_cmp_ps(_mm256_loadu_ps(cuts), x, _CMP_LE_OQ);
+	__m256		high = _mm256_cmp_ps(_mm256_loadu_ps(cuts + 8), x, _CMP_LE_OQ);
+
+	return (unsigned) __builtin_popcount((unsigned) _mm256_movemask_ps(low) |
+										 (unsigned) _mm256_movemask_ps(high) << 8);
+}
+
+/* A value's code: blocks that end at or below it, then within the next one. There is one NaN at least at the end. */
+static inline __attribute__((target("avx2"), always_inline)) unsigned
+learn_tree_count_cuts(const float *last, const float *cuts, bool many, __m256 x)
+{
+	unsigned	block = many ? learn_tree_count_block(last, x) : 0;
+
+	return block * CUT_BLOCK + learn_tree_count_block(cuts + block * CUT_BLOCK, x);
+}
+
+#endif
 
 #endif							/* SALESOPS_LEARN_TREES_CODES_H */

@@ -38,8 +38,8 @@ typedef struct RowFeature
 	int			slot_left;
 	int			slot_right;
 	bool		many;			/* more than one block */
-	float		last[16];
-	float		cuts[256];
+	float		last[CUT_BLOCKS];
+	float		cuts[CUT_BLOCKS * CUT_BLOCK];
 } RowFeature;
 
 struct TreeRow
@@ -57,20 +57,16 @@ struct TreeRow
 	uint8_t		table[MAX_CHUNKS * CHUNK];	/* the row at hand: codes less 128 */
 };
 
-/* Lay a feature's thresholds out in blocks; NaN, which nothing reaches, fills up. */
+/* A feature's thresholds, next to each other for all features. */
 static void
 fill_feature(RowFeature *to, const FeatureCuts *from)
 {
-	int			i;
-
 	to->feature = from->feature;
 	to->slot_left = from->slot_left;
 	to->slot_right = from->slot_right;
-	to->many = from->count > 16;
-	for (i = 0; i < 256; i++)
-		to->cuts[i] = i < from->count ? from->cuts[i] : NAN;
-	for (i = 0; i < 16; i++)
-		to->last[i] = to->cuts[i * 16 + 15];
+	to->many = from->count > CUT_BLOCK;
+	memcpy(to->cuts, from->cuts, sizeof(to->cuts));
+	memcpy(to->last, from->last, sizeof(to->last));
 }
 
 /* Fill a tree below a node; a leaf above the lowest level stands for all leaves below it, and never sends right. */
@@ -153,17 +149,6 @@ learn_tree_row_free(TreeRow *row, const KernelEnv *env)
 	kernel_release(env, row);
 }
 
-/* How many of 16 thresholds are <= x. */
-AVX2_INLINE unsigned
-count_block(const float *cuts, __m256 x)
-{
-	__m256		low = _mm256_cmp_ps(_mm256_loadu_ps(cuts), x, _CMP_LE_OQ);
-	__m256		high = _mm256_cmp_ps(_mm256_loadu_ps(cuts + 8), x, _CMP_LE_OQ);
-
-	return (unsigned) __builtin_popcount((unsigned) _mm256_movemask_ps(low) |
-										 (unsigned) _mm256_movemask_ps(high) << 8);
-}
-
 /* Lay the row's codes out in the table. */
 AVX2_INLINE void
 encode_row(TreeRow *row, const float *features)
@@ -174,8 +159,7 @@ encode_row(TreeRow *row, const float *features)
 	{
 		const RowFeature *feature = &row->feature[f];
 		__m256		x = _mm256_broadcast_ss(features + feature->feature);
-		unsigned	block = feature->many ? count_block(feature->last, x) : 0;
-		unsigned	code = block * 16 + (block < 16 ? count_block(feature->cuts + block * 16, x) : 0);
+		unsigned	code = learn_tree_count_cuts(feature->last, feature->cuts, feature->many, x);
 
 		row->table[feature->slot_left] = (uint8_t) (code ^ 0x80);
 		row->table[feature->slot_right] = isnan(features[feature->feature]) ? 0x7F : (uint8_t) (code ^ 0x80);

@@ -215,13 +215,24 @@ value_text(const ValueReader *reader, Datum value, size_t *length)
 }
 
 /* See values_pg.h. */
-char *
-fold_text(const char *text, size_t *length)
+const char *
+level_text(const ValueReader *reader, Datum value, bool folded, size_t *length)
 {
-	char	   *folded = str_tolower(text, *length, DEFAULT_COLLATION_OID);
+	const char *text;
 
-	*length = strlen(folded);
-	return folded;
+	if (reader->value_class == VALUE_ARRAY)
+	{
+		text = OidOutputFunctionCall(reader->output, value);
+		*length = strlen(text);
+	}
+	else
+		text = value_text(reader, value, length);
+	if (folded && *length > 0)
+	{
+		text = str_tolower(text, *length, DEFAULT_COLLATION_OID);
+		*length = strlen(text);
+	}
+	return text;
 }
 
 /* A text that should be a number or a date. */

@@ -50,8 +50,11 @@ extern double value_number(const ValueReader *reader, Datum value, bool as_date)
 /* Text of a value without blanks around it; may point into the value. Not for arrays. */
 extern const char *value_text(const ValueReader *reader, Datum value, size_t *length);
 
-/* A text of a folded column in lower case, by the database's collation; allocated. */
-extern char *fold_text(const char *text, size_t *length);
+/*
+ * The text by which a level is known: of a value, or of an array's element as it is. Folded ones (citext) are in lower case by the
+ * database's collation: the one place where they are.
+ */
+extern const char *level_text(const ValueReader *reader, Datum value, bool folded, size_t *length);
 
 /* A text as a whole number or decimal; false where it is neither. */
 extern bool parse_number(const char *text, size_t length, double *number);

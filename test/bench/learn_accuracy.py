@@ -62,8 +62,11 @@ def encode(train, test, columns):
             continue
         def as_number(v):
             v = v.strip()
-            if len(v) == 10 and v[4] == "-":
-                return float(datetime.date.fromisoformat(v).toordinal())
+            if len(v) >= 10 and v[4] == "-":
+                try:
+                    return datetime.datetime.fromisoformat(v).replace(tzinfo=datetime.timezone.utc).timestamp() / 86400
+                except ValueError:
+                    return None
             return number(v)
         if all(as_number(v) is not None for v in present):
             get = lambda r: as_number(r[c]) if r[c].strip() != "" else float("nan")
@@ -89,22 +92,40 @@ def top(p, y):
     return y[np.argsort(-p, kind="stable")[:k]].mean()
 
 
+def auc(p, y):
+    """Mann-Whitney with ties half: quick enough for a bootstrap"""
+    order = np.argsort(p, kind="stable")
+    _, first, counts = np.unique(p[order], return_index=True, return_counts=True)
+    ranks = np.repeat(first + (counts + 1) / 2, counts)
+    positives = y[order] > 0
+    n = positives.sum()
+    return (ranks[positives].sum() - n * (n + 1) / 2) / (n * (len(y) - n)) if 0 < n < len(y) else np.nan
+
+
+def paired(p, ours, y):
+    """differences (peer's loss less ours, our AUC less the peer's) with 95 % of a paired bootstrap: above 0 is better here"""
+    rng = np.random.default_rng(1)
+    losses = lambda q: -(y * np.log(np.clip(q, 1e-15, 1)) + (1 - y) * np.log(np.clip(1 - q, 1e-15, 1)))
+    d = losses(p) - losses(ours)
+    draws = [rng.integers(0, len(d), len(d)) for _ in range(500)]
+    won = np.array([(d[i].mean(), auc(ours[i], y[i]) - auc(p[i], y[i])) for i in draws])
+    return [(at, *np.nanpercentile(won[:, k], [2.5, 97.5])) for k, at in enumerate((d.mean(), auc(ours, y) - auc(p, y)))]
+
+
 def show(name, p, y, seconds, ours=None):
-    verdict = ""
+    """prints a line; returns {"loss": ..., "auc": ...}, each "better", "WORSE" or "noise", where ours are given"""
+    verdicts, text = {}, ""
     if ours is not None:
-        rng = np.random.default_rng(1)
-        losses = lambda q: -(y * np.log(np.clip(q, 1e-15, 1)) + (1 - y) * np.log(np.clip(1 - q, 1e-15, 1)))
-        d = losses(p) - losses(ours)
-        draws = [d[rng.integers(0, len(d), len(d))].mean() for _ in range(500)]
-        low, high = np.percentile(draws, [2.5, 97.5])
-        verdict = "salesops better" if low > 0 else "salesops WORSE" if high < 0 else "within noise"
-        verdict += f" ({d.mean():+.4f}, 95 % {low:+.4f} to {high:+.4f})"
+        for what, (at, low, high) in zip(("loss", "auc"), paired(p, ours, y)):
+            verdicts[what] = "better" if low > 0 else "WORSE" if high < 0 else "noise"
+            text += f"  {what} {verdicts[what]} ({at:+.4f}, 95 % {low:+.4f} to {high:+.4f})"
     print(f"  {name:<12} AUC {roc_auc_score(y, p):.4f}  log loss {log_loss(y, p):.4f}  ECE {ece(p, y):.4f}  top tenth {top(p, y):.3f}"
-          f"  {seconds:6.1f} s  {verdict}")
+          f"  {seconds:6.1f} s{text}", flush=True)
+    return verdicts
 
 
 def run(title, table, key, label, positive, leave, folds=7):
-    """folds of ten train, the others test"""
+    """folds of ten train, the others test; returns each peer's verdicts"""
     psql(f"ALTER TABLE {table} ADD COLUMN fold integer")
     psql(f"UPDATE {table} SET fold = ('x' || substr(md5({quote(key)}::text), 1, 8))::bit(32)::bigint % 10")
     columns = [c for c in psql(f"SELECT attname FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attnum > 0 AND NOT attisdropped").split("\n")
@@ -126,16 +147,18 @@ def run(title, table, key, label, positive, leave, folds=7):
     fill = lambda m: np.hstack([np.where(np.isnan(m), median, m), np.isnan(m[:, numeric]).astype(float)])
     scaler = StandardScaler().fit(fill(x))
     model = LogisticRegression(C=1, max_iter=2000).fit(scaler.transform(fill(x)), y)
-    show("scikit-learn", model.predict_proba(scaler.transform(fill(z)))[:, 1], t, time.time() - start, ours)
+    verdicts = {}
+    verdicts["scikit-learn"] = show("scikit-learn", model.predict_proba(scaler.transform(fill(z)))[:, 1], t, time.time() - start, ours)
     start = time.time()
     model = xgboost.XGBClassifier(n_estimators=300, max_depth=5, learning_rate=0.05, n_jobs=1).fit(x, y)
-    show("XGBoost", model.predict_proba(z)[:, 1], t, time.time() - start, ours)
+    verdicts["XGBoost"] = show("XGBoost", model.predict_proba(z)[:, 1], t, time.time() - start, ours)
     start = time.time()
     model = lightgbm.LGBMClassifier(n_jobs=1, verbose=-1).fit(x, y)
     import warnings
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        show("LightGBM", model.predict_proba(z)[:, 1], t, time.time() - start, ours)
+        verdicts["LightGBM"] = show("LightGBM", model.predict_proba(z)[:, 1], t, time.time() - start, ours)
+    return verdicts
 
 
 def main():

@@ -118,6 +118,20 @@ SELECT salesops.score_lead('1');
 SELECT salesops.override_lead_score('1', 100, 'mine');
 RESET ROLE;
 
+-- without triggers nothing is told of a deletion: the next scoring of all as of now finds out, and keeps what row-level security hides
+ALTER TABLE leads DISABLE TRIGGER salesops_score_deleted;
+INSERT INTO leads VALUES (9003, '2026-03-01', 'web', 'retail', 100, 'VP Sales', 'r1', NULL), (9004, '2026-03-01', 'web', 'retail', 100, 'VP Sales', 'r1', NULL);
+DELETE FROM leads WHERE id = 9003;
+SELECT lead_id FROM salesops.lead_score WHERE lead_id IN ('9003', '9004') ORDER BY 1;
+SELECT salesops.score_leads(as_of => '2026-06-04') > 0 AS of_the_past;
+SELECT lead_id FROM salesops.lead_score WHERE lead_id IN ('9003', '9004') ORDER BY 1;
+SET ROLE lead_rep;
+SELECT salesops.score_leads() > 0 AS own;
+RESET ROLE;
+SELECT lead_id FROM salesops.lead_score WHERE lead_id IN ('9003', '9004') ORDER BY 1;
+SELECT count(*) AS history_of_9003 FROM salesops.lead_score_history WHERE lead_id = '9003';
+ALTER TABLE leads ENABLE TRIGGER salesops_score_deleted;
+
 -- bad input
 SELECT salesops.create_scoring_rule('x', 'fitness', 'true', 1);
 SELECT salesops.create_scoring_rule('x', 'fit', 'true; DROP TABLE leads', 1);

@@ -90,6 +90,62 @@ test_logistic(void)
 	learn_logistic_free(&env, fit);
 }
 
+#define WIDE_ROWS 500
+#define WIDE_COLUMNS 420
+
+/* So many entries a row that L-BFGS takes over: at its end the penalised gradient is zero in every direction, which is the optimum's mark. */
+static void
+test_wide_logistic(void)
+{
+	KernelEnv	env = tap_env();
+	static double value[WIDE_ROWS * WIDE_COLUMNS];
+	static uint16_t column[WIDE_ROWS * WIDE_COLUMNS];
+	size_t		start[WIDE_ROWS + 1];
+	uint8_t		label[WIDE_ROWS];
+	double		gradient[WIDE_COLUMNS + 1] = {0};
+	double		largest = 0;
+	uint64_t	state = 5;
+	LogisticData data = {WIDE_ROWS, WIDE_COLUMNS, start, column, value, label, NULL};
+	LogisticFit *fit;
+
+	for (int row = 0; row < WIDE_ROWS; row++)
+	{
+		double		sum = 0;
+
+		start[row] = (size_t) row * WIDE_COLUMNS;
+		for (int c = 0; c < WIDE_COLUMNS; c++)
+		{
+			size_t		at = start[row] + c;
+
+			state = state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+			column[at] = (uint16_t) c;
+			value[at] = (double) (state >> 40) / (1 << 23) - 1;
+			sum += c < 3 ? value[at] * (1 + 10 * c) : 0;
+		}
+		label[row] = sum > 0.3;
+	}
+	start[WIDE_ROWS] = (size_t) WIDE_ROWS * WIDE_COLUMNS;
+	fit = learn_logistic_fit(&env, &data, 2, NULL, -1, NULL, true, NULL);
+	for (int row = 0; row < WIDE_ROWS; row++)
+	{
+		double		residual = label[row] - learn_probability(learn_logistic_margin(&data, row, fit->coefficient));
+
+		for (int c = 0; c < WIDE_COLUMNS; c++)
+			gradient[c] += residual * value[start[row] + c];
+		gradient[WIDE_COLUMNS] += residual;
+	}
+	for (int c = 0; c <= WIDE_COLUMNS; c++)
+	{
+		double		slope = fabs(gradient[c] - (c < WIDE_COLUMNS ? 2 * fit->coefficient[c] : 0));
+
+		largest = slope > largest ? slope : largest;
+	}
+	ok(fit->converged, "a wide fit converges");
+	is_double(largest, 0, 1e-3, "its penalised gradient is zero");
+	ok(fit->standard_error[0] > 0 && fit->standard_error[2] > 0, "its standard errors are there");
+	learn_logistic_free(&env, fit);
+}
+
 /* Log odds that are twice too steep are halved. */
 static void
 test_calibration(void)
@@ -261,6 +317,7 @@ main(void)
 	test_roc_auc();
 	test_other_metrics();
 	test_logistic();
+	test_wide_logistic();
 	test_calibration();
 	test_model();
 	test_leakage();

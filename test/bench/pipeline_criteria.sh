@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Stage criteria against a CHECK constraint and a PL/pgSQL trigger of the same five terms: INSERT ... SELECT of 200 k rows, the
-# variants taking turns (ROUNDS, default 25). CPU time of the backend (user and system): the median of each, the median of the ratio to
+# variants taking turns (ROUNDS, default 20). CPU time of the backend (user and system): the median of each, the median of the ratio to
 # CHECK within a round, and the overhead as the median difference to no constraint within a round. Autovacuum is off on these tables.
 # "other 50": fifty more criteria on later stages; "might fail": a sixth term, a division, so that an error would name it.
 set -eu
-rounds=${ROUNDS:-25}
+rounds=${ROUNDS:-20}
 psql -XqAt -v ON_ERROR_STOP=1 <<'SQL' >/dev/null
 CREATE TABLE src AS SELECT i AS id, 'proposal'::text AS stage, (i % 1000 + 1)::numeric AS amount, date '2027-01-01' + i % 300 AS close_date, 'o' || i % 50 AS owner,
 	'call' || i AS next_step FROM generate_series(1, 200000) i;

@@ -590,6 +590,24 @@ SELECT h.opportunity_id, h.name, h.owner_id, h.stage, h.amount, h.currency, h.ru
 COMMENT ON VIEW salesops.pipeline_hygiene IS
 	'What is wrong with open deals, a row a finding, with the fix; first_seen and is_new (this week) from the snapshots';
 
+CREATE VIEW salesops.hygiene_trend WITH (security_invoker = true) AS
+WITH week AS (
+	SELECT w.from_at::date AS week, w.from_at AT TIME ZONE 'UTC' AS from_at, (w.from_at + interval '7 days') AT TIME ZONE 'UTC' AS to_at
+	  FROM pg_catalog.generate_series(pg_catalog.date_trunc('week', pg_catalog.now() AT TIME ZONE 'UTC') - interval '84 days',
+	                                  pg_catalog.now() AT TIME ZONE 'UTC', interval '7 days') AS w (from_at)
+), counted AS (
+	SELECT r.rule, w.week, count(f.rule) FILTER (WHERE f.first_seen >= w.from_at) AS found, count(f.rule) FILTER (WHERE f.resolved_at < w.to_at) AS resolved,
+	       count(f.rule) FILTER (WHERE f.resolved_at IS NULL OR f.resolved_at >= w.to_at) AS open_findings
+	  FROM salesops.hygiene_rule r CROSS JOIN week w
+	  LEFT JOIN salesops.hygiene_finding f ON f.rule = r.rule AND f.first_seen < w.to_at AND (f.resolved_at IS NULL OR f.resolved_at >= w.from_at)
+	 WHERE r.is_active AND w.to_at > (SELECT min(s.taken_at) FROM salesops.hygiene_snapshot s)
+	 GROUP BY 1, 2
+)
+SELECT c.rule, c.week, c.found, c.resolved, c.open_findings, c.open_findings - lag(c.open_findings) OVER (PARTITION BY c.rule ORDER BY c.week) AS change
+  FROM counted c;
+COMMENT ON VIEW salesops.hygiene_trend IS
+	'Findings of each rule week by week (of UTC, by its Monday; the last 13), from the snapshots: found, resolved, open at the end, and the change of that';
+
 CREATE VIEW salesops.opportunity_hygiene WITH (security_invoker = true) AS
 SELECT o.opportunity_id, o.name, o.owner_id, o.stage, o.amount, o.currency, greatest(100 - coalesce(h.points, 0), 0) AS score,
        coalesce(h.findings, 0) AS findings, h.rules
@@ -623,7 +641,7 @@ COMMENT ON VIEW salesops.pipeline_quality IS 'The share of open deals with no fi
 INSERT INTO salesops.access_right (level, kind, object)
 SELECT 'reader', 'table', 'salesops.' || v FROM pg_catalog.unnest(ARRAY['pipeline_stage', 'mapped_opportunity_column', 'mapped_history_column', 'stage_history',
 	'pipeline_by_stage', 'stage_velocity', 'stage_conversion', 'pipeline_bottleneck', 'sales_velocity', 'stale_opportunity', 'hygiene_rule',
-	'hygiene_finding', 'hygiene_snapshot', 'pipeline_hygiene', 'opportunity_hygiene', 'pipeline_quality']) v;
+	'hygiene_finding', 'hygiene_snapshot', 'pipeline_hygiene', 'hygiene_trend', 'opportunity_hygiene', 'pipeline_quality']) v;
 
 CREATE FUNCTION salesops.take_hygiene_snapshot(as_of timestamptz DEFAULT pg_catalog.now()) RETURNS bigint
 	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'salesops_take_hygiene_snapshot';

@@ -22,6 +22,7 @@
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "nodes/makefuncs.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -55,6 +56,14 @@ typedef struct GuardItem
 	SPIPlanPtr	plan;			/* criteria with subqueries */
 } GuardItem;
 
+/* What binds the rows of one stage, ready to be evaluated in one go: rows that meet all of it need no closer look */
+typedef struct StageCheck
+{
+	Datum		stage;			/* as the column holds it */
+	CompiledExpression *native; /* all criteria that cannot raise an error, with AND between; NULL for none */
+	List	   *risky;			/* of GuardItem: the others */
+} StageCheck;
+
 /* All that one statement needs to know of one relation */
 typedef struct Guard
 {
@@ -66,6 +75,8 @@ typedef struct Guard
 	int			key_column;		/* 0 where there is no key */
 	bool		tracked;
 	List	   *items;			/* of GuardItem */
+	List	   *checks;			/* of StageCheck, made as stages are met with */
+	StageCheck *last_check;
 } Guard;
 
 /* The row at hand */
@@ -76,6 +87,7 @@ typedef struct GuardRow
 	char	   *old_stage;		/* NULL on insert */
 	bool		entering;
 	char	   *key;			/* NULL where there is none; read when it is needed */
+	TimestampTz now;
 	TimestampTz entered_at;		/* what criteria judged at entry go by */
 } GuardRow;
 
@@ -236,7 +248,7 @@ slot_text(TupleTableSlot *slot, int column)
 static TimestampTz
 entry_time(const Guard *guard, const GuardRow *row)
 {
-	TimestampTz result = GetCurrentTimestamp();
+	TimestampTz result = row->now;
 	SpiScope	scope;
 	bool		isnull;
 	Datum		value;
@@ -268,6 +280,7 @@ read_row(const Guard *guard, TriggerData *trigger)
 	row.entering = !update || row.old_stage == NULL || row.stage == NULL || strcmp(row.stage, row.old_stage) != 0;
 	if (guard->tracked)
 		row.key = slot_text(row.slot, guard->key_column);
+	row.now = GetCurrentTimestamp();
 	row.entered_at = entry_time(guard, &row);
 	return row;
 }
@@ -325,16 +338,122 @@ is_met(Guard *guard, GuardItem *item, TupleTableSlot *slot)
 static bool
 in_force(const Criterion *criterion, const GuardRow *row)
 {
-	TimestampTz at = criterion->judged_at_entry ? row->entered_at : GetCurrentTimestamp();
+	TimestampTz at = criterion->judged_at_entry ? row->entered_at : row->now;
 
 	return criterion->effective_from <= at && at < criterion->effective_until;
+}
+
+/* ---- rows that meet everything ---- */
+
+/* Same stage, byte for byte? */
+static bool
+same_stage(const Guard *guard, Datum a, Datum b)
+{
+	Form_pg_attribute column = TupleDescAttr(guard->desc, guard->stage_column - 1);
+
+	if (column->attlen != -1)
+		return datumIsEqual(a, b, column->attbyval, column->attlen);
+	return VARSIZE_ANY_EXHDR(DatumGetPointer(a)) == VARSIZE_ANY_EXHDR(DatumGetPointer(b)) &&
+		memcmp(VARDATA_ANY(DatumGetPointer(a)), VARDATA_ANY(DatumGetPointer(b)), VARSIZE_ANY_EXHDR(DatumGetPointer(a))) == 0;
+}
+
+/* The row's stage, as the column holds it; false where it is NULL */
+static bool
+stage_datum(const Guard *guard, TupleTableSlot *slot, Datum *stage)
+{
+	bool		isnull;
+
+	*stage = slot_getattr(slot, guard->stage_column, &isnull);
+	if (!isnull && TupleDescAttr(guard->desc, guard->stage_column - 1)->attlen == -1)
+		*stage = PointerGetDatum(PG_DETOAST_DATUM_PACKED(*stage));
+	return !isnull;
+}
+
+/* Gather what binds a stage. */
+static StageCheck *
+make_check(Guard *guard, TupleTableSlot *slot, Datum stage)
+{
+	Form_pg_attribute column = TupleDescAttr(guard->desc, guard->stage_column - 1);
+	MemoryContext old = MemoryContextSwitchTo(guard->context);
+	StageCheck *check = palloc0(sizeof(StageCheck));
+	char	   *name = slot_text(slot, guard->stage_column);
+	List	   *trees = NIL;
+	ListCell   *cell;
+
+	check->stage = datumCopy(stage, column->attbyval, column->attlen);
+	foreach(cell, guard->items)
+	{
+		GuardItem  *item = lfirst(cell);
+
+		if (!criterion_binds(guard->criteria, item->criterion, name))
+			continue;
+		if (item->criterion->way == CRITERION_NATIVE)
+			trees = lappend(trees, item->expression->tree);
+		else
+			check->risky = lappend(check->risky, item);
+	}
+	if (trees != NIL)
+		check->native = expression_compile(&(RowExpression) {.tree = (Node *) make_ands_explicit(trees)});
+	guard->checks = lappend(guard->checks, check);
+	MemoryContextSwitchTo(old);
+	return check;
+}
+
+/* What binds this row's stage */
+static StageCheck *
+find_check(Guard *guard, TupleTableSlot *slot, Datum stage)
+{
+	ListCell   *cell;
+
+	if (guard->last_check && same_stage(guard, guard->last_check->stage, stage))
+		return guard->last_check;
+	foreach(cell, guard->checks)
+		if (same_stage(guard, ((StageCheck *) lfirst(cell))->stage, stage))
+			return guard->last_check = lfirst(cell);
+	return guard->last_check = make_check(guard, slot, stage);
+}
+
+/*
+ * Does the row meet all criteria that bind it? False may also mean that it is not that simple: criteria with subqueries, or
+ * one that might raise an error and may not be in force for a row that entered its stage at another time.
+ */
+static bool
+meets_all(Guard *guard, TriggerData *trigger)
+{
+	bool		update = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event);
+	TupleTableSlot *slot = update ? trigger->tg_newslot : trigger->tg_trigslot;
+	GuardRow	now = {0};
+	Datum		stage;
+	Datum		before;
+	StageCheck *check;
+	bool		isnull = false;
+	ListCell   *cell;
+
+	if (TRIGGER_FIRED_AFTER(trigger->tg_event) || !stage_datum(guard, slot, &stage))
+		return false;
+	check = find_check(guard, slot, stage);
+	if (check->native && (!DatumGetBool(expression_evaluate(check->native, slot, &isnull)) || isnull))
+		return false;
+	if (check->risky != NIL && update && guard->tracked && stage_datum(guard, trigger->tg_trigslot, &before) &&
+		same_stage(guard, before, stage))
+		return false;
+	if (check->risky != NIL)
+		now.now = now.entered_at = GetCurrentTimestamp();
+	foreach(cell, check->risky)
+	{
+		GuardItem  *item = lfirst(cell);
+
+		if (in_force(item->criterion, &now) && !is_met(guard, item, slot))
+			return false;
+	}
+	return true;
 }
 
 /* What becomes of a row that does not meet the criterion, bypasses aside */
 static Outcome
 choose_outcome(const Criterion *criterion, const GuardRow *row)
 {
-	if (!row->entering && GetCurrentTimestamp() < criterion->grace_until)
+	if (!row->entering && row->now < criterion->grace_until)
 		return OUTCOME_GRACE;
 	if (strcmp(criterion->action, "warn") == 0)
 		return OUTCOME_WARN;
@@ -627,9 +746,13 @@ salesops_check_stage_criteria(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = require_trigger(fcinfo);
 	Guard	   *guard = get_guard(fcinfo, trigger);
-	GuardRow	row = read_row(guard, trigger);
-	List	   *unmet = find_unmet(guard, &row);
+	GuardRow	row;
+	List	   *unmet;
 
+	if (meets_all(guard, trigger))
+		return unchanged_row(trigger);
+	row = read_row(guard, trigger);
+	unmet = find_unmet(guard, &row);
 	if (unmet != NIL)
 		act(guard, &row, unmet, trigger);
 	return unchanged_row(trigger);

@@ -50,7 +50,7 @@ forecast_plan_probability(const ForecastPlan *plan, int deal, double by_age, int
 {
 	if (by_age <= 0.0)
 		return 0.0;
-	by_age *= hazard_ratio(plan->book->past, plan->model, deal, plan->known, days);
+	by_age *= hazard_ratio(plan->book->past, plan->model, deal, plan->known, days, by_age);
 	return Min(0.995, plan->whole.open_correction * Min(0.995, by_age));
 }
 

@@ -10,7 +10,7 @@
  * themselves, and what a wrong hazard gives to one it takes from the other.
  */
 #include "forecast/hazard.h"
-#include "forecast/ratio.h"
+#include "forecast/covariate.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -19,7 +19,6 @@
 #define RATIO_EVERY	2			/* own past forecasts between snapshots of which ratios are learned */
 #define RATIO_AGAIN	4			/* … and between learning them anew */
 #define RATIO_SNAPSHOTS	26		/* so many of the latest are looked at */
-#define RATIO_WORSE	1.0			/* error with ratios over that without, from which they are not used */
 #define RATIO_HALF_LIFE	365.0
 #define SIZES		64			/* levels of the size of a deal: half powers of two */
 #define PRIOR_FADES	16.0	/* weeks of own forecasts that halve the weight of the assumed error */
@@ -64,6 +63,8 @@ struct HazardPast
 	Correction *correction;		/* [model][slot] */
 	RatioSnapshot *snapshot;	/* [calendar][horizon kind][slot] */
 	RatioTable *ratios;			/* [calendar][horizon kind][slot / RATIO_AGAIN] */
+	CovariateTable *covariates; /* likewise */
+	int32_t		rewritten[HAZARD_TRAITS];	/* from this day on a trait is not believed */
 	int		   *first_amount;	/* of each deal, its first stated amount and stage; counts where there is none */
 	int		   *first_stage;
 	int			horizon[2];		/* the horizons kept: the correction's and the one asked for last */
@@ -71,7 +72,7 @@ struct HazardPast
 
 const HazardOptions hazard_defaults = {
 	.half_life = 120, .cell_events = 3, .age_events = 1, .calibration_half_life = 60, .calibration_weight = 1, .calibration_wins = 50,
-	.error_prior = 0.22, .error_weight = 0.25, .error_half_life = 40, .calendar = -1, .arrival_days = 91,
+	.error_prior = 0.22, .error_weight = 0.25, .error_half_life = 40, .calendar = -1, .family = -1, .arrival_days = 91,
 };
 
 /* First age of each bucket, in days: about a factor of the square root of two apart. */
@@ -309,6 +310,51 @@ index_statements(HazardPast *past)
 }
 
 /*
+ * The day from which a trait is not believed: that of the creation by which one closed deal in twenty (and twenty of them)
+ * has a value that no open deal has, though chance would have it that some had. Such values are written at the
+ * close. HAZARD_NEVER: there is no sign of it.
+ */
+static int32_t
+find_rewritten(const HazardPast *past, int k)
+{
+	const HazardHistory *h = past->history;
+	int			levels = h->levels[k];
+	int		   *open;
+	int		   *closed;
+	int			all_open = 0;
+	int			all_closed = 0;
+	int			strange = 0;
+	int			seen = 0;
+	int32_t		day = HAZARD_NEVER;
+
+	if (levels <= 1)
+		return day;
+	open = kernel_alloc_array(past->env, int, 2 * levels);
+	closed = open + levels;
+	memset(open, 0, sizeof(int) * 2 * (size_t) levels);
+	for (int i = 0; i < h->count; i++)
+		if (h->closed[i] == HAZARD_NEVER)
+			all_open += ++open[h->trait[k][i]] > 0;
+		else if (h->created[i] > past->last - 365)
+			all_closed += ++closed[h->trait[k][i]] > 0;
+	for (int i = 0; i < h->count && day == HAZARD_NEVER; i++)
+	{
+		int			deal = past->by_created[i];
+		int			level = h->trait[k][deal];
+
+		if (h->closed[deal] == HAZARD_NEVER)
+			continue;
+		seen++;
+		if (open[level] == 0 && closed[level] > 0 && all_open * log1p(-fmin((double) closed[level] / all_closed, 0.999)) < log(0.001))
+			strange++;
+		if (strange >= 20 && strange * 20 >= seen)
+			day = h->created[deal];
+	}
+	kernel_release(past->env, open);
+	return day;
+}
+
+/*
  * Take up a history. Created must not be after closed; days must lie within a few centuries (the caller checks). The
  * history and the environment must outlive the result.
  */
@@ -341,7 +387,11 @@ hazard_past(const KernelEnv *env, const HazardHistory *history, const HazardOpti
 	memset(past->snapshot, 0, sizeof(RatioSnapshot) * HAZARD_CALENDARS * 2 * (size_t) past->slots);
 	past->ratios = kernel_alloc_array(env, RatioTable, HAZARD_CALENDARS * 2 * past->slots);
 	memset(past->ratios, 0, sizeof(RatioTable) * HAZARD_CALENDARS * 2 * (size_t) past->slots);
+	past->covariates = kernel_alloc_array(env, CovariateTable, HAZARD_CALENDARS * 2 * past->slots);
+	memset(past->covariates, 0, sizeof(CovariateTable) * HAZARD_CALENDARS * 2 * (size_t) past->slots);
 	index_statements(past);
+	for (int k = 0; k < HAZARD_TRAITS; k++)
+		past->rewritten[k] = find_rewritten(past, k);
 	past->horizon[0] = HAZARD_CALIBRATION;
 	return past;
 }
@@ -510,15 +560,26 @@ sum_segments(const HazardPast *past, int32_t day, double *square)
 	return count > 0 ? sum / count : 0.0;
 }
 
+/* Are the values that segments are made of those that deals had? */
+static bool
+segments_believed(const HazardPast *past, int32_t day)
+{
+	for (int k = 0; k < HAZARD_TRAITS; k++)
+		if (day >= past->rewritten[k])
+			return false;
+	return true;
+}
+
 /* Amounts as hazard_amounts() has them; returns the mean of won deals known on the day, and that of their squares. */
 static double
 amounts_and_mean(HazardPast *past, int32_t day, double *amount, double *square)
 {
 	const HazardHistory *h = past->history;
 	double		overall = sum_segments(past, day, square);
+	bool		believed = segments_believed(past, day);
 
 	for (int i = 0; i < h->count; i++)
-		amount[i] = (past->segment_sum[h->segment[i]] + 2 * overall) / (past->segment_count[h->segment[i]] + 2);
+		amount[i] = believed ? (past->segment_sum[h->segment[i]] + 2 * overall) / (past->segment_count[h->segment[i]] + 2) : overall;
 	for (int k = 0; k < h->amounts; k++)
 		if (h->amount[k].day <= day)
 			amount[h->amount[k].deal] = h->amount[k].amount;
@@ -550,16 +611,25 @@ arrivals(const HazardPast *past, int32_t after, int32_t to)
 	return until > from ? past->arrived[until] - past->arrived[from] : 0.0;
 }
 
-#define ARRIVAL_RULES	4
+#define ARRIVAL_RULES	5
 #define ARRIVAL_CHECKS	52		/* weeks of own past counts that weigh the rules */
+#define QUARTER			91		/* whole weeks, so that weekends meet weekends */
+#define YEAR			364
 
 /*
- * Deals a day to come in the 'ahead' days after a day, by one rule; negative where the history is too short for it. Rules: 0 the
- * last 91 days (or as many as there are), 1 the last 28, 2 the last year, 3 the same days of last year times how the last 91
- * compare with theirs.
+ * Deals to come on each day after a day, as one rule has it: 'level' where level is all it knows, else as many as came 'back' days
+ * earlier times 'level'. Rules: 0 the last 91 days (or as many as there are), 1 the last 28, 2 the last year, 3 the same days of last year
+ * times how the last 91 compare with theirs, 4 the same days of last quarter. Level is negative where the history is too short.
  */
-static double
-arrival_by_rule(const HazardPast *past, int rule, int32_t day, int ahead)
+typedef struct ArrivalRule
+{
+	double		level;
+	int			back;
+} ArrivalRule;
+
+/* A rule as known on a day. */
+static ArrivalRule
+arrival_rule(const HazardPast *past, int rule, int32_t day)
 {
 	static const int windows[] = {0, 28, 365};
 	int			known = day - past->first_created + 1;
@@ -571,55 +641,95 @@ arrival_by_rule(const HazardPast *past, int rule, int32_t day, int ahead)
 	{
 		if (rule == 0 && known < window)
 			window = known > 1 ? known : 1;
-		return window <= known || rule == 0 ? arrivals(past, day - window, day) / window : -1.0;
+		return (ArrivalRule) {window <= known || rule == 0 ? arrivals(past, day - window, day) / window : -1.0, 0};
 	}
-	if (known < 364 + past->options.arrival_days)
-		return -1.0;
+	if (rule == 4)
+		return (ArrivalRule) {known < QUARTER ? -1.0 : 1.0, QUARTER};
+	if (known < YEAR + past->options.arrival_days)
+		return (ArrivalRule) {-1.0, YEAR};
 	now = arrivals(past, day - past->options.arrival_days, day);
-	then = arrivals(past, day - 364 - past->options.arrival_days, day - 364);
-	return arrivals(past, day - 364, day - 364 + ahead) / ahead * fmin(fmax((now + 5.0) / (then + 5.0), 0.25), 4.0);
+	then = arrivals(past, day - YEAR - past->options.arrival_days, day - YEAR);
+	return (ArrivalRule) {fmin(fmax((now + 5.0) / (then + 5.0), 0.25), 4.0), YEAR};
+}
+
+/* Deals that a rule expects in the 'ahead' days after a day, at most as many days as it looks back. */
+static double
+arrivals_by_rule(const HazardPast *past, const ArrivalRule *rule, int32_t day, int ahead)
+{
+	return rule->level * (rule->back == 0 ? ahead : arrivals(past, day - rule->back, day - rule->back + ahead));
 }
 
 /*
- * Deals that arrive a day in so many days after a day, as known on it: the rules' mean, weighed by how wrong each was about as
- * many days of the last year (the inverse square of its mean squared error, to which chance is added as for a count).
+ * How wrong a rule was about so many days ahead in the last year, as known on a day: mean squared error, to which chance is added
+ * as for a count. Negative where it could not be told.
  */
 static double
-arrival_rate(const HazardPast *past, int32_t day, int ahead)
+arrival_error(const HazardPast *past, int r, int32_t day, int ahead)
 {
-	double		sum = 0.0;
-	double		weights = 0.0;
+	ArrivalRule plainest = arrival_rule(past, 0, day);
+	double		chance = arrivals_by_rule(past, &plainest, day, ahead) + 1.0;
+	double		error = r == 0 ? 0.0 : chance;	/* others must earn their weight */
+	double		count = 1.0;
 
-	if (day < past->first_created)
-		return 0.0;
-	ahead = ahead < 7 ? 7 : ahead > 91 ? 91 : ahead;
-	for (int rule = 0; rule < ARRIVAL_RULES; rule++)
+	for (int k = 0; k < ARRIVAL_CHECKS; k++)
 	{
-		double		rate = arrival_by_rule(past, rule, day, ahead);
-		double		chance = arrival_by_rule(past, 0, day, ahead) * ahead + 1.0;
-		double		error = rule == 0 ? 0.0 : chance;	/* others must earn their weight */
-		double		count = 1.0;
+		int32_t		then = day - ahead - 7 * k;
+		ArrivalRule said = {-1.0, 0};
+		double		recent = exp2(-k / 26.0) * 7.0 / ahead;
+		double		off;
 
-		for (int k = 0; k < ARRIVAL_CHECKS && rate >= 0.0; k++)
-		{
-			int32_t		then = day - ahead - 7 * k;
-			double		said = then >= past->first_created + 27 ? arrival_by_rule(past, rule, then, ahead) : -1.0;
-			double		weight = exp2(-k / 26.0) * 7.0 / ahead;
-			double		off;
-
-			if (said < 0.0)
-				break;
-			off = said * ahead - arrivals(past, then, then + ahead);
-			error += weight * off * off;
-			count += weight;
-		}
-		if (rate < 0.0 || (rule > 0 && count < 1.5))
-			continue;
-		error = error / count + chance;
-		sum += rate / (error * error);
-		weights += 1.0 / (error * error);
+		if (then >= past->first_created + 27)
+			said = arrival_rule(past, r, then);
+		if (said.level < 0.0)
+			break;
+		off = arrivals_by_rule(past, &said, then, ahead) - arrivals(past, then, then + ahead);
+		error += recent * off * off;
+		count += recent;
 	}
-	return sum / weights;
+	return r > 0 && count < 1.5 ? -1.0 : error / count + chance;
+}
+
+/*
+ * Weights of the rules for the 'ahead' days after a day, as known on it: by how wrong each was about as many days, and, since it matters
+ * when deals come, about 28 of them (the inverse product of the two errors).
+ */
+static void
+weigh_arrival_rules(const HazardPast *past, int32_t day, int ahead, ArrivalRule rule[ARRIVAL_RULES], double weight[ARRIVAL_RULES])
+{
+	double		all = 0.0;
+
+	for (int r = 0; r < ARRIVAL_RULES; r++)
+	{
+		double		error = -1.0;
+
+		rule[r] = arrival_rule(past, r, day);
+		if (rule[r].level >= 0.0)
+			error = arrival_error(past, r, day, ahead);
+		weight[r] = error <= 0.0 ? 0.0 : 1.0 / (error * (ahead > 28 ? arrival_error(past, r, day, 28) : error));
+		all += weight[r];
+	}
+	for (int r = 0; r < ARRIVAL_RULES; r++)
+		weight[r] /= all;
+}
+
+/* Deals that arrive on each of 'ahead' days after a day, as known on it: the rules' weighted mean. */
+static void
+arrival_rates(const HazardPast *past, int32_t day, int ahead, double *rate)
+{
+	ArrivalRule rule[ARRIVAL_RULES];
+	double		weight[ARRIVAL_RULES];
+
+	memset(rate, 0, sizeof(double) * (size_t) ahead);
+	if (day < past->first_created)
+		return;
+	weigh_arrival_rules(past, day, ahead < 7 ? 7 : ahead > QUARTER ? QUARTER : ahead, rule, weight);
+	for (int r = 0; r < ARRIVAL_RULES; r++)
+		for (int k = 0; k < ahead && weight[r] > 0.0; k++)
+		{
+			int32_t		like = day + 1 + k - (rule[r].back > 0 ? rule[r].back * (1 + k / rule[r].back) : 0);
+
+			rate[k] += weight[r] * rule[r].level * (rule[r].back == 0 ? 1.0 : arrivals(past, like - 1, like));
+		}
 }
 
 /* Keep own past forecasts for another second horizon than before. */
@@ -638,6 +748,7 @@ change_horizon(HazardPast *past, int horizon)
 		{
 			past->snapshot[(calendar * 2 + 1) * slots + slot].count = 0;
 			past->ratios[(calendar * 2 + 1) * slots + slot].made = false;
+			past->covariates[(calendar * 2 + 1) * slots + slot].made = false;
 		}
 	past->horizon[1] = horizon;
 }
@@ -649,22 +760,27 @@ slot_day(const HazardPast *past, int slot)
 	return past->first + slot * HAZARD_EVERY;
 }
 
-/* Levels of a deal in the dimensions of the ratios, as known on a day. */
-static void
+/* Levels of a deal in the dimensions of the ratios, as known on a day; returns the days it has been in its stage. */
+static int
 deal_levels(const HazardPast *past, int deal, int32_t day, uint16_t level[RATIO_DIMENSIONS])
 {
+	int32_t		entered = past->history->created[deal];
 	const HazardHistory *h = past->history;
 	double		amount = 0.0;
 
 	level[2] = level[3] = 0;
 	for (int k = 0; k < HAZARD_TRAITS; k++)
-		level[k] = h->levels[k] > 1 && h->levels[k] <= RATIO_LEVELS_MAX ? (uint16_t) h->trait[k][deal] : 0;
+		level[k] = h->levels[k] > 1 && h->levels[k] <= RATIO_LEVELS_MAX && day < past->rewritten[k] ? (uint16_t) h->trait[k][deal] : 0;
 	for (int k = past->first_stage[deal]; k < h->stages && h->stage[k].deal == deal && h->stage[k].day <= day; k++)
+	{
 		level[2] = (uint16_t) (1 + (h->stage[k].level < RATIO_LEVELS_MAX - 1 ? h->stage[k].level : 0));
+		entered = h->stage[k].day;
+	}
 	for (int k = past->first_amount[deal]; k < h->amounts && h->amount[k].deal == deal && h->amount[k].day <= day; k++)
 		amount = fabs(h->amount[k].amount);
 	if (amount > 0.0)
 		level[3] = (uint16_t) fmin(fmax(2.0 * log2(amount) + 2.0, 1.0), SIZES - 1);
+	return day - entered;
 }
 
 static void forecast_days(HazardPast *past, int32_t day, int32_t from, int32_t to, const HazardFit *fit, RatioSnapshot *snapshot,
@@ -682,56 +798,106 @@ take_snapshot(HazardPast *past, int calendar, int32_t day, int horizon, RatioSna
 	kernel_tick(past->env, 0, 0);
 }
 
-/*
- * The ratios as known on a day, learned at most RATIO_AGAIN slots before: of the own past forecasts of one horizon
- * that were over by then. They were made without ratios.
- */
+/* The group of slots that what is learned of deals on a day is kept for. */
+static int
+group_of(const HazardPast *past, int32_t day)
+{
+	int			slot = past->days > 0 && day >= past->first ? (day - past->first) / HAZARD_EVERY : 0;
+
+	return (slot < past->slots ? slot : past->slots - 1) / RATIO_AGAIN;
+}
+
+/* What may be learned from at a group of slots: own past forecasts of one horizon that were over by then, made by age and calendar only */
+typedef struct Lesson
+{
+	RatioSnapshot *snapshot[RATIO_SNAPSHOTS];
+	double		weight[RATIO_SNAPSHOTS];
+	int			count;
+	int			levels[RATIO_DIMENSIONS];
+	double		overlap;
+} Lesson;
+
+/* Collect them. */
+static void
+prepare_lesson(HazardPast *past, int calendar, int kind, int group, Lesson *lesson)
+{
+	const HazardHistory *h = past->history;
+	size_t		base = ((size_t) calendar * 2 + (size_t) kind) * (size_t) past->slots;
+	int			s = (group * RATIO_AGAIN - (past->horizon[kind] + HAZARD_EVERY - 1) / HAZARD_EVERY) / RATIO_EVERY * RATIO_EVERY;
+
+	*lesson = (Lesson) {.levels = {h->levels[0], h->levels[1], h->stage_levels + 1, h->amounts > 0 ? SIZES : 0},
+	.overlap = fmax(1.0, past->horizon[kind] / (double) (HAZARD_EVERY * RATIO_EVERY))};
+	for (; s >= 0 && lesson->count < RATIO_SNAPSHOTS; s -= RATIO_EVERY)
+	{
+		RatioSnapshot *snapshot = &past->snapshot[base + (size_t) s];
+
+		if (snapshot->count == 0)
+			take_snapshot(past, calendar, slot_day(past, s), past->horizon[kind], snapshot);
+		lesson->snapshot[lesson->count] = snapshot;
+		lesson->weight[lesson->count++] = exp2(-(slot_day(past, group * RATIO_AGAIN) - slot_day(past, s)) / RATIO_HALF_LIFE);
+	}
+}
+
+/* The ratios as known on a day, learned at most RATIO_AGAIN slots before. */
 static const RatioTable *
 ratios_of(HazardPast *past, int calendar, int kind, int32_t day)
 {
-	int			slot = past->days > 0 && day >= past->first ? (day - past->first) / HAZARD_EVERY : 0;
-	int			group = (slot < past->slots ? slot : past->slots - 1) / RATIO_AGAIN;
-	size_t		base = ((size_t) calendar * 2 + (size_t) kind) * (size_t) past->slots;
-	RatioTable *table = &past->ratios[base + (size_t) group];
-	RatioSnapshot *snapshot[RATIO_SNAPSHOTS];
-	double		weight[RATIO_SNAPSHOTS];
-	int			levels[RATIO_DIMENSIONS] = {past->history->levels[0], past->history->levels[1], past->history->stage_levels + 1,
-	past->history->amounts > 0 ? SIZES : 0};
-	int			count = 0;
-	int			s = (group * RATIO_AGAIN - (past->horizon[kind] + HAZARD_EVERY - 1) / HAZARD_EVERY) / RATIO_EVERY * RATIO_EVERY;
+	int			group = group_of(past, day);
+	RatioTable *table = &past->ratios[((size_t) calendar * 2 + (size_t) kind) * (size_t) past->slots + (size_t) group];
+	Lesson		lesson;
 
 	if (table->made)
 		return table;
-	for (; s >= 0 && count < RATIO_SNAPSHOTS; s -= RATIO_EVERY)
-	{
-		snapshot[count] = &past->snapshot[base + (size_t) s];
-		if (snapshot[count]->count == 0)
-			take_snapshot(past, calendar, slot_day(past, s), past->horizon[kind], snapshot[count]);
-		weight[count++] = exp2(-(slot_day(past, group * RATIO_AGAIN) - slot_day(past, s)) / RATIO_HALF_LIFE);
-	}
-	ratio_fit(past->env, snapshot, weight, count, fmax(1.0, past->horizon[kind] / (double) (HAZARD_EVERY * RATIO_EVERY)), levels, table);
+	prepare_lesson(past, calendar, kind, group, &lesson);
+	ratio_fit(past->env, lesson.snapshot, lesson.weight, lesson.count, lesson.overlap, lesson.levels, table);
+	return table;
+}
+
+/* The covariates' regression likewise; each begins where the one before it ended. */
+static const CovariateTable *
+covariates_of(HazardPast *past, int calendar, int kind, int32_t day)
+{
+	int			group = group_of(past, day);
+	CovariateTable *table = &past->covariates[((size_t) calendar * 2 + (size_t) kind) * (size_t) past->slots + (size_t) group];
+	Lesson		lesson;
+
+	if (table->made)
+		return table;
+	prepare_lesson(past, calendar, kind, group, &lesson);
+	covariate_fit(past->env, lesson.snapshot, lesson.weight, lesson.count, lesson.overlap, lesson.levels,
+				  group > 0 && table[-1].made ? table - 1 : NULL, table);
+	kernel_tick(past->env, 0, 0);
 	return table;
 }
 
 /*
- * By how much more often than others of its age an open deal is won within so many days after a day, by the model. Between the two
- * horizons at hand it changes with the logarithm of the days; beyond 91 it fades: what sets deals apart now says less of
- * the far future.
+ * By how much more often than others of its age an open deal is won within so many days after a day, by the model, where age and
+ * calendar say 'expected'. Between the two horizons at hand it changes with the logarithm of the days; beyond 91 it
+ * fades: what sets deals apart now says less of the far future.
  */
 double
-hazard_ratio(HazardPast *past, int model, int deal, int32_t day, int days)
+hazard_ratio(HazardPast *past, int model, int deal, int32_t day, int days, double expected)
 {
 	uint16_t	level[RATIO_DIMENSIONS];
 	double		ratio[2];
 	double		near = log(HAZARD_CALIBRATION);
 	double		far = log(past->horizon[1] > 0 ? past->horizon[1] : 1);
 	double		share;
+	int			waiting;
 
-	if (model < HAZARD_CALENDARS || past->slots == 0)
+	if (model < HAZARD_CALENDARS || past->slots == 0 || expected <= 0.0)
 		return 1.0;
-	deal_levels(past, deal, day, level);
+	waiting = deal_levels(past, deal, day, level);
 	for (int kind = 0; kind < 2; kind++)
-		ratio[kind] = log(ratio_of(ratios_of(past, model % HAZARD_CALENDARS, past->horizon[1] > 0 ? kind : 0, day), level));
+	{
+		int			calendar = model % HAZARD_CALENDARS;
+		int			of = past->horizon[1] > 0 ? kind : 0;
+
+		if (model < 2 * HAZARD_CALENDARS)
+			ratio[kind] = log(ratio_of(ratios_of(past, calendar, of, day), level));
+		else
+			ratio[kind] = log(covariate_chance(covariates_of(past, calendar, of, day), expected, level, waiting) / expected);
+	}
 	share = far == near ? 0.0 : fmin(fmax((log(days > 1 ? days : 1) - near) / (far - near), 0.0), 1.0);
 	share = ratio[0] + share * (ratio[1] - ratio[0]);
 	return exp(days > 91 ? share * sqrt(91.0 / days) : share);
@@ -749,7 +915,8 @@ forecast_days(HazardPast *past, int32_t day, int32_t from, int32_t to, const Haz
 	double	   *amount = kernel_alloc_array(past->env, double, h->count);
 	double		square;
 	double		mean;
-	double		rate = arrival_rate(past, day, to - 1 - day);
+	int			ahead = to - 1 - day > 0 ? to - 1 - day : 0;
+	double	   *rate = kernel_alloc_array(past->env, double, ahead + 1);
 	int32_t		cached_for = INT32_MIN;
 	double		cached = 0;
 
@@ -760,6 +927,7 @@ forecast_days(HazardPast *past, int32_t day, int32_t from, int32_t to, const Haz
 		int			i = past->by_created[k];
 		double		p;
 		uint16_t	level[RATIO_DIMENSIONS];
+		int			waiting;
 
 		if (h->created[i] > day)
 			break;
@@ -768,19 +936,21 @@ forecast_days(HazardPast *past, int32_t day, int32_t from, int32_t to, const Haz
 		if (h->created[i] != cached_for)
 			cached = hazard_win_probability(past, fit, h->created[i], day, from, to);
 		cached_for = h->created[i];
-		p = fmin(cached * hazard_ratio(past, fit->model, i, day, to - 1 - day), 0.995);
+		p = fmin(cached * hazard_ratio(past, fit->model, i, day, to - 1 - day, cached), 0.995);
 		forecast->open_wins += p;
 		forecast->open += p * amount[i];
 		forecast->open_variance += p * (1.0 - p) * amount[i] * amount[i];
 		if (snapshot == NULL)
 			continue;
-		deal_levels(past, i, day, level);
-		ratio_snapshot_add(past->env, snapshot, cached, h->outcome[i] == HAZARD_WON && h->closed[i] < to, level);
+		waiting = deal_levels(past, i, day, level);
+		ratio_snapshot_add(past->env, snapshot, cached, h->outcome[i] == HAZARD_WON && h->closed[i] < to, level, waiting);
 	}
+	arrival_rates(past, day, ahead, rate);
 	for (int32_t created = day + 1; created < to; created++)
-		forecast->fresh_wins += rate * hazard_win_probability(past, fit, created, day, from, to);
+		forecast->fresh_wins += rate[created - day - 1] * hazard_win_probability(past, fit, created, day, from, to);
 	forecast->fresh = forecast->fresh_wins * mean;
 	forecast->fresh_variance = forecast->fresh_wins * square;
+	kernel_release(past->env, rate);
 	kernel_release(past->env, amount);
 }
 
@@ -975,18 +1145,29 @@ choose_calendar(HazardPast *past, int32_t day)
 }
 
 /*
- * The model for a day: a calendar, and whether ratios set deals apart: unless own past forecasts were more wrong in money
- * with them than without, by more than RATIO_WORSE.
+ * The model for a day: a calendar, and whether and how what else is known sets deals apart: whichever was least wrong in money in own past
+ * forecasts.
  */
 int
 hazard_choose_model(HazardPast *past, int32_t day)
 {
 	int			calendar = choose_calendar(past, day);
-	double		without = model_error(past, day, calendar, true);
+	int			best = calendar;
+	double		least = model_error(past, day, calendar, true);
 
-	if (without < 0.0 || model_error(past, day, calendar + HAZARD_CALENDARS, true) > without * RATIO_WORSE)
-		return calendar;
-	return calendar + HAZARD_CALENDARS;
+	if (least < 0.0 || past->options.family >= 0)
+		return calendar + HAZARD_CALENDARS * (past->options.family > 0 ? past->options.family : 0);
+	for (int family = 1; family < HAZARD_FAMILIES; family++)
+	{
+		double		error = model_error(past, day, calendar + family * HAZARD_CALENDARS, true);
+
+		if (error <= least)
+		{
+			least = error;
+			best = calendar + family * HAZARD_CALENDARS;
+		}
+	}
+	return best;
 }
 
 /*
@@ -1002,9 +1183,44 @@ maturity(const HazardPast *past, int32_t then, int32_t now)
 }
 
 /*
+ * Squared log error, beyond what independent deals explain, of corrected own forecasts made on a slot and so many of 28 days after it, one
+ * at the end of the other, as far as they were over by a day: their sums are compared, since what one month has too
+ * much the next often lacks. False where nothing was forecast.
+ */
+static bool
+excess_error(HazardPast *past, int32_t day, int model, int kind, int slot, int blocks, bool open_only, double *excess)
+{
+	double		mean = 0.0;
+	double		came = 0.0;
+	double		variance = 0.0;
+	double		error;
+
+	for (int b = 0; b < blocks; b++, slot += HAZARD_CALIBRATION / HAZARD_EVERY)
+	{
+		const Replay *r;
+		HazardForecast said;
+
+		if (slot >= past->slots || slot_day(past, slot) + past->horizon[kind] > day)
+			break;
+		r = replay_of(past, model, kind, slot);
+		said = r->said;
+		hazard_correct(past, slot_day(past, slot), model, &said);
+		mean += said.open + (open_only ? 0.0 : said.fresh);
+		came += r->came.open + (open_only ? 0.0 : r->came.fresh);
+		variance += said.open_variance + (open_only ? 0.0 : said.fresh_variance);
+	}
+	if (mean <= 0.0)
+		return false;
+	error = came > 0.0 ? fmin(fmax(log(came / mean), -2.0), 2.0) : -2.0;
+	*excess = error * error - variance / (mean * mean);
+	return true;
+}
+
+/*
  * Log deviation of corrected forecasts beyond what independent deals explain, from own past ones that were over by a day;
  * before there are any, the prior. Forecasts a week apart overlap: together they count as many as fit side by side. The
- * prior, and the errors of 28 days that stand in for those of another horizon, fade as the latter become more.
+ * prior, and the errors of 28 days (as many on end as the horizon holds) that stand in for those of another horizon, fade as the latter
+ * become more.
  */
 double
 hazard_deviation(HazardPast *past, int32_t day, int model, int horizon, bool open_only)
@@ -1019,24 +1235,18 @@ hazard_deviation(HazardPast *past, int32_t day, int model, int horizon, bool ope
 	for (int kind = 1; kind >= 0; kind--)
 	{
 		double		stand_in = kind == 1 ? 1.0 : 1.0 / (1.0 + independent);
+		int			blocks = kind == 1 || horizon < 2 * HAZARD_CALIBRATION ? 1 : horizon / HAZARD_CALIBRATION;
 
 		for (int slot = 0; slot < past->slots && slot_day(past, slot) + past->horizon[kind] <= day; slot++)
 		{
-			const Replay *r = replay_of(past, model, kind, slot);
 			double		age = day - slot_day(past, slot) - past->horizon[kind];
 			double		weight = stand_in * exp2(-age / fmax(past->options.error_half_life, horizon)) * HAZARD_EVERY / horizon *
 				maturity(past, slot_day(past, slot), day);
-			HazardForecast said = r->said;
-			double		mean;
-			double		came = r->came.open + (open_only ? 0.0 : r->came.fresh);
-			double		error;
+			double		excess;
 
-			hazard_correct(past, slot_day(past, slot), model, &said);
-			mean = said.open + (open_only ? 0.0 : said.fresh);
-			if (mean <= 0.0)
+			if (!excess_error(past, day, model, kind, slot, blocks, open_only, &excess))
 				continue;
-			error = came > 0.0 ? fmin(fmax(log(came / mean), -2.0), 2.0) : -2.0;
-			sum += weight * (error * error - (said.open_variance + (open_only ? 0.0 : said.fresh_variance)) / (mean * mean));
+			sum += weight * excess;
 			count += weight;
 			independent += kind * (double) HAZARD_EVERY / horizon;
 			weeks += kind;

@@ -14,7 +14,8 @@
 
 /* Note one open deal of a snapshot. */
 void
-ratio_snapshot_add(const KernelEnv *env, RatioSnapshot *snapshot, double expected, bool won, const uint16_t *level)
+ratio_snapshot_add(const KernelEnv *env, RatioSnapshot *snapshot, double expected, bool won, const uint16_t *level,
+				   int waiting)
 {
 	if (snapshot->count == snapshot->size)
 	{
@@ -25,17 +26,20 @@ ratio_snapshot_add(const KernelEnv *env, RatioSnapshot *snapshot, double expecte
 			snapshot->expected = kernel_alloc_array(env, float, size);
 			snapshot->won = kernel_alloc_array(env, bool, size);
 			snapshot->level = kernel_alloc_array(env, uint16_t, size * RATIO_DIMENSIONS);
+			snapshot->waiting = kernel_alloc_array(env, int32_t, size);
 		}
 		else
 		{
 			snapshot->expected = kernel_realloc_array(env, snapshot->expected, float, size);
 			snapshot->won = kernel_realloc_array(env, snapshot->won, bool, size);
 			snapshot->level = kernel_realloc_array(env, snapshot->level, uint16_t, size * RATIO_DIMENSIONS);
+			snapshot->waiting = kernel_realloc_array(env, snapshot->waiting, int32_t, size);
 		}
 		snapshot->size = size;
 	}
 	snapshot->expected[snapshot->count] = (float) expected;
 	snapshot->won[snapshot->count] = won;
+	snapshot->waiting[snapshot->count] = waiting;
 	memcpy(&snapshot->level[snapshot->count * RATIO_DIMENSIONS], level, sizeof(uint16_t) * RATIO_DIMENSIONS);
 	snapshot->count++;
 }

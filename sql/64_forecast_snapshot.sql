@@ -285,31 +285,39 @@ COMMENT ON FUNCTION salesops.forecast_team(daterange, timestamptz) IS
   'forecast of each person with all who report to them, and of all (*): booked, categories (single, add them up for cumulative), expected and 80 % interval, latest commit said by people, quota, gap to it, chance to attain it';
 
 CREATE VIEW salesops.forecast_accuracy WITH (security_invoker = true) AS
-  WITH said AS (
-    SELECT 'salesops'::text AS forecaster, t.as_of, t.period, t.by, t.grp[1] AS person, salesops.mean(t.total)::numeric AS predicted,
+  WITH RECURSIVE rep AS (
+    SELECT DISTINCT r.rep_id, r.manager_id FROM salesops.sales_rep r
+  ), team(person, member) AS (
+    SELECT r.manager_id, r.rep_id FROM rep r WHERE r.manager_id IS NOT NULL
+    UNION
+    SELECT r.manager_id, t.member FROM team t JOIN rep r ON r.rep_id = t.person WHERE r.manager_id IS NOT NULL
+  ), said AS (
+    SELECT 'salesops'::text AS forecaster, 'expected'::text AS category, t.as_of, t.period,
+           CASE WHEN t.by = '{}' THEN 'all' ELSE 'person' END AS level, t.grp[1] AS person, salesops.mean(t.total)::numeric AS predicted,
            salesops.quantile(t.total, 0.1)::numeric AS lower, salesops.quantile(t.total, 0.9)::numeric AS upper
       FROM salesops.forecast_snapshot_total t WHERE pg_catalog.upper(t.period) <= pg_catalog.now()::date
     UNION ALL
-    SELECT a.author::text, a.made_at, a.period, CASE a.person WHEN '*' THEN '{}'::text[] ELSE '{owner_id}' END,
-           CASE WHEN a.person <> '*' THEN a.person END, a.amount, NULL, NULL
-      FROM salesops.forecast_adjustment a
-     WHERE a.category = 'commit' AND pg_catalog.upper(a.period) <= pg_catalog.now()::date
-       AND (a.person = '*' OR NOT EXISTS (SELECT FROM salesops.sales_rep r WHERE r.manager_id = a.person))
+    SELECT a.author::text, a.category, a.made_at, a.period,
+           CASE WHEN a.person = '*' THEN 'all' WHEN EXISTS (SELECT FROM team m WHERE m.person = a.person) THEN 'team' ELSE 'person' END,
+           a.person, a.amount, NULL, NULL
+      FROM salesops.forecast_adjustment a WHERE pg_catalog.upper(a.period) <= pg_catalog.now()::date
   ), outcome AS (
-    SELECT s.*, COALESCE((SELECT pg_catalog.sum(o.amount) FROM salesops.opportunity o
+    SELECT s.*, COALESCE((SELECT pg_catalog.sum(o.amount * COALESCE(c.rate, 1))
+                            FROM salesops.opportunity o LEFT JOIN salesops.currency_rate c ON c.currency = o.currency
                            WHERE EXISTS (SELECT FROM salesops.stage g WHERE g.stage = o.stage AND g.kind = 'won')
                              AND COALESCE(o.closed_at::date, o.close_date) <@ s.period
-                             AND (s.by = '{}' OR o.owner_id IS NOT DISTINCT FROM s.person)), 0) AS actual,
+                             AND (s.level = 'all' OR o.owner_id IS NOT DISTINCT FROM s.person
+                                  OR (s.level = 'team' AND o.owner_id IN (SELECT m.member FROM team m WHERE m.person = s.person)))), 0) AS actual,
            (pg_catalog.upper(s.period) - s.as_of::date) / 30 * 30 AS days_ahead
       FROM said s
   )
-  SELECT o.forecaster, CASE WHEN o.by = '{}' THEN 'all' ELSE 'person' END AS level, o.days_ahead, pg_catalog.count(*) AS forecasts,
+  SELECT o.forecaster, o.category, o.level, o.days_ahead, pg_catalog.count(*) AS forecasts,
          salesops.wape(o.actual, o.predicted) AS wape,
          (pg_catalog.sum(o.predicted - o.actual) / NULLIF(pg_catalog.sum(pg_catalog.abs(o.actual)), 0))::double precision AS bias,
          pg_catalog.avg((o.actual BETWEEN o.lower AND o.upper)::integer)::double precision AS coverage_80
-    FROM outcome o GROUP BY 1, 2, 3;
+    FROM outcome o GROUP BY 1, 2, 3, 4;
 COMMENT ON VIEW salesops.forecast_accuracy IS
-  'how right past forecasts of periods that are over were, by forecaster (salesops, or who adjusted), level and days ahead: WAPE, bias (forecast over actual, less 1), share held by the 80 % interval';
+  'how right past forecasts of periods that are over were, by forecaster (salesops, or who adjusted), category (expected, commit, best case, pipeline), level (all, team with all who report to it, person) and days ahead: WAPE, bias (forecast over actual, less 1), share held by the 80 % interval';
 
 -- ---- why, and what if ------------------------------------------------------------------------------------------------------
 CREATE FUNCTION salesops.opportunity_risk(period daterange DEFAULT NULL, as_of timestamptz DEFAULT now(), OUT opportunity_id text,

@@ -14,8 +14,7 @@
 #define LEVELS_MAX		200		/* a dimension with more is left to the ratios */
 #define WINS_MIN		40.0	/* weighed, below which nothing is learned */
 #define STAGE			2		/* the dimension that is the stage */
-#define TERMS			2		/* of the waiting time, a stage */
-#define ENTRIES			(RATIO_DIMENSIONS + TERMS)	/* of a row, at most */
+#define ENTRIES			(RATIO_DIMENSIONS + COVARIATE_TERMS)	/* of a row, at most */
 
 /* The waiting time's terms: its logarithm, and what of it is beyond three weeks. */
 double
@@ -47,9 +46,9 @@ fill_row(const CovariateTable *table, const uint16_t *level, int waiting, uint16
 		column[count] = (uint16_t) (table->first[d] + level[d]);
 		value[count++] = 1.0;
 	}
-	for (int term = 0; term < TERMS && level[STAGE] < table->levels[STAGE]; term++)
+	for (int term = 0; term < COVARIATE_TERMS && level[STAGE] < table->levels[STAGE]; term++)
 	{
-		column[count] = (uint16_t) (table->waiting + TERMS * level[STAGE] + term);
+		column[count] = (uint16_t) (table->waiting + COVARIATE_TERMS * level[STAGE] + term);
 		value[count++] = covariate_waiting(waiting, term);
 	}
 	return count;
@@ -67,7 +66,7 @@ lay_out(const int *levels, CovariateTable *table)
 		table->columns += table->levels[d];
 	}
 	table->waiting = table->columns;
-	table->columns += TERMS * table->levels[STAGE];
+	table->columns += COVARIATE_TERMS * table->levels[STAGE];
 }
 
 /* Rows in learn's form */
@@ -190,20 +189,45 @@ covariate_fit(const KernelEnv *env, RatioSnapshot *const *snapshot, const double
 	end_design(env, &design);
 }
 
-/* The chance of a deal, from that of its age and the calendar. */
+/* What a level of a dimension adds to the log odds; dimension -1: what every deal is given. */
 double
-covariate_chance(const CovariateTable *table, double base, const uint16_t *level, int waiting)
+covariate_level_effect(const CovariateTable *table, int dimension, int level)
+{
+	if (table->coefficient == NULL)
+		return 0.0;
+	if (dimension < 0)
+		return table->coefficient[table->columns];
+	return level < table->levels[dimension] ? table->coefficient[table->first[dimension] + level] : 0.0;
+}
+
+/* What a unit of a term of the waiting time adds in a stage. */
+double
+covariate_waiting_effect(const CovariateTable *table, int stage, int term)
+{
+	return table->coefficient != NULL && stage < table->levels[STAGE] ? table->coefficient[table->waiting + COVARIATE_TERMS * stage + term] : 0.0;
+}
+
+/* What a deal's levels and its waiting time add to its log odds. */
+double
+covariate_effect(const CovariateTable *table, const uint16_t *level, int waiting)
 {
 	uint16_t	column[ENTRIES];
 	double		value[ENTRIES];
-	double		margin;
+	double		effect;
 	int			count;
 
-	if (table->coefficient == NULL || base <= 0.0)
-		return base;
+	if (table->coefficient == NULL)
+		return 0.0;
 	count = fill_row(table, level, waiting, column, value);
-	margin = table->coefficient[table->columns] + logit(base);
+	effect = table->coefficient[table->columns];
 	for (int k = 0; k < count; k++)
-		margin += table->coefficient[column[k]] * value[k];
-	return 1.0 / (1.0 + exp(-margin));
+		effect += table->coefficient[column[k]] * value[k];
+	return effect;
+}
+
+/* A chance given what is added to its log odds. */
+double
+covariate_chance(double base, double effect)
+{
+	return 1.0 / (1.0 + exp(-(logit(base) + effect)));
 }

@@ -13,6 +13,8 @@
 
 #include "forecast/ratio.h"
 
+#define COVARIATE_TERMS	2		/* of the waiting time, a stage */
+
 typedef struct CovariateTable
 {
 	bool		made;
@@ -25,7 +27,10 @@ typedef struct CovariateTable
 
 extern void covariate_fit(const KernelEnv *env, RatioSnapshot *const *snapshot, const double *weight, int snapshots, double overlap,
 						  const int *levels, const CovariateTable *start, CovariateTable *table);
-extern double covariate_chance(const CovariateTable *table, double base, const uint16_t *level, int waiting);
+extern double covariate_level_effect(const CovariateTable *table, int dimension, int level);
+extern double covariate_waiting_effect(const CovariateTable *table, int stage, int term);
+extern double covariate_effect(const CovariateTable *table, const uint16_t *level, int waiting);
+extern double covariate_chance(double base, double effect);
 extern double covariate_waiting(int days, int term);
 
 #endif /* SALESOPS_FORECAST_COVARIATE_H */

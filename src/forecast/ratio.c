@@ -8,8 +8,6 @@
 #include <string.h>
 
 #define ROUNDS			3		/* of backfitting: one dimension given the others */
-#define LEAST			0.05	/* ratio of a deal */
-#define MOST			20.0
 #define WINS_MIN		10.0	/* expected in all, below which no ratio is learned */
 
 /* Note one open deal of a snapshot. */
@@ -91,7 +89,7 @@ ratio_of(const RatioTable *table, const uint16_t *level)
 	for (int d = 0; d < RATIO_DIMENSIONS; d++)
 		if (level[d] < table->levels[d])
 			ratio *= table->value[d][level[d]];
-	return fmin(fmax(ratio, LEAST), MOST);
+	return fmin(fmax(ratio, RATIO_LEAST), RATIO_MOST);
 }
 
 /* What one dimension's levels brought and were expected to, given the others. Returns what was expected in all. */

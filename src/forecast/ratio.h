@@ -12,6 +12,8 @@
 #include "core/kernel.h"
 
 #define RATIO_DIMENSIONS	4
+#define RATIO_LEAST			0.05	/* of a deal */
+#define RATIO_MOST			20.0
 #define RATIO_LEVELS_MAX	4096	/* a dimension with more tells nothing */
 
 typedef struct RatioSnapshot

@@ -64,7 +64,7 @@ take_snapshot(HazardPast *past, int calendar, int32_t day, int horizon, RatioSna
 	HazardFit	fit;
 
 	hazard_fit(past, day, calendar, &fit);
-	hazard_forecast_days(past, day, day + 1, day + 1 + horizon, &fit, snapshot, &forecast);
+	hazard_forecast_days(past, day, day + 1, day + 1 + horizon, &fit, snapshot, NULL, &forecast);
 	kernel_tick(past->env, 0, 0);
 }
 
@@ -161,19 +161,16 @@ hazard_apply_effects(HazardFamily family, const double effect[2], int far, doubl
 	return exp(days > 91 ? share * sqrt(91.0 / days) : share);
 }
 
-/* The same of an open deal, by a model, as known on a day. */
+/* The same of an open deal of such levels and waiting time, by a model, as known on a day. */
 double
-hazard_ratio(HazardPast *past, int model, int deal, int32_t day, int days, double expected)
+hazard_ratio_of_levels(HazardPast *past, int model, const uint16_t *level, int waiting, int32_t day, int days, double expected)
 {
 	HazardFamily family = (HazardFamily) (model / HAZARD_CALENDARS);
 	int			calendar = model % HAZARD_CALENDARS;
-	uint16_t	level[RATIO_DIMENSIONS];
 	double		effect[2];
-	int			waiting;
 
 	if (family == HAZARD_PLAIN || past->slots == 0 || expected <= 0.0)
 		return 1.0;
-	waiting = hazard_deal_levels(past, deal, day, level);
 	for (int kind = 0; kind < 2; kind++)
 	{
 		int			of = past->horizon[1] > 0 ? kind : 0;
@@ -184,6 +181,19 @@ hazard_ratio(HazardPast *past, int model, int deal, int32_t day, int days, doubl
 			effect[kind] = covariate_effect(covariates_of(past, calendar, of, day), level, waiting);
 	}
 	return hazard_apply_effects(family, effect, past->horizon[1], expected, days);
+}
+
+/* The same of an open deal. */
+double
+hazard_ratio(HazardPast *past, int model, int deal, int32_t day, int days, double expected)
+{
+	uint16_t	level[RATIO_DIMENSIONS];
+	int			waiting;
+
+	if (model < HAZARD_CALENDARS)
+		return 1.0;
+	waiting = hazard_deal_levels(past, deal, day, level);
+	return hazard_ratio_of_levels(past, model, level, waiting, day, days, expected);
 }
 
 /*

@@ -63,9 +63,31 @@ civil_date(int32_t days, int *month, int *day_of_month, int *month_length)
 
 /* Day of the week, 0 to 6. */
 static int
-weekday(const HazardPast *past, int32_t day)
+weekday(int32_t epoch, int32_t day)
 {
-	return (int) ((((int64_t) day + (past != NULL ? past->history->epoch : 0)) % 7 + 7) % 7);
+	return (int) ((((int64_t) day + epoch) % 7 + 7) % 7);
+}
+
+/* The cell of a day, worked out. Calendars as of hazard_calendar_cell(). */
+static int
+calendar_cell(int calendar, int32_t epoch, int32_t day)
+{
+	int			month;
+	int			day_of_month;
+	int			length;
+
+	if (calendar == 0)
+		return 0;
+	if (calendar == 5)
+		return weekday(epoch, day);
+	civil_date(day + epoch, &month, &day_of_month, &length);
+	if (calendar == 1)
+		return (month - 1) % 3;
+	if (calendar == 2)
+		return (month - 1) % 3 * 2 + (day_of_month > length - 10);
+	if (calendar == 3)
+		return day_of_month <= 10 ? 0 : day_of_month <= length - 10 ? 1 : 2;
+	return month - 1;
 }
 
 /*
@@ -75,23 +97,20 @@ weekday(const HazardPast *past, int32_t day)
 int
 hazard_calendar_cell(const HazardPast *past, int calendar, int32_t day)
 {
-	int32_t		epoch = past != NULL ? past->history->epoch : 0;
-	int			month;
-	int			day_of_month;
-	int			length;
+	if (past != NULL && day >= past->first && day - past->first < past->cells)
+		return past->cell[(int64_t) calendar * past->cells + day - past->first];
+	return calendar_cell(calendar, past != NULL ? past->history->epoch : 0, day);
+}
 
-	if (calendar == 0)
-		return 0;
-	if (calendar == 5)
-		return weekday(past, day);
-	civil_date(day + epoch, &month, &day_of_month, &length);
-	if (calendar == 1)
-		return (month - 1) % 3;
-	if (calendar == 2)
-		return (month - 1) % 3 * 2 + (day_of_month > length - 10);
-	if (calendar == 3)
-		return day_of_month <= 10 ? 0 : day_of_month <= length - 10 ? 1 : 2;
-	return month - 1;
+/* The cells of all days from the first close to ten years after the last event. */
+static void
+fill_cells(HazardPast *past)
+{
+	past->cells = past->days > 0 ? past->days + 3700 : 0;
+	past->cell = kernel_alloc_array(past->env, uint8_t, HAZARD_CALENDARS * (size_t) past->cells + 1);
+	for (int calendar = 0; calendar < HAZARD_CALENDARS; calendar++)
+		for (int k = 0; k < past->cells; k++)
+			past->cell[(int64_t) calendar * past->cells + k] = (uint8_t) calendar_cell(calendar, past->history->epoch, past->first + k);
 }
 
 /* Order of deals by creation. */
@@ -253,9 +272,9 @@ index_statements(HazardPast *past)
 }
 
 /*
- * The day from which a trait is not believed: that of the creation by which one closed deal in twenty (and twenty of them)
- * has a value that no open deal has, though chance would have it that some had. Such values are written at the
- * close. HAZARD_NEVER: there is no sign of it.
+ * The day from which a trait is not believed: the first creation of a closed deal with a value that no open deal has, though chance would
+ * have it that some had, where one closed deal in twenty (and twenty of them) came to have such a value. They are written at
+ * the close. HAZARD_NEVER: there is no sign of it.
  */
 static int32_t
 find_rewritten(const HazardPast *past, int k)
@@ -268,6 +287,7 @@ find_rewritten(const HazardPast *past, int k)
 	int			all_closed = 0;
 	int			strange = 0;
 	int			seen = 0;
+	int32_t		first = HAZARD_NEVER;
 	int32_t		day = HAZARD_NEVER;
 
 	if (levels <= 1)
@@ -289,9 +309,10 @@ find_rewritten(const HazardPast *past, int k)
 			continue;
 		seen++;
 		if (open[level] == 0 && closed[level] > 0 && all_open * log1p(-fmin((double) closed[level] / all_closed, 0.999)) < log(0.001))
-			strange++;
+			if (strange++ == 0)
+				first = h->created[deal];
 		if (strange >= 20 && strange * 20 >= seen)
-			day = h->created[deal];
+			day = first;
 	}
 	kernel_release(past->env, open);
 	return day;
@@ -312,6 +333,7 @@ hazard_past(const KernelEnv *env, const HazardHistory *history, const HazardOpti
 	past->options = *options;
 	find_range(past);
 	fill_table(past);
+	fill_cells(past);
 	past->by_created = kernel_alloc_array(env, int, history->count);
 	for (int i = 0; i < history->count; i++)
 		past->by_created[i] = i;
@@ -322,6 +344,8 @@ hazard_past(const KernelEnv *env, const HazardHistory *history, const HazardOpti
 	past->segment_sum = kernel_alloc_array(env, double, history->segments + 1);
 	past->segment_count = kernel_alloc_array(env, double, history->segments + 1);
 	past->slots = past->days > 0 ? past->days / HAZARD_EVERY + 1 : 0;
+	past->open_day = kernel_alloc_array(env, OpenDay, past->slots + 1);
+	memset(past->open_day, 0, sizeof(OpenDay) * ((size_t) past->slots + 1));
 	past->replay = kernel_alloc_array(env, Replay, HAZARD_MODELS * 2 * past->slots);
 	memset(past->replay, 0, sizeof(Replay) * HAZARD_MODELS * 2 * (size_t) past->slots);
 	past->correction = kernel_alloc_array(env, Correction, HAZARD_MODELS * past->slots);
@@ -403,7 +427,7 @@ fit_weekdays(const HazardPast *past, int32_t until, double decay, Sums *sums, Ha
 
 	for (int64_t t = until; past->days > 0 && t >= past->first && weight > 1e-4; t--, weight *= decay)
 	{
-		int			d = weekday(past, (int32_t) t);
+		int			d = weekday(past->history->epoch, (int32_t) t);
 		int64_t		row = (t - past->first) * HAZARD_AGES;
 
 		for (int b = 0; b < HAZARD_AGES; b++)
@@ -435,7 +459,7 @@ hazard_fit(const HazardPast *past, int32_t day, int model, HazardFit *fit)
 	for (int64_t t = until; past->days > 0 && t >= past->first && weight > 1e-4; t--, weight *= decay)
 	{
 		int			c = hazard_calendar_cell(past, calendar, (int32_t) t);
-		int			d = weekday(past, (int32_t) t);
+		int			d = weekday(past->history->epoch, (int32_t) t);
 		int64_t		row = (t - past->first) * HAZARD_AGES;
 
 		for (int b = 0; b < HAZARD_AGES; b++)
@@ -458,15 +482,20 @@ hazard_win_probability(const HazardPast *past, const HazardFit *fit, int32_t cre
 {
 	double		open = 1.0;
 	double		won = 0.0;
+	int32_t		t = after + 1 > created ? after + 1 : created;
+	int			b = age_bucket(t - created);
+	int			d = weekday(past != NULL ? past->history->epoch : 0, t);
 
-	for (int32_t t = (after + 1 > created ? after + 1 : created); t < to && open > 1e-9; t++)
+	for (; t < to && open > 1e-9; t++, d = d == 6 ? 0 : d + 1)
 	{
-		int			b = age_bucket(t - created);
 		int			c = hazard_calendar_cell(past, fit->calendar, t);
-		int			d = weekday(past, t);
-		double		win = fmin(fit->win[b][c] * fit->win_weekday[d], 0.95);
-		double		lose = fmin(fit->lose[b][c] * fit->lose_weekday[d], 1.0 - win);
+		double		win;
+		double		lose;
 
+		while (t - created >= age_start[b + 1])
+			b++;
+		win = fmin(fit->win[b][c] * fit->win_weekday[d], 0.95);
+		lose = fmin(fit->lose[b][c] * fit->lose_weekday[d], 1.0 - win);
 		if (t >= from)
 			won += open * win;
 		open *= 1.0 - win - lose;

@@ -43,6 +43,7 @@ typedef struct Chances
 	double		within_30;
 	double		within_90;
 	double		ever;
+	double		ever_by_age;	/* before what else is known of a deal */
 	int32		median_day;		/* of a win, if it comes */
 } Chances;
 
@@ -102,6 +103,7 @@ chances_of_deal(const ForecastPlan *plan, int deal, const Chances *by_age)
 	c.in_period = forecast_plan_probability(plan, deal, c.in_period, Max(plan->to - 1 - plan->known, 1));
 	c.within_30 = forecast_plan_probability(plan, deal, c.within_30, 30);
 	c.within_90 = Max(c.within_30, forecast_plan_probability(plan, deal, c.within_90, 90));
+	c.ever_by_age = Min(0.995, plan->whole.open_correction * Min(0.995, by_age->ever));
 	c.ever = Max(Max(c.within_90, c.in_period), forecast_plan_probability(plan, deal, c.ever, CURVE_DAYS));
 	return c;
 }
@@ -131,8 +133,8 @@ put_deal(ReturnSetInfo *rsinfo, const ForecastPlan *plan, int i, const Chances *
 {
 	const ForecastOpportunity *deal = &plan->book->deal[i];
 	bool		stated = false;
-	Datum		values[10];
-	bool		nulls[10] = {false};
+	Datum		values[11];
+	bool		nulls[11] = {false};
 
 	for (int k = plan->stated[i]; k >= 0 && k < plan->book->history.amounts && plan->book->history.amount[k].deal == i; k++)
 		stated |= plan->book->history.amount[k].day <= plan->known;
@@ -146,6 +148,7 @@ put_deal(ReturnSetInfo *rsinfo, const ForecastPlan *plan, int i, const Chances *
 	values[7] = Float8GetDatum(c->ever);
 	values[8] = Float8GetDatum(ever_of_new);
 	values[9] = DateADTGetDatum(c->median_day);
+	values[10] = Float8GetDatum(c->ever_by_age);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 

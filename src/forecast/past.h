@@ -14,6 +14,7 @@ typedef struct Replay
 	bool		made;
 	HazardForecast said;
 	HazardForecast came;
+	double		loss;			/* negative log likelihood of what came of the open deals */
 } Replay;
 
 /* The corrections that were in force on one of those days */
@@ -24,6 +25,19 @@ typedef struct Correction
 	double		total;
 } Correction;
 
+/* The deals that were open on one of those days, by creation, and what was known of them */
+typedef struct OpenDay
+{
+	bool		made;
+	int			count;
+	int		   *deal;
+	double	   *amount;
+	uint16_t   *level;			/* [open deal][dimension] */
+	int32_t    *waiting;
+	double		mean;			/* of won deals' amounts by then */
+	double		square;			/* and of their squares */
+} OpenDay;
+
 struct HazardPast
 {
 	const KernelEnv *env;
@@ -33,6 +47,8 @@ struct HazardPast
 	int32_t		last;			/* last day anything happened */
 	int32_t		first_created;
 	int			days;			/* of the table */
+	int			cells;			/* days whose cells are known, from the first close on */
+	uint8_t    *cell;			/* [calendar][day] */
 	float	   *risk;			/* [day][age] */
 	float	   *won;
 	float	   *lost;
@@ -44,6 +60,7 @@ struct HazardPast
 	double	   *segment_sum;	/* scratch, [segments] */
 	double	   *segment_count;
 	int			slots;			/* own past forecasts */
+	OpenDay    *open_day;		/* [slot] */
 	Replay	   *replay;			/* [model][horizon kind][slot] */
 	Correction *correction;		/* [model][slot] */
 	RatioSnapshot *snapshot;	/* [calendar][horizon kind][slot] */
@@ -67,7 +84,8 @@ extern double hazard_amounts_and_mean(HazardPast *past, int32_t day, double *amo
 extern void hazard_arrival_rates(const HazardPast *past, int32_t day, int ahead, double *rate);
 extern void hazard_change_horizon(HazardPast *past, int horizon);
 extern int	hazard_deal_levels(const HazardPast *past, int deal, int32_t day, uint16_t level[RATIO_DIMENSIONS]);
+extern double hazard_ratio_of_levels(HazardPast *past, int model, const uint16_t *level, int waiting, int32_t day, int days, double expected);
 extern void hazard_forecast_days(HazardPast *past, int32_t day, int32_t from, int32_t to, const HazardFit *fit, RatioSnapshot *snapshot,
-								 HazardForecast *forecast);
+								 double *loss, HazardForecast *forecast);
 
 #endif /* SALESOPS_FORECAST_PAST_H */

@@ -11,57 +11,118 @@
 #include <math.h>
 #include <string.h>
 
+#define MONEY_TOLERANCE	1.02	/* of own past forecasts' error in money, for better chances of single deals */
 #define PRIOR_FADES	16.0	/* weeks of own forecasts that halve the weight of the assumed error */
 
-/*
- * Forecast of the days [from, to), from > day, with what was known on the day; not corrected. What was expected of each open deal is
- * noted in a snapshot where one is given.
- */
-void
-hazard_forecast_days(HazardPast *past, int32_t day, int32_t from, int32_t to, const HazardFit *fit, RatioSnapshot *snapshot,
-			  HazardForecast *forecast)
+/* Fill in the deals that are open on a day. */
+static void
+see_open_deals(HazardPast *past, int32_t day, OpenDay *open)
 {
 	const HazardHistory *h = past->history;
-	double	   *amount = kernel_alloc_array(past->env, double, h->count);
-	double		square;
-	double		mean;
-	int			ahead = to - 1 - day > 0 ? to - 1 - day : 0;
-	double	   *rate = kernel_alloc_array(past->env, double, ahead + 1);
+	double	   *amount = kernel_alloc_array(past->env, double, h->count + 1);
+	int			size = 0;
+
+	open->made = true;
+	open->mean = hazard_amounts_and_mean(past, day, amount, &open->square);
+	for (int k = 0; k < h->count && h->created[past->by_created[k]] <= day; k++)
+		size += h->closed[past->by_created[k]] > day;
+	open->count = 0;
+	open->deal = kernel_alloc_array(past->env, int, size + 1);
+	open->amount = kernel_alloc_array(past->env, double, size + 1);
+	open->level = kernel_alloc_array(past->env, uint16_t, size * RATIO_DIMENSIONS + 1);
+	open->waiting = kernel_alloc_array(past->env, int32_t, size + 1);
+	for (int k = 0; open->count < size; k++)
+	{
+		int			i = past->by_created[k];
+
+		if (h->closed[i] <= day)
+			continue;
+		open->deal[open->count] = i;
+		open->amount[open->count] = amount[i];
+		open->waiting[open->count] = hazard_deal_levels(past, i, day, &open->level[open->count * RATIO_DIMENSIONS]);
+		open->count++;
+	}
+	kernel_release(past->env, amount);
+}
+
+/* Give it back. */
+static void
+forget_open_deals(const HazardPast *past, OpenDay *open)
+{
+	kernel_release(past->env, open->deal);
+	kernel_release(past->env, open->amount);
+	kernel_release(past->env, open->level);
+	kernel_release(past->env, open->waiting);
+}
+
+/* The slot of own past forecasts that a day is, or -1. */
+static int
+slot_of(const HazardPast *past, int32_t day)
+{
+	int			slot = past->days > 0 && day >= past->first ? (day - past->first) / HAZARD_EVERY : -1;
+
+	return slot >= 0 && slot < past->slots && hazard_slot_day(past, slot) == day ? slot : -1;
+}
+
+/*
+ * Add what the open deals of a day bring in [from, to). Where wanted, for the time when the days are over: each is noted in a snapshot, and
+ * how surprising what came of them is (the negative log likelihood of their chances).
+ */
+static void
+forecast_open(HazardPast *past, const OpenDay *open, int32_t day, int32_t from, int32_t to, const HazardFit *fit, RatioSnapshot *snapshot,
+			  double *loss, HazardForecast *forecast)
+{
+	const HazardHistory *h = past->history;
 	int32_t		cached_for = INT32_MIN;
 	double		cached = 0;
 
-	memset(forecast, 0, sizeof(*forecast));
-	mean = hazard_amounts_and_mean(past, day, amount, &square);
-	for (int k = 0; k < h->count; k++)
+	for (int k = 0; k < open->count; k++)
 	{
-		int			i = past->by_created[k];
+		int			i = open->deal[k];
+		const uint16_t *level = &open->level[k * RATIO_DIMENSIONS];
+		double		amount = open->amount[k];
 		double		p;
-		uint16_t	level[RATIO_DIMENSIONS];
-		int			waiting;
 
-		if (h->created[i] > day)
-			break;
-		if (h->closed[i] <= day)
-			continue;
 		if (h->created[i] != cached_for)
 			cached = hazard_win_probability(past, fit, h->created[i], day, from, to);
 		cached_for = h->created[i];
-		p = fmin(cached * hazard_ratio(past, fit->model, i, day, to - 1 - day, cached), 0.995);
+		p = fmin(cached * hazard_ratio_of_levels(past, fit->model, level, open->waiting[k], day, to - 1 - day, cached), 0.995);
 		forecast->open_wins += p;
-		forecast->open += p * amount[i];
-		forecast->open_variance += p * (1.0 - p) * amount[i] * amount[i];
-		if (snapshot == NULL)
-			continue;
-		waiting = hazard_deal_levels(past, i, day, level);
-		ratio_snapshot_add(past->env, snapshot, cached, h->outcome[i] == HAZARD_WON && h->closed[i] < to, level, waiting);
+		forecast->open += p * amount;
+		forecast->open_variance += p * (1.0 - p) * amount * amount;
+		if (snapshot != NULL)
+			ratio_snapshot_add(past->env, snapshot, cached, h->outcome[i] == HAZARD_WON && h->closed[i] < to, level, open->waiting[k]);
+		if (loss != NULL)
+			*loss -= h->outcome[i] == HAZARD_WON && h->closed[i] < to ? log(fmax(p, 1e-6)) : log1p(-p);
 	}
+}
+
+/*
+ * Forecast of the days [from, to), from > day, with what was known on the day; not corrected. Snapshot and loss as of forecast_open(),
+ * or NULL.
+ */
+void
+hazard_forecast_days(HazardPast *past, int32_t day, int32_t from, int32_t to, const HazardFit *fit, RatioSnapshot *snapshot,
+					 double *loss, HazardForecast *forecast)
+{
+	int			ahead = to - 1 - day > 0 ? to - 1 - day : 0;
+	int			slot = slot_of(past, day);
+	double	   *rate = kernel_alloc_array(past->env, double, ahead + 1);
+	OpenDay		other = {false};
+	OpenDay    *open = slot >= 0 ? &past->open_day[slot] : &other;
+
+	memset(forecast, 0, sizeof(*forecast));
+	if (!open->made)
+		see_open_deals(past, day, open);
+	forecast_open(past, open, day, from, to, fit, snapshot, loss, forecast);
 	hazard_arrival_rates(past, day, ahead, rate);
 	for (int32_t created = day + 1; created < to; created++)
 		forecast->fresh_wins += rate[created - day - 1] * hazard_win_probability(past, fit, created, day, from, to);
-	forecast->fresh = forecast->fresh_wins * mean;
-	forecast->fresh_variance = forecast->fresh_wins * square;
+	forecast->fresh = forecast->fresh_wins * open->mean;
+	forecast->fresh_variance = forecast->fresh_wins * open->square;
 	kernel_release(past->env, rate);
-	kernel_release(past->env, amount);
+	if (slot < 0)
+		forget_open_deals(past, open);
 }
 
 /* The same for the caller: its horizon becomes the one that own past forecasts are kept for. */
@@ -69,7 +130,7 @@ void
 hazard_forecast(HazardPast *past, int32_t day, int32_t from, int32_t to, const HazardFit *fit, HazardForecast *forecast)
 {
 	hazard_change_horizon(past, to - 1 - day);
-	hazard_forecast_days(past, day, from, to, fit, NULL, forecast);
+	hazard_forecast_days(past, day, from, to, fit, NULL, NULL, forecast);
 }
 
 /* What came in [from, to) of deals open after 'day' and of those created later. */
@@ -109,7 +170,8 @@ replay_of(HazardPast *past, int model, int kind, int slot)
 	if (replay->made)
 		return replay;
 	hazard_fit(past, day, model, &fit);
-	hazard_forecast_days(past, day, day + 1, to, &fit, NULL, &replay->said);
+	replay->loss = 0.0;
+	hazard_forecast_days(past, day, day + 1, to, &fit, NULL, &replay->loss, &replay->said);
 	hazard_actual(past, day, day + 1, to, &replay->came);
 	replay->made = true;
 	kernel_tick(past->env, slot, past->slots);
@@ -159,12 +221,12 @@ correct(HazardPast *past, int32_t day, int model)
 static Correction
 correction_of(HazardPast *past, int32_t day, int model)
 {
-	int			slot = past->days > 0 && day >= past->first ? (day - past->first) / HAZARD_EVERY : -1;
+	int			slot = slot_of(past, day);
 	Correction *kept;
 
-	if (slot < 0)
+	if (past->days == 0 || day < past->first)
 		return (Correction) {true, 1.0, 1.0};
-	if (slot >= past->slots || hazard_slot_day(past, slot) != day)
+	if (slot < 0)
 		return correct(past, day, model);
 	kept = &past->correction[model * past->slots + slot];
 	if (!kept->made)
@@ -254,27 +316,41 @@ choose_calendar(HazardPast *past, int32_t day)
 	return best;
 }
 
+/* How surprising the open deals' outcomes were to a model's own forecasts that were over by a day; weighed by recency. */
+static double
+model_loss(HazardPast *past, int32_t day, int model)
+{
+	double		loss = 0.0;
+
+	for (int slot = 0; slot < past->slots && hazard_slot_day(past, slot) + HAZARD_CALIBRATION <= day; slot++)
+		loss += exp2((hazard_slot_day(past, slot) - day) / 180.0) * replay_of(past, model, 0, slot)->loss;
+	return loss;
+}
+
 /*
- * The model for a day: a calendar, and whether and how what else is known sets deals apart: whichever was least wrong in money in own past
- * forecasts. The regression must be better by 3 %.
+ * The model for a day: a calendar, and whether and how what else is known sets deals apart: whichever was least surprised by what came of
+ * single deals in own past forecasts, among those whose sums in money were not more wrong for it (by 2 %).
  */
 int
 hazard_choose_model(HazardPast *past, int32_t day)
 {
 	int			calendar = choose_calendar(past, day);
 	int			best = calendar;
-	double		least = model_error(past, day, calendar, true);
+	double		plain = model_error(past, day, calendar, true);
+	double		least;
 
-	if (least < 0.0 || past->options.family >= 0)
+	if (plain < 0.0 || past->options.family >= 0)
 		return calendar + HAZARD_CALENDARS * (past->options.family > 0 ? past->options.family : 0);
+	least = model_loss(past, day, calendar);
 	for (int family = 1; family < HAZARD_FAMILIES; family++)
 	{
-		double		error = model_error(past, day, calendar + family * HAZARD_CALENDARS, true);
+		int			model = calendar + family * HAZARD_CALENDARS;
+		double		loss = model_loss(past, day, model);
 
-		if (error <= least * (family == HAZARD_REGRESSION ? 0.97 : 1.0))
+		if (loss < least && model_error(past, day, model, true) <= plain * MONEY_TOLERANCE)
 		{
-			least = error;
-			best = calendar + family * HAZARD_CALENDARS;
+			least = loss;
+			best = model;
 		}
 	}
 	return best;
@@ -364,6 +440,9 @@ hazard_deviation(HazardPast *past, int32_t day, int model, int horizon, bool ope
 			weeks += kind;
 		}
 	}
-	prior = past->options.error_weight / (1.0 + weeks / PRIOR_FADES) * (all > 0.0 ? count / all : 1.0);
+	/* with the weeks the prior counts less, and against evidence as if that were all mature */
+	prior = past->options.error_weight / (1.0 + weeks / PRIOR_FADES);
+	if (all > 0.0)
+		prior *= (1.0 + weeks / PRIOR_FADES * count / all) / (1.0 + weeks / PRIOR_FADES);
 	return sqrt(fmax((sum + prior * past->options.error_prior * past->options.error_prior) / (count + prior), 0.0));
 }

@@ -40,17 +40,17 @@ SELECT count(*) AS wrong_ends FROM bridge b
 
 -- accuracy: the quarter brought R1 100, R2 300, R3 (of no team) 50 in euros at 2, and 7 of nobody: 507 in all, M1's team 400
 TRUNCATE deal;
-INSERT INTO deal VALUES ('A', '2015-01-01', '2016-01-10', 'Won', 60, 'R1'), ('B', '2015-01-01', '2016-03-31', 'Won', 40, 'R1'), ('C', '2015-01-01', '2016-02-01', 'Won', 300, 'R2'),
-  ('D', '2015-01-01', '2016-02-01', 'Won', 50, 'R3', 'EUR'), ('E', '2015-01-01', '2016-02-01', 'Won', 7, NULL), ('F', '2015-01-01', '2016-02-01', 'Lost', 1000, 'R1'),
+INSERT INTO deal (opportunity_id, created_at, closed_at, stage, amount, owner_id) VALUES ('A', '2015-01-01', '2016-01-10', 'Won', 60, 'R1'), ('B', '2015-01-01', '2016-03-31', 'Won', 40, 'R1'), ('C', '2015-01-01', '2016-02-01', 'Won', 300, 'R2'),
+  ('D', '2015-01-01', '2016-02-01', 'Won', 50, 'R3'), ('E', '2015-01-01', '2016-02-01', 'Won', 7, NULL), ('F', '2015-01-01', '2016-02-01', 'Lost', 1000, 'R1'),
   ('G', '2015-01-01', '2016-04-01', 'Won', 2000, 'R1'), ('H', '2015-01-01', '2015-12-31', 'Won', 4000, 'R1');
-UPDATE deal SET currency = 'USD' WHERE currency IS NULL;
+UPDATE deal SET currency = CASE opportunity_id WHEN 'D' THEN 'EUR' ELSE 'USD' END;
 INSERT INTO currency_rate VALUES ('USD', 1), ('EUR', 2);
 INSERT INTO rep VALUES ('R1', 'M1'), ('R2', 'M1'), ('R3', NULL), ('M1', 'B');
 INSERT INTO forecast_snapshot_total
 SELECT v.at::timestamptz, '[2016-01-01,2016-04-01)', v.by::text[], v.grp::text[], 0, f.f, f.f, f.f, current_user, now()
   FROM (VALUES ('2015-12-30', '{}', '{}', 500), ('2015-12-31', '{}', '{}', 614), ('2016-03-10', '{}', '{}', 507),
                ('2016-03-10', '{owner_id}', '{R1}', 90), ('2016-03-10', '{owner_id}', '{R2}', 300), ('2016-03-10', '{owner_id}', '{NULL}', 17)) v(at, by, grp, amount),
-       LATERAL (SELECT forecast(v.amount::numeric, 1.0::float8) AS f) f;
+       LATERAL (SELECT forecast(a, 1.0::float8) AS f FROM (SELECT v.amount::numeric AS a) one) f;
 INSERT INTO forecast_adjustment (person, period, category, amount, author, made_at) VALUES
   ('*', '[2016-01-01,2016-04-01)', 'commit', 450, 'ann', '2016-03-15'), ('*', '[2016-01-01,2016-04-01)', 'best case', 600, 'ann', '2016-03-15'),
   ('M1', '[2016-01-01,2016-04-01)', 'commit', 500, 'bob', '2016-03-15'), ('B', '[2016-01-01,2016-04-01)', 'commit', 420, 'bob', '2016-03-16'),

@@ -142,10 +142,11 @@ CREATE FUNCTION salesops.forecast_deals(period daterange DEFAULT NULL, as_of tim
                                         OUT amount numeric, OUT amount_is_estimate boolean, OUT age integer,
                                         OUT probability double precision, OUT probability_30 double precision,
                                         OUT probability_90 double precision, OUT probability_ever double precision,
-                                        OUT probability_new double precision, OUT expected_on date) RETURNS SETOF record
+                                        OUT probability_new double precision, OUT expected_on date,
+                                        OUT probability_by_age double precision) RETURNS SETOF record
   LANGUAGE c STABLE PARALLEL RESTRICTED COST 100000 ROWS 1000 AS 'MODULE_PATHNAME', 'salesops_forecast_deals';
 COMMENT ON FUNCTION salesops.forecast_deals(daterange, timestamptz) IS
-  'each deal open at as_of: amount as seen then, age in days, chance to be won in the period (default: the quarter of as_of), in 30 and 90 days and ever';
+  'each deal open at as_of: amount as seen then, age in days, chance to be won in the period (default: the quarter of as_of), in 30 and 90 days and ever, ever by age and calendar alone, and of a new deal';
 
 CREATE VIEW salesops.opportunity_outlook WITH (security_invoker = true) AS
   SELECT o.opportunity_id, o.name, o.owner_id, o.account_id, o.stage, o.close_date, d.amount, d.amount_is_estimate, d.age,
@@ -174,19 +175,22 @@ CREATE TABLE salesops.win_model (
   log_loss double precision,
   brier double precision,
   options jsonb NOT NULL,
+  covariates jsonb NOT NULL,
   PRIMARY KEY (name, version)
 );
 COMMENT ON TABLE salesops.win_model IS
   'stored time-to-win models: daily hazards of winning and losing by age bucket (22) and calendar cell (12), then factors of the seven days of the week (Saturday first), and figures of their own past';
 COMMENT ON COLUMN salesops.win_model.calendar IS
   '0 none, 1 month of the quarter, 2 month of the quarter and its last ten days, 3 thirds of the month, 4 month of the year, 5 day of the week';
+COMMENT ON COLUMN salesops.win_model.covariates IS
+  'what sets deals of an age apart: family none, ratios or regression, and by type, source, stage and size (half powers of two) its effects on the logarithm of the ratio, or on the log odds, for the days named';
 COMMENT ON COLUMN salesops.win_model.checked IS 'past 90-day chances, each given by a fit to what was known then, that roc_auc, log_loss and brier judge';
 SELECT pg_catalog.pg_extension_config_dump('salesops.win_model', '');
 
 CREATE FUNCTION salesops.fit_win_model(options jsonb, as_of timestamptz, OUT deals integer, OUT closed integer, OUT won integer,
                                        OUT calendar integer, OUT correction double precision, OUT win double precision[],
                                        OUT lose double precision[], OUT checked integer, OUT roc_auc double precision,
-                                       OUT log_loss double precision, OUT brier double precision) RETURNS record
+                                       OUT log_loss double precision, OUT brier double precision, OUT covariates jsonb) RETURNS record
   LANGUAGE c STABLE STRICT PARALLEL RESTRICTED COST 1000000 AS 'MODULE_PATHNAME', 'salesops_fit_win_model';
 COMMENT ON FUNCTION salesops.fit_win_model(jsonb, timestamptz) IS 'what train_win_model() stores; writes nothing';
 CREATE FUNCTION salesops.win_probability_now(opportunity_id text, within interval, as_of timestamptz) RETURNS double precision
@@ -194,11 +198,13 @@ CREATE FUNCTION salesops.win_probability_now(opportunity_id text, within interva
 COMMENT ON FUNCTION salesops.win_probability_now(text, interval, timestamptz) IS
   'a deal''s chance to be won within an interval after as_of, by a fit to all that was known then';
 CREATE FUNCTION salesops.win_probability_by(win double precision[], lose double precision[], calendar integer,
-                                            correction double precision, created date, known date, days integer)
+                                            correction double precision, covariates jsonb, created date, known date, days integer,
+                                            stage text, stage_since date, type text, source text, amount double precision)
   RETURNS double precision
-  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'salesops_win_probability_by';
-COMMENT ON FUNCTION salesops.win_probability_by(double precision[], double precision[], integer, double precision, date, date, integer) IS
-  'the chance that a deal created on a day and open on another is won in the days after it, by the hazards of a stored model';
+  LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'salesops_win_probability_by';
+COMMENT ON FUNCTION salesops.win_probability_by(double precision[], double precision[], integer, double precision, jsonb, date, date, integer,
+                                                text, date, text, text, double precision) IS
+  'the chance that a deal created on a day and open on another is won in the days after it, by the hazards and covariates of a stored model; stage, type, source and amount may be NULL: not known';
 
 CREATE FUNCTION salesops.win_probability(opportunity_id text, within interval, as_of timestamptz DEFAULT now()) RETURNS double precision
   LANGUAGE sql STABLE STRICT PARALLEL RESTRICTED COST 100000 SET search_path = pg_catalog, pg_temp AS $$
@@ -207,14 +213,25 @@ CREATE FUNCTION salesops.win_probability(opportunity_id text, within interval, a
            WHEN s.kind = 'won' AND o.ended_at <= $3 THEN 1
            WHEN s.kind = 'lost' AND o.ended_at <= $3 THEN 0
            WHEN o.created_at <= $3 THEN
-             salesops.win_probability_by(m.win, m.lose, m.calendar, m.correction, o.created_at::date, $3::date,
-                                         round(extract(epoch FROM $3 + $2 - $3) / 86400)::integer)
+             salesops.win_probability_by(m.win, m.lose, m.calendar, m.correction, m.covariates, o.created_at::date, $3::date,
+                                         round(extract(epoch FROM $3 + $2 - $3) / 86400)::integer, c.stage, c.entered_at::date, o.type, o.source,
+                                         (a.amount * coalesce(r.rate, 1))::double precision)
          END
     FROM (SELECT) one
     LEFT JOIN LATERAL (SELECT w.* FROM salesops.win_model w WHERE w.name = 'default' AND w.active AND w.as_of <= $3) m ON true
-    LEFT JOIN LATERAL (SELECT p.stage, p.created_at, coalesce(p.closed_at, p.close_date::timestamptz) AS ended_at
+    LEFT JOIN LATERAL (SELECT p.stage, p.created_at, p.type, p.source, p.amount, p.currency, p.updated_at,
+                              coalesce(p.closed_at, p.close_date::timestamptz) AS ended_at
                          FROM salesops.opportunity p WHERE p.opportunity_id = $1 LIMIT 1) o ON m.name IS NOT NULL
     LEFT JOIN LATERAL (SELECT g.kind FROM salesops.stage g WHERE g.stage = o.stage ORDER BY g.pipeline <> 'default', g.pipeline LIMIT 1) s ON true
+    LEFT JOIN LATERAL (SELECT h.stage, h.entered_at FROM salesops.opportunity_stage_change h
+                        WHERE m.name IS NOT NULL AND h.opportunity_id = $1 AND h.entered_at <= $3 ORDER BY h.entered_at DESC, h.stage DESC LIMIT 1) c ON true
+    LEFT JOIN LATERAL (SELECT k.amount FROM (
+                         SELECT h.amount, h.entered_at AS at FROM salesops.opportunity_stage_change h
+                          WHERE m.name IS NOT NULL AND h.opportunity_id = $1 AND h.entered_at <= $3 AND h.amount IS NOT NULL
+                         UNION ALL
+                         SELECT o.amount, coalesce(o.updated_at, $3) WHERE o.amount IS NOT NULL AND coalesce(o.updated_at, now()) <= $3) k
+                        ORDER BY k.at DESC, k.amount DESC LIMIT 1) a ON true
+    LEFT JOIN salesops.currency_rate r ON r.currency = o.currency
 $$;
 COMMENT ON FUNCTION salesops.win_probability(text, interval, timestamptz) IS
   'a deal''s chance to be won within an interval after as_of: by the model that train_win_model() stored, where it knew nothing later, else by a fit made now';

@@ -7,7 +7,7 @@ CREATE FUNCTION salesops.store_win_model(model salesops.win_model) RETURNS integ
   INSERT INTO salesops.win_model
     SELECT ($1).name, 1 + coalesce((SELECT max(w.version) FROM salesops.win_model w WHERE w.name = ($1).name), 0), true, ($1).owner,
            now(), ($1).as_of, ($1).deals, ($1).closed, ($1).won, ($1).calendar, ($1).correction, ($1).win, ($1).lose,
-           ($1).checked, ($1).roc_auc, ($1).log_loss, ($1).brier, ($1).options
+           ($1).checked, ($1).roc_auc, ($1).log_loss, ($1).brier, ($1).options, ($1).covariates
     RETURNING version
 $$;
 COMMENT ON FUNCTION salesops.store_win_model(salesops.win_model) IS 'keeps a fitted model as the next version of its name, and makes it the active one';
@@ -25,7 +25,7 @@ BEGIN
   END IF;
   SELECT f.* INTO fit FROM salesops.fit_win_model(train_win_model.options, now()) f;
   stored := salesops.store_win_model(ROW(train_win_model.name, 0, true, current_user, now(), now(), fit.deals, fit.closed, fit.won,
-    fit.calendar, fit.correction, fit.win, fit.lose, fit.checked, fit.roc_auc, fit.log_loss, fit.brier, train_win_model.options)::salesops.win_model);
+    fit.calendar, fit.correction, fit.win, fit.lose, fit.checked, fit.roc_auc, fit.log_loss, fit.brier, train_win_model.options, fit.covariates)::salesops.win_model);
   answer.name := train_win_model.name;
   answer.version := stored;
   answer.active := true;
@@ -36,8 +36,9 @@ BEGIN
   answer.roc_auc := fit.roc_auc;
   answer.log_loss := fit.log_loss;
   answer.brier := fit.brier;
-  answer.notes := ARRAY[format('calendar: %s', cells[fit.calendar + 1]), format('correction by own past forecasts: %s', round(fit.correction::numeric, 3))];
-  answer.features := '{age,calendar}';
+  answer.notes := ARRAY[format('calendar: %s', cells[fit.calendar + 1]), format('correction by own past forecasts: %s', round(fit.correction::numeric, 3)),
+    format('what sets deals apart: %s', fit.covariates ->> 'family')];
+  answer.features := ARRAY['age', 'calendar'] || ARRAY(SELECT k FROM unnest('{stage,size,type,source}'::text[]) k WHERE fit.covariates -> k <> '{}');
   answer.label := 'won';
   answer.owner := current_user;
   answer.trained_at := now();

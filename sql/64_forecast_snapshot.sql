@@ -129,21 +129,21 @@ BEGIN
            coalesce(a.amount, 0) AS amount_0, coalesce(b.amount, 0) AS amount_1, a.close_date AS date_0, b.close_date AS date_1,
            coalesce(a.kind = 'open' AND a.close_date <@ period, false) AS in_0,
            coalesce(b.kind = 'open' AND b.close_date <@ period, false) AS in_1,
-           coalesce(b.created_at > first_at, false) AS is_new, b.closed_at > first_at AS closed_between,
+           b.closed_at > first_at AS closed_between,
            coalesce((b.closed_at AT TIME ZONE current_setting('TimeZone'))::date <@ period, false) AS closed_in
       FROM (SELECT * FROM salesops.forecast_snapshot_deal d WHERE d.as_of = first_at) a
       FULL JOIN (SELECT * FROM salesops.forecast_snapshot_deal d WHERE d.as_of = last_at) b USING (opportunity_id)
   ), step AS (
     SELECT 1 AS ordinal, 'open at the start' AS change, p.amount_0 AS amount FROM pair p WHERE p.in_0
     UNION ALL   -- came in
-    SELECT CASE WHEN p.is_new OR NOT p.was THEN 2 WHEN p.kind_0 <> 'open' THEN 3 WHEN p.date_0 < lower(period) THEN 5 ELSE 4 END,
-           CASE WHEN p.is_new OR NOT p.was THEN 'created' WHEN p.kind_0 <> 'open' THEN 'reopened' WHEN p.date_0 < lower(period) THEN 'pushed in' ELSE 'pulled in' END,
-           CASE WHEN p.is_new OR NOT p.was THEN p.amount_1 ELSE p.amount_0 END
+    SELECT CASE WHEN NOT p.was THEN 2 WHEN p.kind_0 <> 'open' THEN 3 WHEN p.date_0 < lower(period) THEN 5 ELSE 4 END,
+           CASE WHEN NOT p.was THEN 'created' WHEN p.kind_0 <> 'open' THEN 'reopened' WHEN p.date_0 < lower(period) THEN 'pushed in' ELSE 'pulled in' END,
+           CASE WHEN NOT p.was THEN p.amount_1 ELSE p.amount_0 END
       FROM pair p WHERE NOT p.in_0 AND (p.in_1 OR (p.closed_in AND p.closed_between AND p.kind_1 <> 'open' AND coalesce(p.kind_0, 'open') = 'open'))
     UNION ALL   -- worth more or less, while in the period or on closing in it
     SELECT CASE WHEN p.amount_1 > p.amount_0 THEN 6 ELSE 7 END, CASE WHEN p.amount_1 > p.amount_0 THEN 'up' ELSE 'down' END, p.amount_1 - p.amount_0
       FROM pair p
-     WHERE p.was AND p.is_there AND NOT p.is_new AND p.amount_1 <> p.amount_0 AND
+     WHERE p.was AND p.is_there AND p.amount_1 <> p.amount_0 AND
            (p.in_1 OR (p.kind_1 <> 'open' AND p.kind_0 = 'open' AND (p.in_0 OR (p.closed_in AND p.closed_between))))
     UNION ALL   -- went out
     SELECT CASE p.kind_1 WHEN 'won' THEN 8 WHEN 'lost' THEN 9 END, p.kind_1, -p.amount_1
@@ -285,42 +285,56 @@ COMMENT ON FUNCTION salesops.forecast_team(daterange, timestamptz) IS
   'forecast of each person with all who report to them, and of all (*): booked, categories (single, add them up for cumulative), expected and 80 % interval, latest commit said by people, quota, gap to it, chance to attain it';
 
 CREATE VIEW salesops.forecast_accuracy WITH (security_invoker = true) AS
-  WITH said AS (
-    SELECT 'salesops'::text AS forecaster, t.as_of, t.period, t.by, t.grp[1] AS person, salesops.mean(t.total)::numeric AS predicted,
+  WITH RECURSIVE rep AS (
+    SELECT DISTINCT r.rep_id, r.manager_id FROM salesops.sales_rep r
+  ), team(person, member) AS (
+    SELECT r.manager_id, r.rep_id FROM rep r WHERE r.manager_id IS NOT NULL
+    UNION
+    SELECT r.manager_id, t.member FROM team t JOIN rep r ON r.rep_id = t.person WHERE r.manager_id IS NOT NULL
+  ), said AS (
+    SELECT 'salesops'::text AS forecaster, 'expected'::text AS category, t.as_of, t.period,
+           CASE WHEN t.by = '{}' THEN 'all' ELSE 'person' END AS level, t.grp[1] AS person, salesops.mean(t.total)::numeric AS predicted,
            salesops.quantile(t.total, 0.1)::numeric AS lower, salesops.quantile(t.total, 0.9)::numeric AS upper
       FROM salesops.forecast_snapshot_total t WHERE pg_catalog.upper(t.period) <= pg_catalog.now()::date
     UNION ALL
-    SELECT a.author::text, a.made_at, a.period, CASE a.person WHEN '*' THEN '{}'::text[] ELSE '{owner_id}' END,
-           CASE WHEN a.person <> '*' THEN a.person END, a.amount, NULL, NULL
-      FROM salesops.forecast_adjustment a
-     WHERE a.category = 'commit' AND pg_catalog.upper(a.period) <= pg_catalog.now()::date
-       AND (a.person = '*' OR NOT EXISTS (SELECT FROM salesops.sales_rep r WHERE r.manager_id = a.person))
+    SELECT a.author::text, a.category, a.made_at, a.period,
+           CASE WHEN a.person = '*' THEN 'all' WHEN EXISTS (SELECT FROM team m WHERE m.person = a.person) THEN 'team' ELSE 'person' END,
+           a.person, a.amount, NULL, NULL
+      FROM salesops.forecast_adjustment a WHERE pg_catalog.upper(a.period) <= pg_catalog.now()::date
   ), outcome AS (
-    SELECT s.*, COALESCE((SELECT pg_catalog.sum(o.amount) FROM salesops.opportunity o
+    SELECT s.*, COALESCE((SELECT pg_catalog.sum(o.amount * COALESCE(c.rate, 1))
+                            FROM salesops.opportunity o LEFT JOIN salesops.currency_rate c ON c.currency = o.currency
                            WHERE EXISTS (SELECT FROM salesops.stage g WHERE g.stage = o.stage AND g.kind = 'won')
                              AND COALESCE(o.closed_at::date, o.close_date) <@ s.period
-                             AND (s.by = '{}' OR o.owner_id IS NOT DISTINCT FROM s.person)), 0) AS actual,
+                             AND (s.level = 'all' OR o.owner_id IS NOT DISTINCT FROM s.person
+                                  OR (s.level = 'team' AND o.owner_id IN (SELECT m.member FROM team m WHERE m.person = s.person)))), 0) AS actual,
            (pg_catalog.upper(s.period) - s.as_of::date) / 30 * 30 AS days_ahead
       FROM said s
   )
-  SELECT o.forecaster, CASE WHEN o.by = '{}' THEN 'all' ELSE 'person' END AS level, o.days_ahead, pg_catalog.count(*) AS forecasts,
+  SELECT o.forecaster, o.category, o.level, o.days_ahead, pg_catalog.count(*) AS forecasts,
          salesops.wape(o.actual, o.predicted) AS wape,
          (pg_catalog.sum(o.predicted - o.actual) / NULLIF(pg_catalog.sum(pg_catalog.abs(o.actual)), 0))::double precision AS bias,
          pg_catalog.avg((o.actual BETWEEN o.lower AND o.upper)::integer)::double precision AS coverage_80
-    FROM outcome o GROUP BY 1, 2, 3;
+    FROM outcome o GROUP BY 1, 2, 3, 4;
 COMMENT ON VIEW salesops.forecast_accuracy IS
-  'how right past forecasts of periods that are over were, by forecaster (salesops, or who adjusted), level and days ahead: WAPE, bias (forecast over actual, less 1), share held by the 80 % interval';
+  'how right past forecasts of periods that are over were, by forecaster (salesops, or who adjusted), category (expected, commit, best case, pipeline), level (all, team with all who report to it, person) and days ahead: WAPE, bias (forecast over actual, less 1), share held by the 80 % interval';
 
 -- ---- why, and what if ------------------------------------------------------------------------------------------------------
 CREATE FUNCTION salesops.opportunity_risk(period daterange DEFAULT NULL, as_of timestamptz DEFAULT now(), OUT opportunity_id text,
                                           OUT risk text, OUT contribution numeric) RETURNS SETOF record
   LANGUAGE sql STABLE PARALLEL RESTRICTED COST 100000 ROWS 1000 SET search_path = pg_catalog, pg_temp AS $$
   SELECT d.opportunity_id, w.risk, round(w.contribution, 2)
-    FROM salesops.forecast_deals($1, $2) d,
+    FROM salesops.forecast_deals($1, $2) d JOIN salesops.opportunity o ON o.opportunity_id = d.opportunity_id
+    LEFT JOIN (SELECT DISTINCT ON (h.opportunity_id) h.opportunity_id, h.stage FROM salesops.opportunity_stage_change h
+                WHERE h.entered_at <= $2 ORDER BY h.opportunity_id, h.entered_at DESC, h.stage DESC) c ON c.opportunity_id = d.opportunity_id,
          LATERAL (VALUES
            (format('open for %s days: %s of such deals are won in the end, %s of new ones', d.age,
-                   to_char(100 * d.probability_ever, 'FM990') || ' %', to_char(100 * d.probability_new, 'FM990') || ' %'),
-            d.amount * (d.probability_ever - d.probability_new)::numeric),
+                   to_char(100 * d.probability_by_age, 'FM990') || ' %', to_char(100 * d.probability_new, 'FM990') || ' %'),
+            d.amount * (d.probability_by_age - d.probability_new)::numeric),
+           (format('%s: deals like it are won %s times as often as others of their age',
+                   coalesce(nullif(concat_ws(', ', 'stage ' || coalesce(c.stage, o.stage), 'type ' || o.type, 'source ' || o.source, 'amount ' || round(d.amount)), ''), 'the deal'),
+                   to_char(d.probability_ever / nullif(d.probability_by_age, 0), 'FM990.00')),
+            d.amount * (d.probability_ever - d.probability_by_age)::numeric),
            (format('%s of its chance lies outside the period; half of it is used up by %s',
                    to_char(100 * (1 - d.probability / nullif(d.probability_ever, 0)), 'FM990') || ' %', d.expected_on),
             d.amount * (d.probability - d.probability_ever)::numeric)) w(risk, contribution)

@@ -3,7 +3,7 @@
  *		forecast_bookings(): what a period will bring, by group: booked already, from open deals, from deals yet to come.
  *
  * Open deals come in one by one with their chance of being won within the period. Deals yet to come are a Poisson stream:
- * the arrivals of the last 91 days, run through the same hazards, with amounts as the group's won deals of the last year had
+ * arrivals by the rules that were right in the past, run through the same hazards, with amounts as the group's won deals of the last year had
  * them; they stand in the forecast as many improbable deals. What own past forecasts were wrong by beyond chance is the
  * common deviation of each forecast. Of groups, all share one fit; how many deals arrive is each group's own.
  */
@@ -50,7 +50,7 @@ forecast_plan_probability(const ForecastPlan *plan, int deal, double by_age, int
 {
 	if (by_age <= 0.0)
 		return 0.0;
-	by_age *= hazard_ratio(plan->book->past, plan->model, deal, plan->known, days);
+	by_age *= hazard_ratio(plan->book->past, plan->model, deal, plan->known, days, by_age);
 	return Min(0.995, plan->whole.open_correction * Min(0.995, by_age));
 }
 
@@ -118,12 +118,11 @@ won_amounts(const ForecastPlan *plan, int group, int *count)
 	return amount;
 }
 
-/* What won deals of the last year brought, and arrivals of the last three months: of each group, the last entry of all */
+/* What won deals of the last year brought: of each group, the last entry of all */
 typedef struct GroupPast
 {
 	double		sum;
 	int			won;
-	int			arrived;
 } GroupPast;
 
 /* Count them. */
@@ -140,8 +139,6 @@ group_pasts(const ForecastPlan *plan)
 
 		for (int k = 0; k < 2; k++)
 		{
-			if (h->created[i] <= plan->known && h->created[i] > plan->known - hazard_defaults.arrival_days)
-				mine[k]->arrived++;
 			if (h->outcome[i] == HAZARD_WON && h->closed[i] <= plan->known && h->closed[i] > plan->known - 365 &&
 				!isnan(h->won_amount[i]))
 			{
@@ -153,20 +150,28 @@ group_pasts(const ForecastPlan *plan)
 	return past;
 }
 
-/* Shares of new business by group, adding up to 1: arrivals times mean amount, everyone's where a group has won too few. */
+/*
+ * Shares of new business by group, adding up to 1: arrivals, each group's with its own season, times mean amount, everyone's where a
+ * group has won too few.
+ */
 static double *
 new_shares(const ForecastPlan *plan)
 {
 	int			groups = plan->book->groups;
 	GroupPast  *past = group_pasts(plan);
 	double	   *share = palloc(sizeof(double) * (groups + 1));
+	double	   *arrivals = palloc(sizeof(double) * (groups + 1));
+	int		   *group = palloc_extended(sizeof(int) * (Size) Max(plan->book->count, 1), MCXT_ALLOC_HUGE);
 	double		total = 0.0;
 
+	for (int i = 0; i < plan->book->count; i++)
+		group[i] = plan->book->deal[i].group;
+	hazard_arrivals_by_group(plan->book->past, plan->known, Max(plan->to - 1 - plan->known, 0), group, groups, arrivals);
 	for (int g = 0; g < groups; g++)
 	{
 		const GroupPast *source = past[g].won < FEW_WON ? &past[groups] : &past[g];
 
-		share[g] = source->won > 0 ? Max(past[g].arrived * source->sum / source->won, 0.0) : 0.0;
+		share[g] = source->won > 0 ? Max(arrivals[g] * source->sum / source->won, 0.0) : 0.0;
 		total += share[g];
 	}
 	for (int g = 0; g < groups; g++)

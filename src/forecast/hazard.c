@@ -1,77 +1,21 @@
 /*
  * hazard.c
- *		Fitting and replaying the time-to-win model (hazard.h says what it is).
+ *		Taking up a history, and fitting the time-to-win model to the part of it that a day knows (hazard.h says what it is).
  *
  * A table of person-days (at risk, won, lost by day and age) is built once; a fit for day K adds its rows up to K with
- * weights that halve every half-life. Own past forecasts are made on every seventh day and kept, for
- * each calendar: a forecast of day K' depends only on days up to K', so it never has to be made again.
- *
- * Two corrections are learned, of open deals' bookings and of all bookings: new deals' early wins are too few to say much by
- * themselves, and what a wrong hazard gives to one it takes from the other.
+ * weights that halve every half-life. How many deals arrive is arrival.c's, what sets deals of an age apart apart.c's,
+ * own past forecasts and what they teach replay.c's.
  */
-#include "forecast/hazard.h"
-#include "forecast/ratio.h"
+#include "forecast/past.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define RATIO_EVERY	2			/* own past forecasts between snapshots of which ratios are learned */
-#define RATIO_AGAIN	4			/* … and between learning them anew */
-#define RATIO_SNAPSHOTS	26		/* so many of the latest are looked at */
-#define RATIO_WORSE	1.0			/* error with ratios over that without, from which they are not used */
-#define RATIO_HALF_LIFE	365.0
-#define SIZES		64			/* levels of the size of a deal: half powers of two */
-#define PRIOR_FADES	16.0	/* weeks of own forecasts that halve the weight of the assumed error */
-
-/* An own past forecast, not yet corrected, with what came of it */
-typedef struct Replay
-{
-	bool		made;
-	HazardForecast said;
-	HazardForecast came;
-} Replay;
-
-/* The corrections that were in force on one of those days */
-typedef struct Correction
-{
-	bool		made;
-	double		open;
-	double		total;
-} Correction;
-
-struct HazardPast
-{
-	const KernelEnv *env;
-	const HazardHistory *history;
-	HazardOptions options;
-	int32_t		first;			/* first close: nothing is known of risk before */
-	int32_t		last;			/* last day anything happened */
-	int32_t		first_created;
-	int			days;			/* of the table */
-	float	   *risk;			/* [day][age] */
-	float	   *won;
-	float	   *lost;
-	int		   *by_created;		/* deals by creation */
-	int		   *won_deal;		/* won deals by their close */
-	double	   *won_weight;		/* of each, halved by a year before the last day */
-	int			wins;
-	int		   *arrived;		/* [day]: deals created from the first creation on, before the day */
-	double	   *segment_sum;	/* scratch, [segments] */
-	double	   *segment_count;
-	int			slots;			/* own past forecasts */
-	Replay	   *replay;			/* [model][horizon kind][slot] */
-	Correction *correction;		/* [model][slot] */
-	RatioSnapshot *snapshot;	/* [calendar][horizon kind][slot] */
-	RatioTable *ratios;			/* [calendar][horizon kind][slot / RATIO_AGAIN] */
-	int		   *first_amount;	/* of each deal, its first stated amount and stage; counts where there is none */
-	int		   *first_stage;
-	int			horizon[2];		/* the horizons kept: the correction's and the one asked for last */
-};
 
 const HazardOptions hazard_defaults = {
 	.half_life = 120, .cell_events = 3, .age_events = 1, .calibration_half_life = 60, .calibration_weight = 1, .calibration_wins = 50,
-	.error_prior = 0.22, .error_weight = 0.25, .error_half_life = 40, .calendar = -1, .arrival_days = 91,
+	.error_prior = 0.22, .error_weight = 0.25, .error_half_life = 40, .calendar = -1, .family = -1, .arrival_days = 91,
 };
 
 /* First age of each bucket, in days: about a factor of the square root of two apart. */
@@ -119,9 +63,31 @@ civil_date(int32_t days, int *month, int *day_of_month, int *month_length)
 
 /* Day of the week, 0 to 6. */
 static int
-weekday(const HazardPast *past, int32_t day)
+weekday(int32_t epoch, int32_t day)
 {
-	return (int) ((((int64_t) day + (past != NULL ? past->history->epoch : 0)) % 7 + 7) % 7);
+	return (int) ((((int64_t) day + epoch) % 7 + 7) % 7);
+}
+
+/* The cell of a day, worked out. Calendars as of hazard_calendar_cell(). */
+static int
+calendar_cell(int calendar, int32_t epoch, int32_t day)
+{
+	int			month;
+	int			day_of_month;
+	int			length;
+
+	if (calendar == 0)
+		return 0;
+	if (calendar == 5)
+		return weekday(epoch, day);
+	civil_date(day + epoch, &month, &day_of_month, &length);
+	if (calendar == 1)
+		return (month - 1) % 3;
+	if (calendar == 2)
+		return (month - 1) % 3 * 2 + (day_of_month > length - 10);
+	if (calendar == 3)
+		return day_of_month <= 10 ? 0 : day_of_month <= length - 10 ? 1 : 2;
+	return month - 1;
 }
 
 /*
@@ -131,23 +97,20 @@ weekday(const HazardPast *past, int32_t day)
 int
 hazard_calendar_cell(const HazardPast *past, int calendar, int32_t day)
 {
-	int32_t		epoch = past != NULL ? past->history->epoch : 0;
-	int			month;
-	int			day_of_month;
-	int			length;
+	if (past != NULL && day >= past->first && day - past->first < past->cells)
+		return past->cell[(int64_t) calendar * past->cells + day - past->first];
+	return calendar_cell(calendar, past != NULL ? past->history->epoch : 0, day);
+}
 
-	if (calendar == 0)
-		return 0;
-	if (calendar == 5)
-		return weekday(past, day);
-	civil_date(day + epoch, &month, &day_of_month, &length);
-	if (calendar == 1)
-		return (month - 1) % 3;
-	if (calendar == 2)
-		return (month - 1) % 3 * 2 + (day_of_month > length - 10);
-	if (calendar == 3)
-		return day_of_month <= 10 ? 0 : day_of_month <= length - 10 ? 1 : 2;
-	return month - 1;
+/* The cells of all days from the first close to ten years after the last event. */
+static void
+fill_cells(HazardPast *past)
+{
+	past->cells = past->days > 0 ? past->days + 3700 : 0;
+	past->cell = kernel_alloc_array(past->env, uint8_t, HAZARD_CALENDARS * (size_t) past->cells + 1);
+	for (int calendar = 0; calendar < HAZARD_CALENDARS; calendar++)
+		for (int k = 0; k < past->cells; k++)
+			past->cell[(int64_t) calendar * past->cells + k] = (uint8_t) calendar_cell(calendar, past->history->epoch, past->first + k);
 }
 
 /* Order of deals by creation. */
@@ -271,8 +234,8 @@ index_wins(HazardPast *past)
 }
 
 /* How many won deals closed before a day. */
-static int
-wins_before(const HazardPast *past, int32_t day)
+int
+hazard_wins_before(const HazardPast *past, int32_t day)
 {
 	int			low = 0;
 	int			high = past->wins;
@@ -309,6 +272,53 @@ index_statements(HazardPast *past)
 }
 
 /*
+ * The day from which a trait is not believed: the first creation of a closed deal with a value that no open deal has, though chance would
+ * have it that some had, where one closed deal in twenty (and twenty of them) came to have such a value. They are written at
+ * the close. HAZARD_NEVER: there is no sign of it.
+ */
+static int32_t
+find_rewritten(const HazardPast *past, int k)
+{
+	const HazardHistory *h = past->history;
+	int			levels = h->levels[k];
+	int		   *open;
+	int		   *closed;
+	int			all_open = 0;
+	int			all_closed = 0;
+	int			strange = 0;
+	int			seen = 0;
+	int32_t		first = HAZARD_NEVER;
+	int32_t		day = HAZARD_NEVER;
+
+	if (levels <= 1)
+		return day;
+	open = kernel_alloc_array(past->env, int, 2 * levels);
+	closed = open + levels;
+	memset(open, 0, sizeof(int) * 2 * (size_t) levels);
+	for (int i = 0; i < h->count; i++)
+		if (h->closed[i] == HAZARD_NEVER)
+			all_open += ++open[h->trait[k][i]] > 0;
+		else if (h->created[i] > past->last - 365)
+			all_closed += ++closed[h->trait[k][i]] > 0;
+	for (int i = 0; i < h->count && day == HAZARD_NEVER; i++)
+	{
+		int			deal = past->by_created[i];
+		int			level = h->trait[k][deal];
+
+		if (h->closed[deal] == HAZARD_NEVER)
+			continue;
+		seen++;
+		if (open[level] == 0 && closed[level] > 0 && all_open * log1p(-fmin((double) closed[level] / all_closed, 0.999)) < log(0.001))
+			if (strange++ == 0)
+				first = h->created[deal];
+		if (strange >= 20 && strange * 20 >= seen)
+			day = first;
+	}
+	kernel_release(past->env, open);
+	return day;
+}
+
+/*
  * Take up a history. Created must not be after closed; days must lie within a few centuries (the caller checks). The
  * history and the environment must outlive the result.
  */
@@ -323,6 +333,7 @@ hazard_past(const KernelEnv *env, const HazardHistory *history, const HazardOpti
 	past->options = *options;
 	find_range(past);
 	fill_table(past);
+	fill_cells(past);
 	past->by_created = kernel_alloc_array(env, int, history->count);
 	for (int i = 0; i < history->count; i++)
 		past->by_created[i] = i;
@@ -333,6 +344,8 @@ hazard_past(const KernelEnv *env, const HazardHistory *history, const HazardOpti
 	past->segment_sum = kernel_alloc_array(env, double, history->segments + 1);
 	past->segment_count = kernel_alloc_array(env, double, history->segments + 1);
 	past->slots = past->days > 0 ? past->days / HAZARD_EVERY + 1 : 0;
+	past->open_day = kernel_alloc_array(env, OpenDay, past->slots + 1);
+	memset(past->open_day, 0, sizeof(OpenDay) * ((size_t) past->slots + 1));
 	past->replay = kernel_alloc_array(env, Replay, HAZARD_MODELS * 2 * past->slots);
 	memset(past->replay, 0, sizeof(Replay) * HAZARD_MODELS * 2 * (size_t) past->slots);
 	past->correction = kernel_alloc_array(env, Correction, HAZARD_MODELS * past->slots);
@@ -341,7 +354,11 @@ hazard_past(const KernelEnv *env, const HazardHistory *history, const HazardOpti
 	memset(past->snapshot, 0, sizeof(RatioSnapshot) * HAZARD_CALENDARS * 2 * (size_t) past->slots);
 	past->ratios = kernel_alloc_array(env, RatioTable, HAZARD_CALENDARS * 2 * past->slots);
 	memset(past->ratios, 0, sizeof(RatioTable) * HAZARD_CALENDARS * 2 * (size_t) past->slots);
+	past->covariates = kernel_alloc_array(env, CovariateTable, HAZARD_CALENDARS * 2 * past->slots);
+	memset(past->covariates, 0, sizeof(CovariateTable) * HAZARD_CALENDARS * 2 * (size_t) past->slots);
 	index_statements(past);
+	for (int k = 0; k < HAZARD_TRAITS; k++)
+		past->rewritten[k] = find_rewritten(past, k);
 	past->horizon[0] = HAZARD_CALIBRATION;
 	return past;
 }
@@ -410,7 +427,7 @@ fit_weekdays(const HazardPast *past, int32_t until, double decay, Sums *sums, Ha
 
 	for (int64_t t = until; past->days > 0 && t >= past->first && weight > 1e-4; t--, weight *= decay)
 	{
-		int			d = weekday(past, (int32_t) t);
+		int			d = weekday(past->history->epoch, (int32_t) t);
 		int64_t		row = (t - past->first) * HAZARD_AGES;
 
 		for (int b = 0; b < HAZARD_AGES; b++)
@@ -442,7 +459,7 @@ hazard_fit(const HazardPast *past, int32_t day, int model, HazardFit *fit)
 	for (int64_t t = until; past->days > 0 && t >= past->first && weight > 1e-4; t--, weight *= decay)
 	{
 		int			c = hazard_calendar_cell(past, calendar, (int32_t) t);
-		int			d = weekday(past, (int32_t) t);
+		int			d = weekday(past->history->epoch, (int32_t) t);
 		int64_t		row = (t - past->first) * HAZARD_AGES;
 
 		for (int b = 0; b < HAZARD_AGES; b++)
@@ -465,15 +482,20 @@ hazard_win_probability(const HazardPast *past, const HazardFit *fit, int32_t cre
 {
 	double		open = 1.0;
 	double		won = 0.0;
+	int32_t		t = after + 1 > created ? after + 1 : created;
+	int			b = age_bucket(t - created);
+	int			d = weekday(past != NULL ? past->history->epoch : 0, t);
 
-	for (int32_t t = (after + 1 > created ? after + 1 : created); t < to && open > 1e-9; t++)
+	for (; t < to && open > 1e-9; t++, d = d == 6 ? 0 : d + 1)
 	{
-		int			b = age_bucket(t - created);
 		int			c = hazard_calendar_cell(past, fit->calendar, t);
-		int			d = weekday(past, t);
-		double		win = fmin(fit->win[b][c] * fit->win_weekday[d], 0.95);
-		double		lose = fmin(fit->lose[b][c] * fit->lose_weekday[d], 1.0 - win);
+		double		win;
+		double		lose;
 
+		while (t - created >= age_start[b + 1])
+			b++;
+		win = fmin(fit->win[b][c] * fit->win_weekday[d], 0.95);
+		lose = fmin(fit->lose[b][c] * fit->lose_weekday[d], 1.0 - win);
 		if (t >= from)
 			won += open * win;
 		open *= 1.0 - win - lose;
@@ -510,15 +532,26 @@ sum_segments(const HazardPast *past, int32_t day, double *square)
 	return count > 0 ? sum / count : 0.0;
 }
 
+/* Are the values that segments are made of those that deals had? */
+static bool
+segments_believed(const HazardPast *past, int32_t day)
+{
+	for (int k = 0; k < HAZARD_TRAITS; k++)
+		if (day >= past->rewritten[k])
+			return false;
+	return true;
+}
+
 /* Amounts as hazard_amounts() has them; returns the mean of won deals known on the day, and that of their squares. */
-static double
-amounts_and_mean(HazardPast *past, int32_t day, double *amount, double *square)
+double
+hazard_amounts_and_mean(HazardPast *past, int32_t day, double *amount, double *square)
 {
 	const HazardHistory *h = past->history;
 	double		overall = sum_segments(past, day, square);
+	bool		believed = segments_believed(past, day);
 
 	for (int i = 0; i < h->count; i++)
-		amount[i] = (past->segment_sum[h->segment[i]] + 2 * overall) / (past->segment_count[h->segment[i]] + 2);
+		amount[i] = believed ? (past->segment_sum[h->segment[i]] + 2 * overall) / (past->segment_count[h->segment[i]] + 2) : overall;
 	for (int k = 0; k < h->amounts; k++)
 		if (h->amount[k].day <= day)
 			amount[h->amount[k].deal] = h->amount[k].amount;
@@ -534,514 +567,5 @@ hazard_amounts(HazardPast *past, int32_t day, double *amount)
 {
 	double		square;
 
-	amounts_and_mean(past, day, amount, &square);
-}
-
-/* Deals created in (after, to], both at most the last day of the history. */
-static double
-arrivals(const HazardPast *past, int32_t after, int32_t to)
-{
-	int			last = past->last - past->first_created + 1;
-	int			from = after + 1 - past->first_created;
-	int			until = to + 1 - past->first_created;
-
-	from = from < 0 ? 0 : from > last ? last : from;
-	until = until < 0 ? 0 : until > last ? last : until;
-	return until > from ? past->arrived[until] - past->arrived[from] : 0.0;
-}
-
-#define ARRIVAL_RULES	4
-#define ARRIVAL_CHECKS	52		/* weeks of own past counts that weigh the rules */
-
-/*
- * Deals a day to come in the 'ahead' days after a day, by one rule; negative where the history is too short for it. Rules: 0 the
- * last 91 days (or as many as there are), 1 the last 28, 2 the last year, 3 the same days of last year times how the last 91
- * compare with theirs.
- */
-static double
-arrival_by_rule(const HazardPast *past, int rule, int32_t day, int ahead)
-{
-	static const int windows[] = {0, 28, 365};
-	int			known = day - past->first_created + 1;
-	int			window = rule == 0 ? past->options.arrival_days : rule < 3 ? windows[rule] : 0;
-	double		now;
-	double		then;
-
-	if (rule < 3)
-	{
-		if (rule == 0 && known < window)
-			window = known > 1 ? known : 1;
-		return window <= known || rule == 0 ? arrivals(past, day - window, day) / window : -1.0;
-	}
-	if (known < 364 + past->options.arrival_days)
-		return -1.0;
-	now = arrivals(past, day - past->options.arrival_days, day);
-	then = arrivals(past, day - 364 - past->options.arrival_days, day - 364);
-	return arrivals(past, day - 364, day - 364 + ahead) / ahead * fmin(fmax((now + 5.0) / (then + 5.0), 0.25), 4.0);
-}
-
-/*
- * Deals that arrive a day in so many days after a day, as known on it: the rules' mean, weighed by how wrong each was about as
- * many days of the last year (the inverse square of its mean squared error, to which chance is added as for a count).
- */
-static double
-arrival_rate(const HazardPast *past, int32_t day, int ahead)
-{
-	double		sum = 0.0;
-	double		weights = 0.0;
-
-	if (day < past->first_created)
-		return 0.0;
-	ahead = ahead < 7 ? 7 : ahead > 91 ? 91 : ahead;
-	for (int rule = 0; rule < ARRIVAL_RULES; rule++)
-	{
-		double		rate = arrival_by_rule(past, rule, day, ahead);
-		double		chance = arrival_by_rule(past, 0, day, ahead) * ahead + 1.0;
-		double		error = rule == 0 ? 0.0 : chance;	/* others must earn their weight */
-		double		count = 1.0;
-
-		for (int k = 0; k < ARRIVAL_CHECKS && rate >= 0.0; k++)
-		{
-			int32_t		then = day - ahead - 7 * k;
-			double		said = then >= past->first_created + 27 ? arrival_by_rule(past, rule, then, ahead) : -1.0;
-			double		weight = exp2(-k / 26.0) * 7.0 / ahead;
-			double		off;
-
-			if (said < 0.0)
-				break;
-			off = said * ahead - arrivals(past, then, then + ahead);
-			error += weight * off * off;
-			count += weight;
-		}
-		if (rate < 0.0 || (rule > 0 && count < 1.5))
-			continue;
-		error = error / count + chance;
-		sum += rate / (error * error);
-		weights += 1.0 / (error * error);
-	}
-	return sum / weights;
-}
-
-/* Keep own past forecasts for another second horizon than before. */
-static void
-change_horizon(HazardPast *past, int horizon)
-{
-	size_t		slots = (size_t) past->slots;
-
-	if (past->horizon[1] == horizon)
-		return;
-	for (size_t model = 0; model < HAZARD_MODELS; model++)
-		for (size_t slot = 0; slot < slots; slot++)
-			past->replay[(model * 2 + 1) * slots + slot].made = false;
-	for (size_t calendar = 0; calendar < HAZARD_CALENDARS; calendar++)
-		for (size_t slot = 0; slot < slots; slot++)
-		{
-			past->snapshot[(calendar * 2 + 1) * slots + slot].count = 0;
-			past->ratios[(calendar * 2 + 1) * slots + slot].made = false;
-		}
-	past->horizon[1] = horizon;
-}
-
-/* The day of a slot of own past forecasts. */
-static int32_t
-slot_day(const HazardPast *past, int slot)
-{
-	return past->first + slot * HAZARD_EVERY;
-}
-
-/* Levels of a deal in the dimensions of the ratios, as known on a day. */
-static void
-deal_levels(const HazardPast *past, int deal, int32_t day, uint16_t level[RATIO_DIMENSIONS])
-{
-	const HazardHistory *h = past->history;
-	double		amount = 0.0;
-
-	level[2] = level[3] = 0;
-	for (int k = 0; k < HAZARD_TRAITS; k++)
-		level[k] = h->levels[k] > 1 && h->levels[k] <= RATIO_LEVELS_MAX ? (uint16_t) h->trait[k][deal] : 0;
-	for (int k = past->first_stage[deal]; k < h->stages && h->stage[k].deal == deal && h->stage[k].day <= day; k++)
-		level[2] = (uint16_t) (1 + (h->stage[k].level < RATIO_LEVELS_MAX - 1 ? h->stage[k].level : 0));
-	for (int k = past->first_amount[deal]; k < h->amounts && h->amount[k].deal == deal && h->amount[k].day <= day; k++)
-		amount = fabs(h->amount[k].amount);
-	if (amount > 0.0)
-		level[3] = (uint16_t) fmin(fmax(2.0 * log2(amount) + 2.0, 1.0), SIZES - 1);
-}
-
-static void forecast_days(HazardPast *past, int32_t day, int32_t from, int32_t to, const HazardFit *fit, RatioSnapshot *snapshot,
-						  HazardForecast *forecast);
-
-/* What age and calendar let expect of the deals open on a day, and what came of them. */
-static void
-take_snapshot(HazardPast *past, int calendar, int32_t day, int horizon, RatioSnapshot *snapshot)
-{
-	HazardForecast forecast;
-	HazardFit	fit;
-
-	hazard_fit(past, day, calendar, &fit);
-	forecast_days(past, day, day + 1, day + 1 + horizon, &fit, snapshot, &forecast);
-	kernel_tick(past->env, 0, 0);
-}
-
-/*
- * The ratios as known on a day, learned at most RATIO_AGAIN slots before: of the own past forecasts of one horizon
- * that were over by then. They were made without ratios.
- */
-static const RatioTable *
-ratios_of(HazardPast *past, int calendar, int kind, int32_t day)
-{
-	int			slot = past->days > 0 && day >= past->first ? (day - past->first) / HAZARD_EVERY : 0;
-	int			group = (slot < past->slots ? slot : past->slots - 1) / RATIO_AGAIN;
-	size_t		base = ((size_t) calendar * 2 + (size_t) kind) * (size_t) past->slots;
-	RatioTable *table = &past->ratios[base + (size_t) group];
-	RatioSnapshot *snapshot[RATIO_SNAPSHOTS];
-	double		weight[RATIO_SNAPSHOTS];
-	int			levels[RATIO_DIMENSIONS] = {past->history->levels[0], past->history->levels[1], past->history->stage_levels + 1,
-	past->history->amounts > 0 ? SIZES : 0};
-	int			count = 0;
-	int			s = (group * RATIO_AGAIN - (past->horizon[kind] + HAZARD_EVERY - 1) / HAZARD_EVERY) / RATIO_EVERY * RATIO_EVERY;
-
-	if (table->made)
-		return table;
-	for (; s >= 0 && count < RATIO_SNAPSHOTS; s -= RATIO_EVERY)
-	{
-		snapshot[count] = &past->snapshot[base + (size_t) s];
-		if (snapshot[count]->count == 0)
-			take_snapshot(past, calendar, slot_day(past, s), past->horizon[kind], snapshot[count]);
-		weight[count++] = exp2(-(slot_day(past, group * RATIO_AGAIN) - slot_day(past, s)) / RATIO_HALF_LIFE);
-	}
-	ratio_fit(past->env, snapshot, weight, count, fmax(1.0, past->horizon[kind] / (double) (HAZARD_EVERY * RATIO_EVERY)), levels, table);
-	return table;
-}
-
-/*
- * By how much more often than others of its age an open deal is won within so many days after a day, by the model. Between the two
- * horizons at hand it changes with the logarithm of the days; beyond 91 it fades: what sets deals apart now says less of
- * the far future.
- */
-double
-hazard_ratio(HazardPast *past, int model, int deal, int32_t day, int days)
-{
-	uint16_t	level[RATIO_DIMENSIONS];
-	double		ratio[2];
-	double		near = log(HAZARD_CALIBRATION);
-	double		far = log(past->horizon[1] > 0 ? past->horizon[1] : 1);
-	double		share;
-
-	if (model < HAZARD_CALENDARS || past->slots == 0)
-		return 1.0;
-	deal_levels(past, deal, day, level);
-	for (int kind = 0; kind < 2; kind++)
-		ratio[kind] = log(ratio_of(ratios_of(past, model % HAZARD_CALENDARS, past->horizon[1] > 0 ? kind : 0, day), level));
-	share = far == near ? 0.0 : fmin(fmax((log(days > 1 ? days : 1) - near) / (far - near), 0.0), 1.0);
-	share = ratio[0] + share * (ratio[1] - ratio[0]);
-	return exp(days > 91 ? share * sqrt(91.0 / days) : share);
-}
-
-/*
- * Forecast of the days [from, to), from > day, with what was known on the day; not corrected. What was expected of each open deal is
- * noted in a snapshot where one is given.
- */
-static void
-forecast_days(HazardPast *past, int32_t day, int32_t from, int32_t to, const HazardFit *fit, RatioSnapshot *snapshot,
-			  HazardForecast *forecast)
-{
-	const HazardHistory *h = past->history;
-	double	   *amount = kernel_alloc_array(past->env, double, h->count);
-	double		square;
-	double		mean;
-	double		rate = arrival_rate(past, day, to - 1 - day);
-	int32_t		cached_for = INT32_MIN;
-	double		cached = 0;
-
-	memset(forecast, 0, sizeof(*forecast));
-	mean = amounts_and_mean(past, day, amount, &square);
-	for (int k = 0; k < h->count; k++)
-	{
-		int			i = past->by_created[k];
-		double		p;
-		uint16_t	level[RATIO_DIMENSIONS];
-
-		if (h->created[i] > day)
-			break;
-		if (h->closed[i] <= day)
-			continue;
-		if (h->created[i] != cached_for)
-			cached = hazard_win_probability(past, fit, h->created[i], day, from, to);
-		cached_for = h->created[i];
-		p = fmin(cached * hazard_ratio(past, fit->model, i, day, to - 1 - day), 0.995);
-		forecast->open_wins += p;
-		forecast->open += p * amount[i];
-		forecast->open_variance += p * (1.0 - p) * amount[i] * amount[i];
-		if (snapshot == NULL)
-			continue;
-		deal_levels(past, i, day, level);
-		ratio_snapshot_add(past->env, snapshot, cached, h->outcome[i] == HAZARD_WON && h->closed[i] < to, level);
-	}
-	for (int32_t created = day + 1; created < to; created++)
-		forecast->fresh_wins += rate * hazard_win_probability(past, fit, created, day, from, to);
-	forecast->fresh = forecast->fresh_wins * mean;
-	forecast->fresh_variance = forecast->fresh_wins * square;
-	kernel_release(past->env, amount);
-}
-
-/* The same for the caller: its horizon becomes the one that own past forecasts are kept for. */
-void
-hazard_forecast(HazardPast *past, int32_t day, int32_t from, int32_t to, const HazardFit *fit, HazardForecast *forecast)
-{
-	change_horizon(past, to - 1 - day);
-	forecast_days(past, day, from, to, fit, NULL, forecast);
-}
-
-/* What came in [from, to) of deals open after 'day' and of those created later. */
-void
-hazard_actual(const HazardPast *past, int32_t day, int32_t from, int32_t to, HazardForecast *actual)
-{
-	const HazardHistory *h = past->history;
-
-	memset(actual, 0, sizeof(*actual));
-	for (int k = wins_before(past, from); k < past->wins && h->closed[past->won_deal[k]] < to; k++)
-	{
-		int			i = past->won_deal[k];
-		double		amount = isnan(h->won_amount[i]) ? 0.0 : h->won_amount[i];
-
-		if (h->created[i] <= day)
-		{
-			actual->open += amount;
-			actual->open_wins++;
-		}
-		else
-		{
-			actual->fresh += amount;
-			actual->fresh_wins++;
-		}
-	}
-}
-
-/* Make, or look up, the own past forecast of a slot for one of the kept horizons. */
-static const Replay *
-replay_of(HazardPast *past, int model, int kind, int slot)
-{
-	Replay	   *replay = &past->replay[((size_t) model * 2 + (size_t) kind) * (size_t) past->slots + (size_t) slot];
-	int32_t		day = slot_day(past, slot);
-	int32_t		to = day + 1 + past->horizon[kind];
-	HazardFit	fit;
-
-	if (replay->made)
-		return replay;
-	hazard_fit(past, day, model, &fit);
-	forecast_days(past, day, day + 1, to, &fit, NULL, &replay->said);
-	hazard_actual(past, day, day + 1, to, &replay->came);
-	replay->made = true;
-	kernel_tick(past->env, slot, past->slots);
-	return replay;
-}
-
-/*
- * The corrections by the own past forecasts whose horizon was over by a day: came over said, pulled to 1 by so many forecasts
- * and so many wins (a win is counted in as many weekly forecasts as their horizon has weeks).
- */
-static Correction
-correct(HazardPast *past, int32_t day, int model)
-{
-	double		said[2] = {0, 0};
-	double		came[2] = {0, 0};
-	double		wins[2] = {0, 0};
-	double		ratio[2];
-	double		weights = 0;
-
-	for (int slot = 0; slot < past->slots && slot_day(past, slot) + HAZARD_CALIBRATION <= day; slot++)
-	{
-		const Replay *r = replay_of(past, model, 0, slot);
-		double		weight = exp2((slot_day(past, slot) + HAZARD_CALIBRATION - day) / past->options.calibration_half_life);
-
-		said[0] += weight * r->said.open;
-		came[0] += weight * r->came.open;
-		said[1] += weight * (r->said.open + r->said.fresh);
-		came[1] += weight * (r->came.open + r->came.fresh);
-		wins[0] += weight * r->said.open_wins;
-		wins[1] += weight * (r->said.open_wins + r->said.fresh_wins);
-		weights += weight;
-	}
-	for (int k = 0; k < 2; k++)
-	{
-		double		forecasts = past->options.calibration_weight;
-		double		pull;
-
-		if (wins[k] > 0)
-			forecasts += past->options.calibration_wins * HAZARD_CALIBRATION / HAZARD_EVERY * weights / wins[k];
-		pull = weights > 0 ? forecasts * said[k] / weights : 0.0;
-		ratio[k] = said[k] > 0 ? fmin(fmax((came[k] + pull) / (said[k] + pull), 0.1), 10.0) : 1.0;
-	}
-	return (Correction) {true, ratio[0], ratio[1]};
-}
-
-/* The corrections known on a day: kept where the day is a slot's. */
-static Correction
-correction_of(HazardPast *past, int32_t day, int model)
-{
-	int			slot = past->days > 0 && day >= past->first ? (day - past->first) / HAZARD_EVERY : -1;
-	Correction *kept;
-
-	if (slot < 0)
-		return (Correction) {true, 1.0, 1.0};
-	if (slot >= past->slots || slot_day(past, slot) != day)
-		return correct(past, day, model);
-	kept = &past->correction[model * past->slots + slot];
-	if (!kept->made)
-		*kept = correct(past, day, model);
-	return *kept;
-}
-
-/*
- * Correct a forecast made on a day by what own past forecasts taught. New deals get what the total has beyond the open ones,
- * but no less than a quarter of their own corrected share.
- */
-void
-hazard_correct(HazardPast *past, int32_t day, int model, HazardForecast *forecast)
-{
-	Correction	c = correction_of(past, day, model);
-	double		fresh = forecast->fresh;
-	double		wanted = c.total * (forecast->open + fresh) - c.open * forecast->open;
-	double		ratio = fresh > 0 ? fmax(wanted / fresh, 0.25 * c.total) : c.total;
-
-	forecast->open *= c.open;
-	forecast->open_wins *= c.open;
-	forecast->open_variance *= c.open;
-	forecast->fresh *= ratio;
-	forecast->fresh_wins *= ratio;
-	forecast->fresh_variance *= ratio;
-	forecast->open_correction = c.open;
-	forecast->fresh_correction = ratio;
-}
-
-/* May the calendar be judged yet? A month of the year says nothing before the year has come round. */
-static bool
-calendar_allowed(const HazardPast *past, int calendar, int32_t day)
-{
-	return calendar != 4 || (int64_t) day - past->first >= 400;
-}
-
-/*
- * How wrong a model's corrected own forecasts were by a day, open deals and all, in wins or in money; weighed by recency.
- * -1: none is over.
- */
-static double
-model_error(HazardPast *past, int32_t day, int model, bool money)
-{
-	double		error = -1.0;
-
-	for (int slot = 0; slot < past->slots && slot_day(past, slot) + HAZARD_CALIBRATION <= day; slot++)
-	{
-		const Replay *r = replay_of(past, model, 0, slot);
-		double		weight = exp2((slot_day(past, slot) - day) / 180.0);
-		HazardForecast said = r->said;
-		double		open;
-		double		fresh;
-
-		hazard_correct(past, slot_day(past, slot), model, &said);
-		open = money ? r->came.open - said.open : r->came.open_wins - said.open_wins;
-		fresh = money ? r->came.fresh - said.fresh : r->came.fresh_wins - said.fresh_wins;
-		if (error < 0.0)
-			error = 0.0;
-		error += weight * (fabs(open) + fabs(open + fresh));
-	}
-	return error;
-}
-
-/*
- * The calendar whose corrected own forecasts were least wrong by a day. Until one beats it by 2 %, the month of the quarter:
- * the rhythm most sales teams are held to.
- */
-static int
-choose_calendar(HazardPast *past, int32_t day)
-{
-	int			best = 1;
-	double		least;
-
-	if (past->options.calendar >= 0)
-		return past->options.calendar;
-	least = model_error(past, day, best, false) * 0.98;
-	for (int calendar = 0; calendar < HAZARD_CALENDARS && least >= 0.0; calendar++)
-	{
-		double		error = calendar_allowed(past, calendar, day) ? model_error(past, day, calendar, false) : INFINITY;
-
-		if (error < least)
-		{
-			least = error;
-			best = calendar;
-		}
-	}
-	return best;
-}
-
-/*
- * The model for a day: a calendar, and whether ratios set deals apart: unless own past forecasts were more wrong in money
- * with them than without, by more than RATIO_WORSE.
- */
-int
-hazard_choose_model(HazardPast *past, int32_t day)
-{
-	int			calendar = choose_calendar(past, day);
-	double		without = model_error(past, day, calendar, true);
-
-	if (without < 0.0 || model_error(past, day, calendar + HAZARD_CALENDARS, true) > without * RATIO_WORSE)
-		return calendar;
-	return calendar + HAZARD_CALENDARS;
-}
-
-/*
- * What a forecast made on a day says about one made later: little where its history was much shorter. Forecasts of the first
- * weeks are wrong for want of a past, which those of today no longer are.
- */
-static double
-maturity(const HazardPast *past, int32_t then, int32_t now)
-{
-	double		share = ((double) then - past->first + 14.0) / ((double) now - past->first + 14.0);
-
-	return share * share;
-}
-
-/*
- * Log deviation of corrected forecasts beyond what independent deals explain, from own past ones that were over by a day;
- * before there are any, the prior. Forecasts a week apart overlap: together they count as many as fit side by side. The
- * prior, and the errors of 28 days that stand in for those of another horizon, fade as the latter become more.
- */
-double
-hazard_deviation(HazardPast *past, int32_t day, int model, int horizon, bool open_only)
-{
-	double		sum = 0.0;
-	double		count = 0.0;
-	double		independent = 0.0;
-	double		weeks = 0.0;
-	double		prior;
-
-	change_horizon(past, horizon);
-	for (int kind = 1; kind >= 0; kind--)
-	{
-		double		stand_in = kind == 1 ? 1.0 : 1.0 / (1.0 + independent);
-
-		for (int slot = 0; slot < past->slots && slot_day(past, slot) + past->horizon[kind] <= day; slot++)
-		{
-			const Replay *r = replay_of(past, model, kind, slot);
-			double		age = day - slot_day(past, slot) - past->horizon[kind];
-			double		weight = stand_in * exp2(-age / fmax(past->options.error_half_life, horizon)) * HAZARD_EVERY / horizon *
-				maturity(past, slot_day(past, slot), day);
-			HazardForecast said = r->said;
-			double		mean;
-			double		came = r->came.open + (open_only ? 0.0 : r->came.fresh);
-			double		error;
-
-			hazard_correct(past, slot_day(past, slot), model, &said);
-			mean = said.open + (open_only ? 0.0 : said.fresh);
-			if (mean <= 0.0)
-				continue;
-			error = came > 0.0 ? fmin(fmax(log(came / mean), -2.0), 2.0) : -2.0;
-			sum += weight * (error * error - (said.open_variance + (open_only ? 0.0 : said.fresh_variance)) / (mean * mean));
-			count += weight;
-			independent += kind * (double) HAZARD_EVERY / horizon;
-			weeks += kind;
-		}
-	}
-	prior = past->options.error_weight / (1.0 + weeks / PRIOR_FADES);
-	return sqrt(fmax((sum + prior * past->options.error_prior * past->options.error_prior) / (count + prior), 0.0));
+	hazard_amounts_and_mean(past, day, amount, &square);
 }

@@ -17,10 +17,21 @@
 #define HAZARD_AGES			22	/* geometric age buckets */
 #define HAZARD_CELLS		12	/* at most, of a calendar */
 #define HAZARD_CALENDARS	6
-#define HAZARD_MODELS		(2 * HAZARD_CALENDARS)	/* a calendar, from HAZARD_CALENDARS on with ratios (ratio.h) */
-#define HAZARD_TRAITS		2	/* what deals have from their creation on */
+#define HAZARD_FAMILIES		3
+#define HAZARD_MODELS		(HAZARD_FAMILIES * HAZARD_CALENDARS)	/* family * HAZARD_CALENDARS + calendar */
+#define HAZARD_TRAITS		2	/* what deals should have from their creation on */
 #define HAZARD_EVERY		7	/* days between own past forecasts */
 #define HAZARD_CALIBRATION	28	/* their horizon where the correction is learned */
+
+#define HAZARD_SIZES		64	/* levels of the size of a deal: half powers of two */
+
+/* What sets deals of an age apart */
+typedef enum HazardFamily
+{
+	HAZARD_PLAIN,				/* nothing */
+	HAZARD_RATIOS,				/* ratio.h */
+	HAZARD_REGRESSION			/* covariate.h */
+} HazardFamily;
 
 typedef enum HazardOutcome
 {
@@ -76,6 +87,7 @@ typedef struct HazardOptions
 	double		error_weight;	/* … worth so many independent forecasts */
 	double		error_half_life;
 	int			calendar;		/* or -1: by own past error */
+	int			family;			/* likewise */
 	int			arrival_days;	/* window of the plainest of the arrival rates */
 } HazardOptions;
 
@@ -112,9 +124,15 @@ extern int32_t hazard_first_close(const HazardPast *past);
 extern void hazard_fit(const HazardPast *past, int32_t day, int model, HazardFit *fit);
 extern int	hazard_calendar_cell(const HazardPast *past, int calendar, int32_t day);
 extern int	hazard_choose_model(HazardPast *past, int32_t day);
-extern double hazard_ratio(HazardPast *past, int model, int deal, int32_t day, int days);
+extern double hazard_ratio(HazardPast *past, int model, int deal, int32_t day, int days, double expected);
+extern double hazard_apply_effects(HazardFamily family, const double effect[2], int far, double expected, int days);
+extern double hazard_level_effect(HazardPast *past, int model, int32_t day, int kind, int dimension, int level);
+extern double hazard_waiting_effect(HazardPast *past, int model, int32_t day, int kind, int stage, int term);
+extern int	hazard_size_level(double amount);
 extern double hazard_win_probability(const HazardPast *past, const HazardFit *fit, int32_t created, int32_t after, int32_t from,
 									 int32_t to);
+extern void hazard_arrivals_by_group(const HazardPast *past, int32_t day, int ahead, const int *group, int groups,
+									 double *expected);
 extern void hazard_amounts(HazardPast *past, int32_t day, double *amount);
 extern void hazard_forecast(HazardPast *past, int32_t day, int32_t from, int32_t to, const HazardFit *fit,
 							HazardForecast *forecast);

@@ -60,7 +60,7 @@ typedef struct Loader
 /* A text and its number */
 typedef struct TextEntry
 {
-	char		key[NAMEDATALEN * 4];
+	char		key[FORECAST_TEXT_MAX];
 	int			number;
 	int			count;
 	bool		rate_missing;
@@ -72,7 +72,7 @@ text_table(MemoryContext context, const char *name)
 {
 	HASHCTL		control = {0};
 
-	control.keysize = NAMEDATALEN * 4;
+	control.keysize = FORECAST_TEXT_MAX;
 	control.entrysize = sizeof(TextEntry);
 	control.hcxt = context;
 	return hash_create(name, 64, &control, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
@@ -82,7 +82,7 @@ text_table(MemoryContext context, const char *name)
 static TextEntry *
 text_entry(HTAB *table, const char *text)
 {
-	char		key[NAMEDATALEN * 4];
+	char		key[FORECAST_TEXT_MAX];
 	bool		found;
 	TextEntry  *entry;
 
@@ -227,6 +227,20 @@ note_currency(Loader *loader, TupleTableSlot *slot)
 	entry->rate_missing = DatumGetBool(slot->tts_values[8]);
 }
 
+/* The texts of a table by their numbers, each without so many bytes at its end. */
+static char **
+names_of(HTAB *table, int without)
+{
+	HASH_SEQ_STATUS status;
+	TextEntry  *entry;
+	char	  **name = palloc0(sizeof(char *) * (hash_get_num_entries(table) + 1));
+
+	hash_seq_init(&status, table);
+	while ((entry = hash_seq_search(&status)) != NULL)
+		name[entry->number] = pnstrdup(entry->key, Max((int) strlen(entry->key) - without, 0));
+	return name;
+}
+
 /* The values that tell segments apart: type; type and source; and name too. Which of them to use is decided at the end. */
 static void
 note_segment(Loader *loader, TupleTableSlot *slot, ForecastOpportunity *deal)
@@ -239,13 +253,13 @@ note_segment(Loader *loader, TupleTableSlot *slot, ForecastOpportunity *deal)
 	{
 		char	   *value = slot_text(slot, columns[k]);
 
-		appendStringInfo(&key, "%s\x01", value != NULL ? value : "\x02");
+		appendStringInfo(&key, "%s\x01", value != NULL ? value : FORECAST_UNKNOWN);
 		deal->segment[k] = hash_get_num_entries(loader->segments[k]) > SEGMENTS_MAX ? 0 :
 			text_entry(loader->segments[k], key.data)->number;
 	}
 	pfree(key.data);
 	key.data = slot_text(slot, 11);
-	deal->source = text_entry(loader->sources, key.data != NULL ? key.data : "\x02")->number;
+	deal->source = text_entry(loader->sources, key.data != NULL ? key.data : FORECAST_UNKNOWN)->number;
 }
 
 /* The finest segments that hold enough deals each; -1: none do. */
@@ -448,7 +462,7 @@ take_change(TupleTableSlot *slot, void *arg)
 {
 	AmountLoader *loader = arg;
 	char	   *id = TextDatumGetCString(slot->tts_values[0]);
-	char		key[NAMEDATALEN * 4];
+	char		key[FORECAST_TEXT_MAX];
 	TextEntry  *entry;
 
 	strlcpy(key, id, sizeof(key));
@@ -507,6 +521,7 @@ keep_stages(AmountLoader *loader)
 	loader->book->history.stage = stage;
 	loader->book->history.stages = loader->changes;
 	loader->book->history.stage_levels = (int) hash_get_num_entries(loader->stages);
+	loader->book->stage_name = names_of(loader->stages, 0);
 }
 
 /* All amounts and stages that were stated, and when. */
@@ -644,6 +659,8 @@ fill_history(ForecastBook *book, Loader *loader)
 	book->history.levels[0] = (int) hash_get_num_entries(loader->segments[0]);
 	book->history.trait[1] = source;
 	book->history.levels[1] = (int) hash_get_num_entries(loader->sources);
+	book->trait_name[0] = names_of(loader->segments[0], 1);
+	book->trait_name[1] = names_of(loader->sources, 0);
 	book->history.epoch = 0;
 }
 

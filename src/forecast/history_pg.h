@@ -13,6 +13,8 @@
 
 #include "forecast/hazard.h"
 
+#define FORECAST_UNKNOWN	"\x02"	/* the text of a NULL */
+#define FORECAST_TEXT_MAX	(NAMEDATALEN * 4)	/* texts are told apart by so many bytes, less one */
 #define FORECAST_SEGMENTINGS 3	/* ways to tell deals of like amount apart */
 
 /* One opportunity that exists at the limit of what may be seen */
@@ -46,6 +48,8 @@ typedef struct ForecastBook
 	char	   *currency;		/* or NULL where none is said */
 	bool		whole_days;		/* closes are dates, not times */
 	int			undated;		/* closed deals without a date: left out */
+	char	  **trait_name[HAZARD_TRAITS];	/* of the history's levels: type, source */
+	char	  **stage_name;
 	HazardHistory history;
 	HazardPast *past;
 } ForecastBook;

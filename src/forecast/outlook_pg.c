@@ -24,16 +24,15 @@
 #include "core/options.h"
 #include "forecast/bookings_pg.h"
 #include "forecast/forecast_pg.h"
+#include "forecast/stored_pg.h"
 
 PG_FUNCTION_INFO_V1(salesops_forecast_deals);
 PG_FUNCTION_INFO_V1(salesops_win_probability_now);
-PG_FUNCTION_INFO_V1(salesops_win_probability_by);
 PG_FUNCTION_INFO_V1(salesops_fit_win_model);
 
 #define CURVE_DAYS		730		/* "ever" */
 #define CHECK_DAYS		90		/* horizon on which a fit is judged */
 #define CHECK_EVERY		28
-#define TABLE_NUMBERS	(HAZARD_AGES * HAZARD_CELLS + 7)	/* of a stored hazard */
 
 /* Chances of the deals created on a day, by age and calendar; of one deal, corrected */
 typedef struct Chances
@@ -44,6 +43,7 @@ typedef struct Chances
 	double		within_30;
 	double		within_90;
 	double		ever;
+	double		ever_by_age;	/* before what else is known of a deal */
 	int32		median_day;		/* of a win, if it comes */
 } Chances;
 
@@ -103,6 +103,7 @@ chances_of_deal(const ForecastPlan *plan, int deal, const Chances *by_age)
 	c.in_period = forecast_plan_probability(plan, deal, c.in_period, Max(plan->to - 1 - plan->known, 1));
 	c.within_30 = forecast_plan_probability(plan, deal, c.within_30, 30);
 	c.within_90 = Max(c.within_30, forecast_plan_probability(plan, deal, c.within_90, 90));
+	c.ever_by_age = Min(0.995, plan->whole.open_correction * Min(0.995, by_age->ever));
 	c.ever = Max(Max(c.within_90, c.in_period), forecast_plan_probability(plan, deal, c.ever, CURVE_DAYS));
 	return c;
 }
@@ -132,8 +133,8 @@ put_deal(ReturnSetInfo *rsinfo, const ForecastPlan *plan, int i, const Chances *
 {
 	const ForecastOpportunity *deal = &plan->book->deal[i];
 	bool		stated = false;
-	Datum		values[10];
-	bool		nulls[10] = {false};
+	Datum		values[11];
+	bool		nulls[11] = {false};
 
 	for (int k = plan->stated[i]; k >= 0 && k < plan->book->history.amounts && plan->book->history.amount[k].deal == i; k++)
 		stated |= plan->book->history.amount[k].day <= plan->known;
@@ -147,6 +148,7 @@ put_deal(ReturnSetInfo *rsinfo, const ForecastPlan *plan, int i, const Chances *
 	values[7] = Float8GetDatum(c->ever);
 	values[8] = Float8GetDatum(ever_of_new);
 	values[9] = DateADTGetDatum(c->median_day);
+	values[10] = Float8GetDatum(c->ever_by_age);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
@@ -247,38 +249,6 @@ salesops_win_probability_now(PG_FUNCTION_ARGS)
 	PG_RETURN_NULL();
 }
 
-/* A stored hazard table, from float8[] by age and cell, and after it by day of the week. */
-static void
-read_table(ArrayType *array, double table[HAZARD_AGES][HAZARD_CELLS], double weekday[7])
-{
-	if (ARR_NDIM(array) != 1 || ARR_DIMS(array)[0] != TABLE_NUMBERS || ARR_HASNULL(array) ||
-		ARR_ELEMTYPE(array) != FLOAT8OID)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("a win model's hazards must be %d numbers", TABLE_NUMBERS)));
-	memcpy(table, ARR_DATA_PTR(array), sizeof(double) * HAZARD_AGES * HAZARD_CELLS);
-	memcpy(weekday, (double *) ARR_DATA_PTR(array) + HAZARD_AGES * HAZARD_CELLS, sizeof(double) * 7);
-}
-
-/* win_probability_by(win, lose, calendar, correction, created, as_of, days): a deal's chance by a stored fit. */
-Datum
-salesops_win_probability_by(PG_FUNCTION_ARGS)
-{
-	HazardFit	fit;
-	DateADT		created = PG_GETARG_DATEADT(4);
-	DateADT		known = PG_GETARG_DATEADT(5);
-	int			days = PG_GETARG_INT32(6);
-
-	read_table(PG_GETARG_ARRAYTYPE_P(0), fit.win, fit.win_weekday);
-	read_table(PG_GETARG_ARRAYTYPE_P(1), fit.lose, fit.lose_weekday);
-	fit.calendar = PG_GETARG_INT32(2);
-	if (fit.calendar < 0 || fit.calendar >= HAZARD_CALENDARS || days < 0 || days > 3660 || DATE_NOT_FINITE(created) ||
-		DATE_NOT_FINITE(known))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("calendar, days or dates out of range")));
-	PG_RETURN_FLOAT8(Min(0.995, PG_GETARG_FLOAT8(3) *
-						 hazard_win_probability(NULL, &fit, created, known, known + 1, known + 1 + days)));
-}
-
 /* A prediction and what came of it */
 typedef struct Checked
 {
@@ -355,13 +325,13 @@ check_fit(ForecastBook *book, int32 known, double *auc, double *log_loss, double
 static Datum
 table_datum(const double table[HAZARD_AGES][HAZARD_CELLS], const double weekday[7])
 {
-	Datum	   *values = palloc(sizeof(Datum) * TABLE_NUMBERS);
+	Datum	   *values = palloc(sizeof(Datum) * FORECAST_TABLE_NUMBERS);
 
 	for (int i = 0; i < HAZARD_AGES * HAZARD_CELLS; i++)
 		values[i] = Float8GetDatum(table[i / HAZARD_CELLS][i % HAZARD_CELLS]);
 	for (int d = 0; d < 7; d++)
 		values[HAZARD_AGES * HAZARD_CELLS + d] = Float8GetDatum(weekday[d]);
-	return PointerGetDatum(construct_array(values, TABLE_NUMBERS, FLOAT8OID, sizeof(float8), true, TYPALIGN_DOUBLE));
+	return PointerGetDatum(construct_array(values, FORECAST_TABLE_NUMBERS, FLOAT8OID, sizeof(float8), true, TYPALIGN_DOUBLE));
 }
 
 static const OptionSpec fit_options[] = {
@@ -383,12 +353,13 @@ salesops_fit_win_model(PG_FUNCTION_ARGS)
 	Problems	problems;
 	ForecastBook *book;
 	ForecastPlan plan;
+	Jsonb	   *covariates;
 	TupleDesc	desc;
 	int			won = 0;
 	int			closed = 0;
 	double		figures[3];
-	Datum		values[11];
-	bool		nulls[11] = {false};
+	Datum		values[12];
+	bool		nulls[12] = {false};
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "fit_win_model must return a row");
@@ -412,11 +383,13 @@ salesops_fit_win_model(PG_FUNCTION_ARGS)
 	values[4] = Float8GetDatum(plan.whole.open_correction);
 	values[5] = table_datum(plan.fit.win, plan.fit.win_weekday);
 	values[6] = table_datum(plan.fit.lose, plan.fit.lose_weekday);
+	covariates = forecast_covariates(&plan);
 	values[7] = Int32GetDatum(check_fit(book, plan.known, &figures[0], &figures[1], &figures[2]));
 	for (int k = 0; k < 3; k++)
 	{
 		values[8 + k] = Float8GetDatum(figures[k]);
 		nulls[8 + k] = DatumGetInt32(values[7]) == 0 || isnan(figures[k]);
 	}
+	values[11] = JsonbPGetDatum(covariates);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }

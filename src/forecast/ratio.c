@@ -8,13 +8,12 @@
 #include <string.h>
 
 #define ROUNDS			3		/* of backfitting: one dimension given the others */
-#define LEAST			0.05	/* ratio of a deal */
-#define MOST			20.0
 #define WINS_MIN		10.0	/* expected in all, below which no ratio is learned */
 
 /* Note one open deal of a snapshot. */
 void
-ratio_snapshot_add(const KernelEnv *env, RatioSnapshot *snapshot, double expected, bool won, const uint16_t *level)
+ratio_snapshot_add(const KernelEnv *env, RatioSnapshot *snapshot, double expected, bool won, const uint16_t *level,
+				   int waiting)
 {
 	if (snapshot->count == snapshot->size)
 	{
@@ -25,17 +24,20 @@ ratio_snapshot_add(const KernelEnv *env, RatioSnapshot *snapshot, double expecte
 			snapshot->expected = kernel_alloc_array(env, float, size);
 			snapshot->won = kernel_alloc_array(env, bool, size);
 			snapshot->level = kernel_alloc_array(env, uint16_t, size * RATIO_DIMENSIONS);
+			snapshot->waiting = kernel_alloc_array(env, int32_t, size);
 		}
 		else
 		{
 			snapshot->expected = kernel_realloc_array(env, snapshot->expected, float, size);
 			snapshot->won = kernel_realloc_array(env, snapshot->won, bool, size);
 			snapshot->level = kernel_realloc_array(env, snapshot->level, uint16_t, size * RATIO_DIMENSIONS);
+			snapshot->waiting = kernel_realloc_array(env, snapshot->waiting, int32_t, size);
 		}
 		snapshot->size = size;
 	}
 	snapshot->expected[snapshot->count] = (float) expected;
 	snapshot->won[snapshot->count] = won;
+	snapshot->waiting[snapshot->count] = waiting;
 	memcpy(&snapshot->level[snapshot->count * RATIO_DIMENSIONS], level, sizeof(uint16_t) * RATIO_DIMENSIONS);
 	snapshot->count++;
 }
@@ -87,7 +89,7 @@ ratio_of(const RatioTable *table, const uint16_t *level)
 	for (int d = 0; d < RATIO_DIMENSIONS; d++)
 		if (level[d] < table->levels[d])
 			ratio *= table->value[d][level[d]];
-	return fmin(fmax(ratio, LEAST), MOST);
+	return fmin(fmax(ratio, RATIO_LEAST), RATIO_MOST);
 }
 
 /* What one dimension's levels brought and were expected to, given the others. Returns what was expected in all. */

@@ -12,6 +12,8 @@
 #include "core/kernel.h"
 
 #define RATIO_DIMENSIONS	4
+#define RATIO_LEAST			0.05	/* of a deal */
+#define RATIO_MOST			20.0
 #define RATIO_LEVELS_MAX	4096	/* a dimension with more tells nothing */
 
 typedef struct RatioSnapshot
@@ -21,6 +23,7 @@ typedef struct RatioSnapshot
 	float	   *expected;		/* chance of each deal by age and calendar */
 	bool	   *won;			/* within the horizon: read only once that is over */
 	uint16_t   *level;			/* [deal][dimension] */
+	int32_t    *waiting;		/* days in its stage */
 } RatioSnapshot;
 
 typedef struct RatioTable
@@ -30,7 +33,8 @@ typedef struct RatioTable
 	double	   *value[RATIO_DIMENSIONS];
 } RatioTable;
 
-extern void ratio_snapshot_add(const KernelEnv *env, RatioSnapshot *snapshot, double expected, bool won, const uint16_t *level);
+extern void ratio_snapshot_add(const KernelEnv *env, RatioSnapshot *snapshot, double expected, bool won, const uint16_t *level,
+							   int waiting);
 extern void ratio_fit(const KernelEnv *env, RatioSnapshot *const *snapshot, const double *weight, int snapshots, double overlap,
 					  const int *levels, RatioTable *table);
 extern double ratio_of(const RatioTable *table, const uint16_t *level);

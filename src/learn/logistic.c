@@ -55,7 +55,7 @@ typedef struct Problem
 double
 learn_logistic_margin(const LogisticData *data, size_t row, const double *coefficient)
 {
-	double		margin = coefficient[data->columns];
+	double		margin = coefficient[data->columns] + (data->offset != NULL ? data->offset[row] : 0.0);
 
 	for (size_t at = data->start[row]; at < data->start[row + 1]; at++)
 		margin += coefficient[data->column[at]] * data->value[at];

@@ -22,6 +22,7 @@ typedef struct LogisticData
 	const double *value;
 	const uint8_t *label;
 	const double *weight;		/* a row's weight; NULL: all 1 */
+	const double *offset;		/* log odds a row begins with, not fitted; NULL: 0 */
 } LogisticData;
 
 typedef struct LogisticFit

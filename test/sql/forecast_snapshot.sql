@@ -64,8 +64,8 @@ SELECT person, amount, note FROM forecast_adjustment ORDER BY adjustment_id;
 UPDATE rep SET manager_id = 'M2' WHERE rep_id = 'B';
 SELECT count(*) FROM forecast_team('[2016-01-01,2016-04-01)', '2016-02-01');
 SELECT take_forecast_snapshot('2015-10-15') > 0 AS earlier;
-SELECT forecaster, level, days_ahead, forecasts, wape BETWEEN 0 AND 2 AS wape, bias BETWEEN -1 AND 2 AS bias, coverage_80 IS NOT NULL AS coverage FROM forecast_accuracy WHERE forecaster = 'salesops' AND level = 'all' AND days_ahead <= 90 ORDER BY 1, 2, 3;
-SELECT forecaster = current_user AS judged_too, forecasts, coverage_80 FROM forecast_accuracy WHERE forecaster <> 'salesops';
+SELECT forecaster, category, level, days_ahead, forecasts, wape BETWEEN 0 AND 2 AS wape, bias BETWEEN -1 AND 2 AS bias, coverage_80 IS NOT NULL AS coverage FROM forecast_accuracy WHERE forecaster = 'salesops' AND level = 'all' AND days_ahead <= 90 ORDER BY 1, 2, 3, 4;
+SELECT forecaster = current_user AS judged_too, category, level, forecasts, coverage_80 FROM forecast_accuracy WHERE forecaster <> 'salesops' ORDER BY category, level, days_ahead;
 SELECT adjust_forecast('', '[2016-01-01,2016-04-01)', 1);
 SELECT adjust_forecast('R1', '[2016-01-01,)', 1);
 SELECT adjust_forecast('R1', '[2016-01-01,2016-04-01)', 'NaN');
@@ -83,8 +83,20 @@ CREATE TABLE simulation AS SELECT 'nothing' AS what, * FROM simulate_forecast('{
   UNION ALL SELECT 'move', * FROM simulate_forecast('{"move": {"same": "2016-06-01"}}', '[2016-01-01,2016-04-01)', '2016-02-01')
   UNION ALL SELECT 'win rate', * FROM simulate_forecast('{"win_rate": 1.1}', '[2016-01-01,2016-04-01)', '2016-02-01')
   UNION ALL SELECT 'reps', * FROM simulate_forecast('{"add_reps": 2, "new_business": 1.5}', '[2016-01-01,2016-04-01)', '2016-02-01');
-SELECT c.what, c.expected > b.expected + 0.02 AS more, c.expected < b.expected - 0.02 AS less, round(c.expected / b.expected, 1) AS times, c.lower < c.median AND c.median < c.upper AS ordered
+SELECT c.what, c.expected > b.expected + 0.02 AS more, c.expected < b.expected - 0.02 AS less, c.lower < c.median AND c.median < c.upper AS ordered
   FROM simulation c JOIN simulation b ON b.what = c.what AND b.scenario = 'as it is' WHERE c.scenario = 'changed' ORDER BY 1;
+-- each change is exactly what the deals' own chances make of it
+WITH deal AS (SELECT * FROM forecast_deals('[2016-01-01,2016-04-01)', '2016-02-01')), same AS (SELECT * FROM deal WHERE opportunity_id = 'same'),
+     base AS (SELECT mean(new_business)::numeric AS new, (SELECT sum(amount * probability::numeric) FROM deal) AS open FROM forecast_bookings('[2016-01-01,2016-04-01)', '{}', '2016-02-01')),
+     truth AS (
+       SELECT 'nothing' AS what, 0 AS change UNION ALL
+       SELECT 'drop', -amount * probability::numeric FROM same UNION ALL
+       SELECT 'sure', 10000 - amount * probability::numeric FROM same UNION ALL
+       SELECT 'move', -amount * probability::numeric FROM same UNION ALL
+       SELECT 'win rate', 0.1 * (open + new) FROM base UNION ALL
+       SELECT 'reps', (1.5 * (1 + 2 / 6.0) - 1) * new FROM base)
+SELECT t.what, abs(c.expected - b.expected - t.change) < 0.05 AS exact
+  FROM truth t JOIN simulation c ON c.what = t.what AND c.scenario = 'changed' JOIN simulation b ON b.what = t.what AND b.scenario = 'as it is' ORDER BY 1;
 SELECT simulate_forecast('{"drop": "same", "win_rate": -1, "probability": {"x": 2}, "amount": {"x": "much"}, "move": {"x": "soon"}, "luck": 1}');
 SELECT simulate_forecast('{"drop": ["nobody"]}', '[2016-01-01,2016-04-01)', '2016-02-01');
 SELECT simulate_forecast('[]');

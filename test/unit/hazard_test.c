@@ -198,14 +198,14 @@ test_ratios(void)
 		hazard_forecast(past, 500, 501, 591, &fit, &said[turn]);
 		if (turn == 0)
 		{
-			double		kinds = hazard_ratio(past, model, probe[1], 500, 28) / hazard_ratio(past, model, probe[0], 500, 28);
-			double		stages = hazard_ratio(past, model, probe[2], 500, 28) / hazard_ratio(past, model, probe[0], 500, 28);
+			double		kinds = hazard_ratio(past, model, probe[1], 500, 28, 0.05) / hazard_ratio(past, model, probe[0], 500, 28, 0.05);
+			double		stages = hazard_ratio(past, model, probe[2], 500, 28, 0.05) / hazard_ratio(past, model, probe[0], 500, 28, 0.05);
 
 			ok(model >= HAZARD_CALENDARS, "ratios are used where they made own past forecasts better");
 			ok(kinds > 2.0 && kinds < 3.5, "a kind that wins three times as often (%.2f)", kinds);
 			/* a deal of the first stage moves on with .03 a day: its next 28 days have half the later stage's chance */
 			ok(stages > 1.4 && stages < 2.6, "a stage that wins four times as often, where three of a hundred move on each day (%.2f)", stages);
-			is_double(hazard_ratio(past, model % HAZARD_CALENDARS, probe[1], 500, 28), 1, 0, "without ratios all are alike");
+			is_double(hazard_ratio(past, model % HAZARD_CALENDARS, probe[1], 500, 28, 0.05), 1, 0, "without ratios all are alike");
 			for (int i = 0; i < KINDS_DEALS; i++)
 				if (ended[i] > 500 && born[i] <= 500)
 				{

@@ -1,0 +1,91 @@
+/*
+ * past.h
+ *		What the files of the time-to-win kernel share of a history taken up: hazard.c, arrival.c, apart.c, replay.c. Not for others.
+ */
+#ifndef SALESOPS_FORECAST_PAST_H
+#define SALESOPS_FORECAST_PAST_H
+
+#include "forecast/covariate.h"
+#include "forecast/hazard.h"
+
+/* An own past forecast, not yet corrected, with what came of it */
+typedef struct Replay
+{
+	bool		made;
+	HazardForecast said;
+	HazardForecast came;
+	double		loss;			/* negative log likelihood of what came of the open deals */
+} Replay;
+
+/* The corrections that were in force on one of those days */
+typedef struct Correction
+{
+	bool		made;
+	double		open;
+	double		total;
+} Correction;
+
+/* The deals that were open on one of those days, by creation, and what was known of them */
+typedef struct OpenDay
+{
+	bool		made;
+	int			count;
+	int		   *deal;
+	double	   *amount;
+	uint16_t   *level;			/* [open deal][dimension] */
+	int32_t    *waiting;
+	double		mean;			/* of won deals' amounts by then */
+	double		square;			/* and of their squares */
+} OpenDay;
+
+struct HazardPast
+{
+	const KernelEnv *env;
+	const HazardHistory *history;
+	HazardOptions options;
+	int32_t		first;			/* first close: nothing is known of risk before */
+	int32_t		last;			/* last day anything happened */
+	int32_t		first_created;
+	int			days;			/* of the table */
+	int			cells;			/* days whose cells are known, from the first close on */
+	uint8_t    *cell;			/* [calendar][day] */
+	float	   *risk;			/* [day][age] */
+	float	   *won;
+	float	   *lost;
+	int		   *by_created;		/* deals by creation */
+	int		   *won_deal;		/* won deals by their close */
+	double	   *won_weight;		/* of each, halved by a year before the last day */
+	int			wins;
+	int		   *arrived;		/* [day]: deals created from the first creation on, before the day */
+	double	   *segment_sum;	/* scratch, [segments] */
+	double	   *segment_count;
+	int			slots;			/* own past forecasts */
+	OpenDay    *open_day;		/* [slot] */
+	Replay	   *replay;			/* [model][horizon kind][slot] */
+	Correction *correction;		/* [model][slot] */
+	RatioSnapshot *snapshot;	/* [calendar][horizon kind][slot] */
+	RatioTable *ratios;			/* [calendar][horizon kind][slot / RATIO_AGAIN] */
+	CovariateTable *covariates; /* likewise */
+	int32_t		rewritten[HAZARD_TRAITS];	/* from this day on a trait is not believed */
+	int		   *first_amount;	/* of each deal, its first stated amount and stage; counts where there is none */
+	int		   *first_stage;
+	int			horizon[2];		/* the horizons kept: the correction's and the one asked for last */
+};
+
+/* The day of a slot of own past forecasts. */
+static inline int32_t
+hazard_slot_day(const HazardPast *past, int slot)
+{
+	return past->first + slot * HAZARD_EVERY;
+}
+
+extern int	hazard_wins_before(const HazardPast *past, int32_t day);
+extern double hazard_amounts_and_mean(HazardPast *past, int32_t day, double *amount, double *square);
+extern void hazard_arrival_rates(const HazardPast *past, int32_t day, int ahead, double *rate);
+extern void hazard_change_horizon(HazardPast *past, int horizon);
+extern int	hazard_deal_levels(const HazardPast *past, int deal, int32_t day, uint16_t level[RATIO_DIMENSIONS]);
+extern double hazard_ratio_of_levels(HazardPast *past, int model, const uint16_t *level, int waiting, int32_t day, int days, double expected);
+extern void hazard_forecast_days(HazardPast *past, int32_t day, int32_t from, int32_t to, const HazardFit *fit, RatioSnapshot *snapshot,
+								 double *loss, HazardForecast *forecast);
+
+#endif /* SALESOPS_FORECAST_PAST_H */

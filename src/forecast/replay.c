@@ -1,0 +1,448 @@
+/*
+ * replay.c
+ *		Forecasts, the model's own past ones, and what they teach: corrections, the choice of a model, how wrong it is.
+ *
+ * Own past forecasts are made on every seventh day and kept, for each model: a forecast of day K' depends only on days up to K', so
+ * it never has to be made again. Two corrections are learned, of open deals' bookings and of all bookings: new deals' early
+ * wins are too few to say much by themselves, and what a wrong hazard gives to one it takes from the other.
+ */
+#include "forecast/past.h"
+
+#include <math.h>
+#include <string.h>
+
+#define MONEY_TOLERANCE	1.02	/* of own past forecasts' error in money, for better chances of single deals */
+#define PRIOR_FADES	16.0	/* weeks of own forecasts that halve the weight of the assumed error */
+
+/* Fill in the deals that are open on a day. */
+static void
+see_open_deals(HazardPast *past, int32_t day, OpenDay *open)
+{
+	const HazardHistory *h = past->history;
+	double	   *amount = kernel_alloc_array(past->env, double, h->count + 1);
+	int			size = 0;
+
+	open->made = true;
+	open->mean = hazard_amounts_and_mean(past, day, amount, &open->square);
+	for (int k = 0; k < h->count && h->created[past->by_created[k]] <= day; k++)
+		size += h->closed[past->by_created[k]] > day;
+	open->count = 0;
+	open->deal = kernel_alloc_array(past->env, int, size + 1);
+	open->amount = kernel_alloc_array(past->env, double, size + 1);
+	open->level = kernel_alloc_array(past->env, uint16_t, size * RATIO_DIMENSIONS + 1);
+	open->waiting = kernel_alloc_array(past->env, int32_t, size + 1);
+	for (int k = 0; open->count < size; k++)
+	{
+		int			i = past->by_created[k];
+
+		if (h->closed[i] <= day)
+			continue;
+		open->deal[open->count] = i;
+		open->amount[open->count] = amount[i];
+		open->waiting[open->count] = hazard_deal_levels(past, i, day, &open->level[open->count * RATIO_DIMENSIONS]);
+		open->count++;
+	}
+	kernel_release(past->env, amount);
+}
+
+/* Give it back. */
+static void
+forget_open_deals(const HazardPast *past, OpenDay *open)
+{
+	kernel_release(past->env, open->deal);
+	kernel_release(past->env, open->amount);
+	kernel_release(past->env, open->level);
+	kernel_release(past->env, open->waiting);
+}
+
+/* The slot of own past forecasts that a day is, or -1. */
+static int
+slot_of(const HazardPast *past, int32_t day)
+{
+	int			slot = past->days > 0 && day >= past->first ? (day - past->first) / HAZARD_EVERY : -1;
+
+	return slot >= 0 && slot < past->slots && hazard_slot_day(past, slot) == day ? slot : -1;
+}
+
+/*
+ * Add what the open deals of a day bring in [from, to). Where wanted, for the time when the days are over: each is noted in a snapshot, and
+ * how surprising what came of them is (the negative log likelihood of their chances).
+ */
+static void
+forecast_open(HazardPast *past, const OpenDay *open, int32_t day, int32_t from, int32_t to, const HazardFit *fit, RatioSnapshot *snapshot,
+			  double *loss, HazardForecast *forecast)
+{
+	const HazardHistory *h = past->history;
+	int32_t		cached_for = INT32_MIN;
+	double		cached = 0;
+
+	for (int k = 0; k < open->count; k++)
+	{
+		int			i = open->deal[k];
+		const uint16_t *level = &open->level[k * RATIO_DIMENSIONS];
+		double		amount = open->amount[k];
+		double		p;
+
+		if (h->created[i] != cached_for)
+			cached = hazard_win_probability(past, fit, h->created[i], day, from, to);
+		cached_for = h->created[i];
+		p = fmin(cached * hazard_ratio_of_levels(past, fit->model, level, open->waiting[k], day, to - 1 - day, cached), 0.995);
+		forecast->open_wins += p;
+		forecast->open += p * amount;
+		forecast->open_variance += p * (1.0 - p) * amount * amount;
+		if (snapshot != NULL)
+			ratio_snapshot_add(past->env, snapshot, cached, h->outcome[i] == HAZARD_WON && h->closed[i] < to, level, open->waiting[k]);
+		if (loss != NULL)
+			*loss -= h->outcome[i] == HAZARD_WON && h->closed[i] < to ? log(fmax(p, 1e-6)) : log1p(-p);
+	}
+}
+
+/*
+ * Forecast of the days [from, to), from > day, with what was known on the day; not corrected. Snapshot and loss as of forecast_open(),
+ * or NULL.
+ */
+void
+hazard_forecast_days(HazardPast *past, int32_t day, int32_t from, int32_t to, const HazardFit *fit, RatioSnapshot *snapshot,
+					 double *loss, HazardForecast *forecast)
+{
+	int			ahead = to - 1 - day > 0 ? to - 1 - day : 0;
+	int			slot = slot_of(past, day);
+	double	   *rate = kernel_alloc_array(past->env, double, ahead + 1);
+	OpenDay		other = {false};
+	OpenDay    *open = slot >= 0 ? &past->open_day[slot] : &other;
+
+	memset(forecast, 0, sizeof(*forecast));
+	if (!open->made)
+		see_open_deals(past, day, open);
+	forecast_open(past, open, day, from, to, fit, snapshot, loss, forecast);
+	hazard_arrival_rates(past, day, ahead, rate);
+	for (int32_t created = day + 1; created < to; created++)
+		forecast->fresh_wins += rate[created - day - 1] * hazard_win_probability(past, fit, created, day, from, to);
+	forecast->fresh = forecast->fresh_wins * open->mean;
+	forecast->fresh_variance = forecast->fresh_wins * open->square;
+	kernel_release(past->env, rate);
+	if (slot < 0)
+		forget_open_deals(past, open);
+}
+
+/* The same for the caller: its horizon becomes the one that own past forecasts are kept for. */
+void
+hazard_forecast(HazardPast *past, int32_t day, int32_t from, int32_t to, const HazardFit *fit, HazardForecast *forecast)
+{
+	hazard_change_horizon(past, to - 1 - day);
+	hazard_forecast_days(past, day, from, to, fit, NULL, NULL, forecast);
+}
+
+/* What came in [from, to) of deals open after 'day' and of those created later. */
+void
+hazard_actual(const HazardPast *past, int32_t day, int32_t from, int32_t to, HazardForecast *actual)
+{
+	const HazardHistory *h = past->history;
+
+	memset(actual, 0, sizeof(*actual));
+	for (int k = hazard_wins_before(past, from); k < past->wins && h->closed[past->won_deal[k]] < to; k++)
+	{
+		int			i = past->won_deal[k];
+		double		amount = isnan(h->won_amount[i]) ? 0.0 : h->won_amount[i];
+
+		if (h->created[i] <= day)
+		{
+			actual->open += amount;
+			actual->open_wins++;
+		}
+		else
+		{
+			actual->fresh += amount;
+			actual->fresh_wins++;
+		}
+	}
+}
+
+/* Make, or look up, the own past forecast of a slot for one of the kept horizons. */
+static const Replay *
+replay_of(HazardPast *past, int model, int kind, int slot)
+{
+	Replay	   *replay = &past->replay[((size_t) model * 2 + (size_t) kind) * (size_t) past->slots + (size_t) slot];
+	int32_t		day = hazard_slot_day(past, slot);
+	int32_t		to = day + 1 + past->horizon[kind];
+	HazardFit	fit;
+
+	if (replay->made)
+		return replay;
+	hazard_fit(past, day, model, &fit);
+	replay->loss = 0.0;
+	hazard_forecast_days(past, day, day + 1, to, &fit, NULL, &replay->loss, &replay->said);
+	hazard_actual(past, day, day + 1, to, &replay->came);
+	replay->made = true;
+	kernel_tick(past->env, slot, past->slots);
+	return replay;
+}
+
+/*
+ * The corrections by the own past forecasts whose horizon was over by a day: came over said, pulled to 1 by so many forecasts
+ * and so many wins (a win is counted in as many weekly forecasts as their horizon has weeks).
+ */
+static Correction
+correct(HazardPast *past, int32_t day, int model)
+{
+	double		said[2] = {0, 0};
+	double		came[2] = {0, 0};
+	double		wins[2] = {0, 0};
+	double		ratio[2];
+	double		weights = 0;
+
+	for (int slot = 0; slot < past->slots && hazard_slot_day(past, slot) + HAZARD_CALIBRATION <= day; slot++)
+	{
+		const Replay *r = replay_of(past, model, 0, slot);
+		double		weight = exp2((hazard_slot_day(past, slot) + HAZARD_CALIBRATION - day) / past->options.calibration_half_life);
+
+		said[0] += weight * r->said.open;
+		came[0] += weight * r->came.open;
+		said[1] += weight * (r->said.open + r->said.fresh);
+		came[1] += weight * (r->came.open + r->came.fresh);
+		wins[0] += weight * r->said.open_wins;
+		wins[1] += weight * (r->said.open_wins + r->said.fresh_wins);
+		weights += weight;
+	}
+	for (int k = 0; k < 2; k++)
+	{
+		double		forecasts = past->options.calibration_weight;
+		double		pull;
+
+		if (wins[k] > 0)
+			forecasts += past->options.calibration_wins * HAZARD_CALIBRATION / HAZARD_EVERY * weights / wins[k];
+		pull = weights > 0 ? forecasts * said[k] / weights : 0.0;
+		ratio[k] = said[k] > 0 ? fmin(fmax((came[k] + pull) / (said[k] + pull), 0.1), 10.0) : 1.0;
+	}
+	return (Correction) {true, ratio[0], ratio[1]};
+}
+
+/* The corrections known on a day: kept where the day is a slot's. */
+static Correction
+correction_of(HazardPast *past, int32_t day, int model)
+{
+	int			slot = slot_of(past, day);
+	Correction *kept;
+
+	if (past->days == 0 || day < past->first)
+		return (Correction) {true, 1.0, 1.0};
+	if (slot < 0)
+		return correct(past, day, model);
+	kept = &past->correction[model * past->slots + slot];
+	if (!kept->made)
+		*kept = correct(past, day, model);
+	return *kept;
+}
+
+/*
+ * Correct a forecast made on a day by what own past forecasts taught. New deals get what the total has beyond the open ones,
+ * but no less than a quarter of their own corrected share.
+ */
+void
+hazard_correct(HazardPast *past, int32_t day, int model, HazardForecast *forecast)
+{
+	Correction	c = correction_of(past, day, model);
+	double		fresh = forecast->fresh;
+	double		wanted = c.total * (forecast->open + fresh) - c.open * forecast->open;
+	double		ratio = fresh > 0 ? fmax(wanted / fresh, 0.25 * c.total) : c.total;
+
+	forecast->open *= c.open;
+	forecast->open_wins *= c.open;
+	forecast->open_variance *= c.open;
+	forecast->fresh *= ratio;
+	forecast->fresh_wins *= ratio;
+	forecast->fresh_variance *= ratio;
+	forecast->open_correction = c.open;
+	forecast->fresh_correction = ratio;
+}
+
+/* May the calendar be judged yet? A month of the year says nothing before the year has come round. */
+static bool
+calendar_allowed(const HazardPast *past, int calendar, int32_t day)
+{
+	return calendar != 4 || (int64_t) day - past->first >= 400;
+}
+
+/*
+ * How wrong a model's corrected own forecasts were by a day, open deals and all, in wins or in money; weighed by recency.
+ * -1: none is over.
+ */
+static double
+model_error(HazardPast *past, int32_t day, int model, bool money)
+{
+	double		error = -1.0;
+
+	for (int slot = 0; slot < past->slots && hazard_slot_day(past, slot) + HAZARD_CALIBRATION <= day; slot++)
+	{
+		const Replay *r = replay_of(past, model, 0, slot);
+		double		weight = exp2((hazard_slot_day(past, slot) - day) / 180.0);
+		HazardForecast said = r->said;
+		double		open;
+		double		fresh;
+
+		hazard_correct(past, hazard_slot_day(past, slot), model, &said);
+		open = money ? r->came.open - said.open : r->came.open_wins - said.open_wins;
+		fresh = money ? r->came.fresh - said.fresh : r->came.fresh_wins - said.fresh_wins;
+		if (error < 0.0)
+			error = 0.0;
+		error += weight * (fabs(open) + fabs(open + fresh));
+	}
+	return error;
+}
+
+/*
+ * The calendar whose corrected own forecasts were least wrong by a day. Until one beats it by 2 %, the month of the quarter:
+ * the rhythm most sales teams are held to.
+ */
+static int
+choose_calendar(HazardPast *past, int32_t day)
+{
+	int			best = 1;
+	double		least;
+
+	if (past->options.calendar >= 0)
+		return past->options.calendar;
+	least = model_error(past, day, best, false) * 0.98;
+	for (int calendar = 0; calendar < HAZARD_CALENDARS && least >= 0.0; calendar++)
+	{
+		double		error = calendar_allowed(past, calendar, day) ? model_error(past, day, calendar, false) : INFINITY;
+
+		if (error < least)
+		{
+			least = error;
+			best = calendar;
+		}
+	}
+	return best;
+}
+
+/* How surprising the open deals' outcomes were to a model's own forecasts that were over by a day; weighed by recency. */
+static double
+model_loss(HazardPast *past, int32_t day, int model)
+{
+	double		loss = 0.0;
+
+	for (int slot = 0; slot < past->slots && hazard_slot_day(past, slot) + HAZARD_CALIBRATION <= day; slot++)
+		loss += exp2((hazard_slot_day(past, slot) - day) / 180.0) * replay_of(past, model, 0, slot)->loss;
+	return loss;
+}
+
+/*
+ * The model for a day: a calendar, and whether and how what else is known sets deals apart: whichever was least surprised by what came of
+ * single deals in own past forecasts, among those whose sums in money were not more wrong for it (by 2 %).
+ */
+int
+hazard_choose_model(HazardPast *past, int32_t day)
+{
+	int			calendar = choose_calendar(past, day);
+	int			best = calendar;
+	double		plain = model_error(past, day, calendar, true);
+	double		least;
+
+	if (plain < 0.0 || past->options.family >= 0)
+		return calendar + HAZARD_CALENDARS * (past->options.family > 0 ? past->options.family : 0);
+	least = model_loss(past, day, calendar);
+	for (int family = 1; family < HAZARD_FAMILIES; family++)
+	{
+		int			model = calendar + family * HAZARD_CALENDARS;
+		double		loss = model_loss(past, day, model);
+
+		if (loss < least && model_error(past, day, model, true) <= plain * MONEY_TOLERANCE)
+		{
+			least = loss;
+			best = model;
+		}
+	}
+	return best;
+}
+
+/*
+ * What a forecast made on a day says about one made later: little where its history was much shorter. Forecasts of the first
+ * weeks are wrong for want of a past, which those of today no longer are.
+ */
+static double
+maturity(const HazardPast *past, int32_t then, int32_t now)
+{
+	double		share = ((double) then - past->first + 14.0) / ((double) now - past->first + 14.0);
+
+	return share * share;
+}
+
+/*
+ * Squared log error, beyond what independent deals explain, of corrected own forecasts made on a slot and so many of 28 days after it, one
+ * at the end of the other, as far as they were over by a day: their sums are compared, since what one month has too
+ * much the next often lacks. False where nothing was forecast.
+ */
+static bool
+excess_error(HazardPast *past, int32_t day, int model, int kind, int slot, int blocks, bool open_only, double *excess)
+{
+	double		mean = 0.0;
+	double		came = 0.0;
+	double		variance = 0.0;
+	double		error;
+
+	for (int b = 0; b < blocks; b++, slot += HAZARD_CALIBRATION / HAZARD_EVERY)
+	{
+		const Replay *r;
+		HazardForecast said;
+
+		if (slot >= past->slots || hazard_slot_day(past, slot) + past->horizon[kind] > day)
+			break;
+		r = replay_of(past, model, kind, slot);
+		said = r->said;
+		hazard_correct(past, hazard_slot_day(past, slot), model, &said);
+		mean += said.open + (open_only ? 0.0 : said.fresh);
+		came += r->came.open + (open_only ? 0.0 : r->came.fresh);
+		variance += said.open_variance + (open_only ? 0.0 : said.fresh_variance);
+	}
+	if (mean <= 0.0)
+		return false;
+	error = came > 0.0 ? fmin(fmax(log(came / mean), -2.0), 2.0) : -2.0;
+	*excess = error * error - variance / (mean * mean);
+	return true;
+}
+
+/*
+ * Log deviation of corrected forecasts beyond what independent deals explain, from own past ones that were over by a day;
+ * before there are any, the prior. Forecasts a week apart overlap: together they count as many as fit side by side. The
+ * prior, and the errors of 28 days (as many on end as the horizon holds) that stand in for those of another horizon, fade as the latter
+ * become more.
+ */
+double
+hazard_deviation(HazardPast *past, int32_t day, int model, int horizon, bool open_only)
+{
+	double		sum = 0.0;
+	double		count = 0.0;
+	double		all = 0.0;
+	double		independent = 0.0;
+	double		weeks = 0.0;
+	double		prior;
+
+	hazard_change_horizon(past, horizon);
+	for (int kind = 1; kind >= 0; kind--)
+	{
+		double		stand_in = kind == 1 ? 1.0 : 1.0 / (1.0 + independent);
+		int			blocks = kind == 1 || open_only || horizon < 2 * HAZARD_CALIBRATION ? 1 : horizon / HAZARD_CALIBRATION;
+
+		for (int slot = 0; slot < past->slots && hazard_slot_day(past, slot) + past->horizon[kind] <= day; slot++)
+		{
+			double		age = day - hazard_slot_day(past, slot) - past->horizon[kind];
+			double		evidence = stand_in * exp2(-age / fmax(past->options.error_half_life, horizon)) * HAZARD_EVERY / horizon;
+			double		weight = evidence * maturity(past, hazard_slot_day(past, slot), day);
+			double		excess;
+
+			if (!excess_error(past, day, model, kind, slot, blocks, open_only, &excess))
+				continue;
+			sum += weight * excess;
+			count += weight;
+			all += evidence;
+			independent += kind * (double) HAZARD_EVERY / horizon;
+			weeks += kind;
+		}
+	}
+	/* with the weeks the prior counts less, and against evidence as if that were all mature */
+	prior = past->options.error_weight / (1.0 + weeks / PRIOR_FADES);
+	if (all > 0.0)
+		prior *= (1.0 + weeks / PRIOR_FADES * count / all) / (1.0 + weeks / PRIOR_FADES);
+	return sqrt(fmax((sum + prior * past->options.error_prior * past->options.error_prior) / (count + prior), 0.0));
+}

@@ -2,7 +2,8 @@
 -- a job whose functions or data are not there is skipped with a word.
 
 -- ---- what refresh_changed() recomputes ------------------------------------------------------------------------------
--- the ledger knows the reps of credits that are gone or went to somebody else; a lead may be younger than the transaction that scores
+-- the ledger knows the reps of credits that are gone or went to somebody else (where credits are a view, not by the opportunity: whatever
+-- credit of the quarter is gone is looked at); a lead may be younger than the transaction that scores
 -- it (or its writer's clock ahead): it is scored as of its creation then
 INSERT INTO salesops.refresh_command (entity, name, ordinal, command, everything, bulk_from, needs) VALUES
   ('lead', 'score', 1,
@@ -14,7 +15,7 @@ INSERT INTO salesops.refresh_command (entity, name, ordinal, command, everything
    'SELECT count(*) FROM salesops.calculate_commissions(salesops.current_quarter())', 1000,
    'EXISTS (SELECT FROM salesops.commission_assignment)'),
   ('opportunity', 'commission', 1,
-   'SELECT count(*) FROM (SELECT c.rep_id FROM salesops.commission_credit c WHERE c.opportunity_id = ANY ($1) OR c.credit_id = ANY ($1) UNION SELECT l.rep_id FROM salesops.commission_line l WHERE l.credit_id = ANY ($1)) r, LATERAL salesops.calculate_commission(r.rep_id, salesops.current_quarter())',
+   'WITH mine AS MATERIALIZED (SELECT c.credit_id, c.rep_id FROM salesops.commission_credit c WHERE c.opportunity_id = ANY ($1) OR c.credit_id = ANY ($1)), gone AS (SELECT l.rep_id FROM salesops.commission_line l WHERE l.for_period && salesops.current_quarter() AND l.credit_id IS NOT NULL AND NOT EXISTS (SELECT FROM salesops.watched w JOIN salesops.source s USING (entity, relation) WHERE entity = ''commission_credit'') AND NOT EXISTS (SELECT FROM salesops.commission_credit c WHERE c.credit_id = l.credit_id)) SELECT count(*) FROM (SELECT m.rep_id FROM mine m UNION SELECT l.rep_id FROM salesops.commission_line l WHERE l.credit_id = ANY ($1) OR l.credit_id IN (SELECT m.credit_id FROM mine m) UNION SELECT g.rep_id FROM gone g) r, LATERAL salesops.calculate_commission(r.rep_id, salesops.current_quarter())',
    'SELECT count(*) FROM salesops.calculate_commissions(salesops.current_quarter())', 1000,
    'EXISTS (SELECT FROM salesops.commission_assignment)');
 

@@ -2,7 +2,8 @@
 -- a job whose functions or data are not there is skipped with a word.
 
 -- ---- what refresh_changed() recomputes ------------------------------------------------------------------------------
--- the ledger knows the reps of credits that are gone or went to somebody else; a lead may be younger than the transaction that scores
+-- the ledger knows the reps of credits that are gone or went to somebody else (where credits are a view, not by the opportunity: whatever
+-- credit of the quarter is gone is looked at); a lead may be younger than the transaction that scores
 -- it (or its writer's clock ahead): it is scored as of its creation then
 INSERT INTO salesops.refresh_command (entity, name, ordinal, command, everything, bulk_from, needs) VALUES
   ('lead', 'score', 1,
@@ -14,7 +15,7 @@ INSERT INTO salesops.refresh_command (entity, name, ordinal, command, everything
    'SELECT count(*) FROM salesops.calculate_commissions(salesops.current_quarter())', 1000,
    'EXISTS (SELECT FROM salesops.commission_assignment)'),
   ('opportunity', 'commission', 1,
-   'SELECT count(*) FROM (SELECT c.rep_id FROM salesops.commission_credit c WHERE c.opportunity_id = ANY ($1) OR c.credit_id = ANY ($1) UNION SELECT l.rep_id FROM salesops.commission_line l WHERE l.credit_id = ANY ($1)) r, LATERAL salesops.calculate_commission(r.rep_id, salesops.current_quarter())',
+   'WITH mine AS MATERIALIZED (SELECT c.credit_id, c.rep_id FROM salesops.commission_credit c WHERE c.opportunity_id = ANY ($1) OR c.credit_id = ANY ($1)), gone AS (SELECT l.rep_id FROM salesops.commission_line l WHERE l.for_period && salesops.current_quarter() AND l.credit_id IS NOT NULL AND NOT EXISTS (SELECT FROM salesops.watched w JOIN salesops.source s USING (entity, relation) WHERE entity = ''commission_credit'') AND NOT EXISTS (SELECT FROM salesops.commission_credit c WHERE c.credit_id = l.credit_id)) SELECT count(*) FROM (SELECT m.rep_id FROM mine m UNION SELECT l.rep_id FROM salesops.commission_line l WHERE l.credit_id = ANY ($1) OR l.credit_id IN (SELECT m.credit_id FROM mine m) UNION SELECT g.rep_id FROM gone g) r, LATERAL salesops.calculate_commission(r.rep_id, salesops.current_quarter())',
    'SELECT count(*) FROM salesops.calculate_commissions(salesops.current_quarter())', 1000,
    'EXISTS (SELECT FROM salesops.commission_assignment)');
 
@@ -52,7 +53,6 @@ DECLARE
   item record;
 BEGIN
   FOR item IN SELECT m.matcher FROM salesops.matcher m WHERE m.trained_at IS NOT NULL ORDER BY 1 LOOP
-    PERFORM salesops.lock_matcher(item.matcher);
     PERFORM FROM salesops.update_clusters(item.matcher);
   END LOOP;
   RETURN (SELECT count(*) FROM salesops.match_cluster);
@@ -140,7 +140,7 @@ COMMENT ON FUNCTION salesops.refreshable_matchers(text) IS
   'trained matchers of the table attached as the entity, by its key, whose look-ups have indexes (index_matcher()): what refresh_changed() rematches';
 INSERT INTO salesops.refresh_command (entity, name, ordinal, command, everything, bulk_from, needs)
   SELECT e, 'match', 2, format('SELECT count(*) FROM salesops.refreshable_matchers(%L) m, LATERAL salesops.refresh_matches(m, $1)', e),
-         format('SELECT count(*) FROM salesops.refreshable_matchers(%L) m, LATERAL salesops.lock_matcher(m), LATERAL salesops.update_clusters(m)', e),
+         format('SELECT count(*) FROM salesops.refreshable_matchers(%L) m, LATERAL salesops.update_clusters(m)', e),
          500, format('EXISTS (SELECT FROM salesops.refreshable_matchers(%L))', e)
     FROM unnest('{lead,contact,account,opportunity}'::text[]) e;
 
@@ -225,7 +225,17 @@ COMMENT ON FUNCTION salesops.retrain_model(text) IS
 
 -- ---- the jobs ---------------------------------------------------------------------------------------------------------
 CREATE VIEW salesops.standard_job (job, ordinal, schedule, command, options, objects, needs, hint)
-  WITH (security_invoker = true) AS VALUES
+  WITH (security_invoker = true) AS
+  SELECT 'refresh ' || r.jobs, 3 + r.ordinal, 'every 1 minute', format('SELECT salesops.refresh_changed(%L)', r.entity),
+         jsonb_build_object('on_change', r.entity, 'retention', '1 hour'), '{}'::text[],
+         format('salesops.refresh_applies(%L) AND EXISTS (SELECT FROM salesops.watched WHERE entity = %1$L)', r.entity),
+         format('nothing depends on changes of entity %s, or no table is watched for it (salesops.watch()): %s', r.entity, r.hint)
+    FROM (VALUES ('leads', 1, 'lead', 'salesops.train_model() makes a model "lead", salesops.index_matcher() lets a trained matcher follow changes'),
+                 ('contacts', 2, 'contact', 'salesops.index_matcher() lets a trained matcher follow changes'),
+                 ('accounts', 3, 'account', 'salesops.index_matcher() lets a trained matcher follow changes'),
+                 ('opportunities', 4, 'opportunity', 'salesops.assign_commission_plan(), salesops.index_matcher()'),
+                 ('credits', 5, 'commission_credit', 'salesops.assign_commission_plan()')) r(jobs, ordinal, entity, hint)
+  UNION ALL VALUES
   ('find duplicates', 1, '0 1 * * *', 'SELECT salesops.refresh_duplicates()', '{"timeout": "4 hours"}'::jsonb,
    '{"salesops.update_clusters(text,double precision)"}'::text[], 'EXISTS (SELECT FROM salesops.matcher WHERE trained_at IS NOT NULL)',
    'no matcher is trained: salesops.create_matcher(), salesops.train_matcher()'),
@@ -235,24 +245,31 @@ CREATE VIEW salesops.standard_job (job, ordinal, schedule, command, options, obj
   ('score leads', 3, '30 4 * * *', 'SELECT salesops.score_leads(), salesops.forget_lead_scores()', '{"timeout": "4 hours", "after": ["find duplicates", "retrain lead model"]}',
    '{"salesops.score_leads(text,timestamptz)"}', '(SELECT version FROM salesops.model_recipe(''lead'')) IS NOT NULL',
    'there is no model "lead": salesops.train_model()'),
-  ('refresh leads', 4, 'every 1 minute', 'SELECT salesops.refresh_changed(''lead'')', '{"on_change": "lead", "retention": "1 hour"}',
-   '{"salesops.score_lead(text,text,timestamptz)"}', '((SELECT version FROM salesops.model_recipe(''lead'')) IS NOT NULL OR EXISTS (SELECT FROM salesops.refreshable_matchers(''lead''))) AND EXISTS (SELECT FROM salesops.watched WHERE entity = ''lead'')',
-   'no table of leads is watched (salesops.watch()), or there is neither a model "lead" (salesops.train_model()) nor a matcher with indexes (salesops.index_matcher())'),
-  ('hygiene snapshot', 5, '0 5 * * *', 'SELECT salesops.take_hygiene_snapshot()', '{"timeout": "1 hour"}',
+  ('hygiene snapshot', 9, '0 5 * * *', 'SELECT salesops.take_hygiene_snapshot()', '{"timeout": "1 hour"}',
    '{"salesops.take_hygiene_snapshot(timestamptz)"}', 'EXISTS (SELECT FROM salesops.source WHERE entity = ''opportunity'') AND EXISTS (SELECT FROM salesops.stage)',
    'no opportunities are attached, or no stages defined: salesops.attach(), salesops.define_stages()'),
-  ('forecast snapshot', 6, '15 5 * * *', 'SELECT salesops.take_forecast_snapshot()', '{"timeout": "1 hour"}',
+  ('forecast snapshot', 10, '15 5 * * *', 'SELECT salesops.take_forecast_snapshot()', '{"timeout": "1 hour"}',
    '{"salesops.take_forecast_snapshot(timestamptz)"}', 'EXISTS (SELECT FROM salesops.source WHERE entity = ''opportunity'') AND EXISTS (SELECT FROM salesops.stage)',
    'no opportunities are attached, or no stages defined: salesops.attach(), salesops.define_stages()'),
-  ('commission accrual', 7, 'every 1 hour', 'SELECT count(*) FROM salesops.calculate_commissions(salesops.current_quarter())', '{"timeout": "1 hour"}',
+  ('commission accrual', 11, 'every 1 hour', 'SELECT count(*) FROM salesops.calculate_commissions(salesops.current_quarter())', '{"timeout": "1 hour"}',
    '{"salesops.calculate_commissions(daterange)"}', 'EXISTS (SELECT FROM salesops.commission_assignment)',
    'no rep has a plan: salesops.create_commission_plan(), salesops.assign_commission_plan()');
 COMMENT ON VIEW salesops.standard_job IS
   'what create_standard_jobs() makes: objects are functions that must be there, needs a condition, hint what to do where it is not met';
 
--- the attached leads and their activities, where they are tables of the caller's, are watched for the refresh
-CREATE FUNCTION salesops.watch_leads() RETURNS void
-  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+-- what refresh_changed() would do something for, and whose jobs create_standard_jobs() therefore makes
+CREATE FUNCTION salesops.refresh_applies(entity text) RETURNS boolean
+  LANGUAGE sql STABLE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT EXISTS (SELECT FROM salesops.refreshable_matchers($1))
+      OR CASE WHEN $1 = 'lead' THEN (SELECT m.version FROM salesops.model_recipe('lead') m) IS NOT NULL
+              WHEN $1 IN ('opportunity', 'commission_credit') THEN EXISTS (SELECT FROM salesops.commission_assignment) ELSE false END
+$$;
+COMMENT ON FUNCTION salesops.refresh_applies(text) IS
+  'is there something to recompute when records of the entity change: a model "lead", a plan that is assigned, a matcher with indexes';
+
+-- the attached records, and the activities of leads, where they are tables of the caller's, are watched for the refresh
+CREATE FUNCTION salesops.watch_attached(entity text) RETURNS void
+  LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   item record;
 BEGIN
@@ -260,15 +277,17 @@ BEGIN
     SELECT s.relation, CASE s.entity WHEN 'activity' THEN (s.columns ->> 'lead_id')::name END AS key
       FROM salesops.source s
       JOIN pg_class c ON c.oid = s.relation AND c.relkind IN ('r', 'p') AND pg_has_role(c.relowner, 'USAGE')
-     WHERE (s.entity = 'lead' OR s.entity = 'activity' AND s.columns ->> 'lead_id' IS NOT NULL)
-       AND NOT EXISTS (SELECT FROM salesops.watched w WHERE w.relation = s.relation AND w.entity = 'lead')
+     WHERE (s.entity = watch_attached.entity OR watch_attached.entity = 'lead' AND s.entity = 'activity' AND s.columns ->> 'lead_id' IS NOT NULL)
+       AND NOT EXISTS (SELECT FROM salesops.watched w WHERE w.relation = s.relation AND w.entity = watch_attached.entity)
   LOOP
-    PERFORM salesops.watch(item.relation, 'lead', item.key);
-    RAISE NOTICE 'watching % for changes of leads', item.relation USING HINT = format('salesops.unwatch(%L) ends it.', item.relation);
+    PERFORM salesops.watch(item.relation, watch_attached.entity, item.key);
+    RAISE NOTICE 'watching % for changes of entity %', item.relation, watch_attached.entity
+      USING HINT = format('salesops.unwatch(%L) ends it.', item.relation);
   END LOOP;
 END
 $$;
-COMMENT ON FUNCTION salesops.watch_leads() IS 'watch the attached leads and their activities, where the caller owns the tables';
+COMMENT ON FUNCTION salesops.watch_attached(text) IS
+  'watch what is attached as an entity (of leads also their activities), where the caller owns the tables';
 
 CREATE FUNCTION salesops.create_standard_jobs(OUT job text, OUT schedule text, OUT action text, OUT reason text) RETURNS SETOF record
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
@@ -277,9 +296,8 @@ DECLARE
   met boolean;
   extra jsonb;
 BEGIN
-  IF (SELECT m.version FROM salesops.model_recipe('lead') m) IS NOT NULL OR EXISTS (SELECT FROM salesops.refreshable_matchers('lead')) THEN
-    PERFORM salesops.watch_leads();
-  END IF;
+  PERFORM salesops.watch_attached(e) FROM unnest('{lead,contact,account,opportunity,commission_credit}'::text[]) e
+    WHERE salesops.refresh_applies(e);
   FOR item IN SELECT s.* FROM salesops.standard_job s ORDER BY s.ordinal LOOP
     job := item.job;
     schedule := item.schedule;
@@ -323,5 +341,5 @@ INSERT INTO salesops.access_right (level, kind, object) VALUES
   ('operator', 'function', 'salesops.refreshable_matchers(text)'),
   ('admin', 'function', 'salesops.model_recipe(text)'), ('admin', 'function', 'salesops.retrain_model(text)'),
   ('admin', 'function', 'salesops.model_twin_of(text,integer)'), ('admin', 'function', 'salesops.note_model_twin(text,integer,integer)'),
-  ('reader', 'table', 'salesops.standard_job'), ('admin', 'function', 'salesops.watch_leads()'),
+  ('reader', 'table', 'salesops.standard_job'), ('admin', 'function', 'salesops.watch_attached(text)'), ('admin', 'function', 'salesops.refresh_applies(text)'),
   ('admin', 'function', 'salesops.create_standard_jobs()');

@@ -521,6 +521,17 @@ store_clusters(FunctionCallInfo fcinfo, MatcherRun *run, const int32 *cluster, c
 	spi_close(&scope);
 }
 
+/* Who brings a matcher's clusters up to date waits for who does so already, and then reads what that one has left. */
+static void
+wait_for_others(const char *matcher)
+{
+	SpiScope	scope;
+
+	spi_open(&scope, SPI_AS_OWNER);
+	spi_execute(SPI_OK_SELECT, "SELECT salesops.lock_matcher($1)", 1, (SpiArg[]) {spi_text(matcher)});
+	spi_close(&scope);
+}
+
 /*
  * update_clusters(matcher text, threshold float8) -> setof (event text, records bigint)
  *
@@ -542,6 +553,7 @@ salesops_update_clusters(PG_FUNCTION_ARGS)
 
 	require_probability(threshold, "threshold");
 	InitMaterializedSRF(fcinfo, 0);
+	wait_for_others(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	run = matcher_run_start_bounded(text_to_cstring(PG_GETARG_TEXT_PP(0)), "update_clusters");
 	cluster = matcher_find_clusters(run, threshold, true, &count);
 	member = grouped_members(run, cluster, count, &least, &members);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What watch() costs the writer, and how soon a commit is answered: ratios within one run, interleaved.
-# Use: test/bench/worker_queue.sh [SECONDS of the latency part, default 60]
+# Use: test/bench/worker_queue.sh [SECONDS of the latency part, default 60; 0: none]. TURNS: of the bulk part, default 13
 # Peers: the same table unwatched; the usual hand-made queue, a PL/pgSQL row trigger that inserts into a table.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -12,62 +12,72 @@ trap 'tools/cluster stop "$work/c" immediate; rm -rf "$work"' EXIT
 tools/cluster start "$work/c" "$PWD/build/dest" shared_buffers=512MB max_wal_size=4GB checkpoint_timeout=1h autovacuum=off
 export PGHOST=$work/c PGPORT=5432 PGUSER=postgres PGDATABASE=postgres PGOPTIONS='-c client_min_messages=warning'
 sql() { psql -XqAt -v ON_ERROR_STOP=1 -c "$1"; }
-ms() { psql -XAt -c '\timing on' -c "$1" | sed -n 's/^Time: \([0-9.]*\) ms.*/\1/p' | tail -1; }
 
 sql "CREATE EXTENSION salesops" >/dev/null
 sql "SELECT salesops.stop_worker()" >/dev/null
 sql "CREATE TABLE handmade_queue (key text);
      CREATE FUNCTION handmade() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO handmade_queue VALUES (NEW.id::text); RETURN NULL; END'"
 for shape in pk index; do
-  for way in none watch handmade; do
-    t=${shape}_$way
-    sql "CREATE TABLE $t (id int PRIMARY KEY, a int, b text);
-         INSERT INTO $t SELECT i, i, md5(i::text) FROM generate_series(1, 200000) i"
-    if [ $shape = index ]; then sql "CREATE INDEX ON $t (a)"; fi
-    if [ $way = watch ]; then sql "SELECT salesops.watch('$t', 'lead')" >/dev/null; fi
-    if [ $way = handmade ]; then sql "CREATE TRIGGER q AFTER INSERT OR UPDATE ON $t FOR EACH ROW EXECUTE FUNCTION handmade()"; fi
-  done
+  sql "CREATE TABLE $shape (id int PRIMARY KEY, a int, b text);
+       INSERT INTO $shape SELECT i, i, md5(i::text) FROM generate_series(1, 200000) i"
+  if [ $shape = index ]; then sql "CREATE INDEX ON $shape (a)"; fi
+  sql "SELECT salesops.watch('$shape', 'lead')" >/dev/null
+  sql "CREATE TRIGGER handmade AFTER INSERT OR UPDATE ON $shape FOR EACH ROW EXECUTE FUNCTION handmade()"
 done
+for way in none watch handmade; do
+  sql "CREATE TABLE single_$way (id int PRIMARY KEY, a int, b text)"
+done
+sql "SELECT salesops.watch('single_watch', 'lead')" >/dev/null
+sql "CREATE TRIGGER handmade AFTER INSERT OR UPDATE ON single_handmade FOR EACH ROW EXECUTE FUNCTION handmade()"
 sql "VACUUM ANALYZE"
 
-echo "UPDATE of 200,000 rows, best of 7, interleaved"
+# elapsed and CPU (user and system) milliseconds of one statement, as the server counts them
+spent() {
+  PGOPTIONS='-c client_min_messages=log -c log_statement_stats=on' psql -XqAt -c "$1" 2>&1 |
+    awk '/s user,.*s system,.*s elapsed/ && !n++ {print $8 * 1000, ($2 + $5) * 1000}'
+}
+# the same table each time, with one kind of triggers on
+turn() {
+  sql "ALTER TABLE $1 DISABLE TRIGGER USER"
+  [ "$2" != handmade ] || sql "ALTER TABLE $1 ENABLE TRIGGER handmade"
+  [ "$2" != watch ] || sql "ALTER TABLE $1 ENABLE TRIGGER USER; ALTER TABLE $1 DISABLE TRIGGER handmade"
+  echo "$2 $(spent "UPDATE $1 SET a = a + 1")"
+  sql "VACUUM $1"
+  sql "TRUNCATE salesops.change_batch, handmade_queue"
+}
+turns=${TURNS:-13}
+echo "UPDATE of 200,000 rows, one table, triggers on and off in turn; medians of $turns (the hand-made queue: of a third of that)"
 for shape in pk index; do
-  : >"$work/times"
-  for _ in 1 2 3 4 5 6 7; do
-    for way in none watch handmade; do
-      sql "CHECKPOINT"
-      echo "$way $(ms "UPDATE ${shape}_$way SET a = a + 1")" >>"$work/times"
-      sql "VACUUM ${shape}_$way"
-      sql "TRUNCATE salesops.change_batch, handmade_queue"
-    done
+  turn $shape none >/dev/null
+  for n in $(seq "$turns"); do
+    if [ $((n % 2)) = 0 ]; then turn $shape none; turn $shape watch; else turn $shape watch; turn $shape none; fi
+    if [ $((n % 3)) = 0 ]; then turn $shape handmade; fi
+  done >"$work/times"
+  for column in 2 3; do
+    sort -k${column}n "$work/times" | awk -v c=$column -v shape=$shape '{v[$1, ++n[$1]] = $c}
+      END {for (w in n) m[w] = (v[w, int((n[w] + 1) / 2)] + v[w, int((n[w] + 2) / 2)]) / 2
+           printf "  %-5s %-7s unwatched %.0f ms, watch %.0f ms (%.3f), hand-made row trigger %.0f ms (%.3f)\n", shape, c == 2 ? "elapsed" : "CPU",
+                  m["none"], m["watch"], m["watch"] / m["none"], m["handmade"], m["handmade"] / m["none"]}'
   done
-  sort -k2n "$work/times" | awk -v shape=$shape '!($1 in best) {best[$1] = $2}
-    END {printf "  %-5s unwatched %.0f ms, watch %.0f ms (%.3f), hand-made row trigger %.0f ms (%.3f)\n", shape, best["none"], best["watch"],
-         best["watch"] / best["none"], best["handmade"], best["handmade"] / best["none"]}'
 done
 
-echo "single-row inserts, CPU of the backend a row in microseconds, 20,000 a turn, best of 5"
-cpu() { # user + system time of one backend for the statements, from its own /proc entry
-  psql -XqAt <<SQL
-SELECT pg_backend_pid() AS pid \gset
-\setenv PID :pid
-DO \$\$BEGIN FOR i IN 1..2000 LOOP INSERT INTO $1 VALUES (i + 300000 + $2 * 100000, i, 'x'); END LOOP; END\$\$;
-\! awk '{print \$14 + \$15}' /proc/\$PID/stat
-DO \$\$BEGIN FOR i IN 1..20000 LOOP INSERT INTO $1 VALUES (i + 310000 + $2 * 100000, i, 'x'); END LOOP; END\$\$;
-\! awk '{print \$14 + \$15}' /proc/\$PID/stat
-SQL
-}
-: >"$work/times"
-for turn in 1 2 3 4 5; do
-  for way in none watch handmade; do
-    cpu "pk_$way" "$turn" | tr '\n' ' ' | awk -v way=$way '{printf "%s %.2f\n", way, ($2 - $1) * 10000 / 20000}' >>"$work/times"
-  done
+echo "single rows, CPU a row in microseconds, 50,000 a turn, best of 5"
+for what in insert update; do
+  for n in 1 2 3 4 5; do
+    for way in none watch handmade; do
+      statement="INSERT INTO single_$way VALUES (i + $n * 100000, i, 'x')"
+      [ $what = insert ] || statement="UPDATE single_$way SET a = a + 1 WHERE id = i + $n * 100000"
+      echo "$way $(spent "DO \$\$BEGIN FOR i IN 1..50000 LOOP $statement; END LOOP; END\$\$")"
+    done
+  done >"$work/times"
+  [ $what = update ] || sql "VACUUM ANALYZE"
+  sort -k3n "$work/times" | awk -v what=$what '!($1 in best) {best[$1] = $3 / 50} END {printf "  %s: unwatched %.1f, watch %.1f (+%.1f), hand-made row trigger %.1f (+%.1f)\n",
+    what, best["none"], best["watch"], best["watch"] - best["none"], best["handmade"], best["handmade"] - best["none"]}'
 done
-sort -k2n "$work/times" | awk '!($1 in best) {best[$1] = $2} END {printf "  unwatched %.1f, watch %.1f (+%.1f), hand-made row trigger %.1f (+%.1f); clock ticks of 10 ms: +-0.5\n",
-  best["none"], best["watch"], best["watch"] - best["none"], best["handmade"], best["handmade"] - best["none"]}'
+[ "$seconds" != 0 ] || exit 0
 
 echo "from commit to the worker's transaction, and from commit of a row to its recomputed row, 200 inserts a second for $seconds s"
-sql "TRUNCATE salesops.change_batch; SELECT salesops.unwatch('pk_watch'); SELECT salesops.unwatch('index_watch')" >/dev/null
+sql "TRUNCATE salesops.change_batch; SELECT salesops.unwatch('pk'); SELECT salesops.unwatch('index'); SELECT salesops.unwatch('single_watch')" >/dev/null
 sql "CREATE TABLE lead (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, at timestamptz DEFAULT clock_timestamp());
      CREATE TABLE score (key text PRIMARY KEY, at timestamptz);
      DELETE FROM salesops.refresh_command;

@@ -37,5 +37,29 @@ BEGIN
 END
 $$;
 SELECT is(left_over(), 0::bigint, 'nothing is left to a full calculation, round ' || i) FROM generate_series(1, 10) i;
+
+-- credits that are a view of the deals: the deals are watched, as opportunities
+SELECT salesops.unwatch('credit');
+DELETE FROM salesops.change_batch;
+CREATE TABLE deal (id int PRIMARY KEY, rep text, amount numeric, stage text, won_on date);
+INSERT INTO deal SELECT i, 'r' || i % 5, 500 + i * 11, CASE WHEN i % 3 > 0 THEN 'won' ELSE 'new' END, date_trunc('quarter', now())::date + 1
+  FROM generate_series(1, 80) i;
+CREATE VIEW deal_credit AS SELECT 'deal ' || id AS credit_id, id::text AS opportunity_id, rep AS rep_id, amount, won_on AS credited_on FROM deal WHERE stage = 'won';
+SELECT salesops.detach('commission_credit');
+SELECT count(*) FROM salesops.attach('commission_credit', 'deal_credit', '{"credit_id": "credit_id", "opportunity_id": "opportunity_id"}');
+SELECT count(*) FROM salesops.calculate_commissions(salesops.current_quarter());
+SELECT salesops.watch('deal', 'opportunity');
+CREATE FUNCTION left_over_deals() RETURNS bigint LANGUAGE plpgsql AS $$
+BEGIN
+  DELETE FROM deal WHERE random() < 0.03;
+  UPDATE deal SET amount = amount + 50 WHERE random() < 0.08;
+  UPDATE deal SET rep = 'r' || floor(random() * 5) WHERE random() < 0.05;
+  UPDATE deal SET stage = CASE stage WHEN 'won' THEN 'new' ELSE 'won' END WHERE random() < 0.05;
+  INSERT INTO deal SELECT max(id) + 1, 'r' || floor(random() * 5), 700, 'won', date_trunc('quarter', now())::date + 2 FROM deal;
+  PERFORM salesops.refresh_changed('opportunity');
+  RETURN (SELECT sum(c.lines) FROM salesops.calculate_commissions(salesops.current_quarter()) c);
+END
+$$;
+SELECT is(left_over_deals(), 0::bigint, 'nothing is left to a full calculation after deals have changed, round ' || i) FROM generate_series(1, 10) i;
 SELECT * FROM finish();
 ROLLBACK;

@@ -60,5 +60,30 @@ CREATE TEMPORARY TABLE kept AS SELECT cluster_id, contact_id FROM salesops.dupli
 DELETE FROM crm.contacts WHERE id = 260;
 SELECT is(salesops.refresh_duplicates(), 118::bigint, 'a pair is gone');
 SELECT is_empty('SELECT cluster_id, contact_id FROM salesops.duplicate_contact EXCEPT SELECT * FROM kept', 'the others keep their ids');
+
+-- what follows changes: once a matcher of the attached table has indexes, or a plan is assigned
+SELECT is_empty($$SELECT name FROM salesops.job WHERE name IN ('refresh contacts', 'refresh accounts', 'refresh opportunities', 'refresh credits')$$,
+  'nothing follows changes that nothing depends on');
+SELECT ok(bool_and(created), 'look-ups have indexes') FROM salesops.index_matcher('contacts');
+CREATE TABLE crm.credits (credit_id text PRIMARY KEY, rep_id text, opportunity_id text, amount numeric, credited_on date);
+INSERT INTO crm.credits SELECT 'c' || i, 'r' || i % 4, i, 100, current_date FROM generate_series(1, 40) i;
+SELECT count(*) FROM salesops.attach('commission_credit', 'crm.credits');
+SELECT salesops.create_commission_plan('p', '{"period": "quarter", "tiers": [{"from": 0, "rate": 0.05}]}');
+SELECT salesops.assign_commission_plan('r' || i, 'p', '[2020-01-01,)') FROM generate_series(0, 3) i;
+SELECT set_eq($$SELECT job FROM salesops.create_standard_jobs() WHERE action = 'created'$$,
+  ARRAY['refresh contacts', 'refresh opportunities', 'refresh credits', 'commission accrual'], 'now they are made, and the accrual');
+SELECT set_eq('SELECT relation::text || '' '' || entity FROM salesops.watched',
+  ARRAY['crm.leads lead', 'crm.contacts contact', 'crm.deals opportunity', 'crm.credits commission_credit'], 'their tables are watched');
+SELECT is((SELECT string_agg(on_change, ' ' ORDER BY on_change) FROM salesops.job WHERE name LIKE 'refresh %'),
+  'commission_credit contact lead opportunity', 'and changes start them');
+SELECT is(salesops.run_job('commission accrual'), 'succeeded', 'the accrual runs');
+UPDATE crm.contacts SET name = (SELECT name FROM crm.contacts WHERE id = 1), mail = (SELECT mail FROM crm.contacts WHERE id = 1) WHERE id = 150;
+UPDATE crm.credits SET amount = 200 WHERE credit_id = 'c1';
+UPDATE crm.deals SET amount = 1 WHERE id = 2;
+SELECT is((SELECT string_agg(salesops.run_job(name), ' ') FROM salesops.job WHERE name LIKE 'refresh %'), 'succeeded succeeded succeeded succeeded', 'each runs');
+SELECT is((SELECT count(*) FROM salesops.change_queue), 0::bigint, 'and drains what is its');
+SELECT is((SELECT count(*) FROM salesops.match_cluster WHERE cluster_id = (SELECT cluster_id FROM salesops.match_cluster WHERE key = '1') AND key = '150'), 1::bigint,
+  'the changed contact is in its new cluster');
+SELECT is((SELECT sum(lines) FROM salesops.calculate_commissions(salesops.current_quarter())), 0::bigint, 'the changed credit is calculated');
 SELECT * FROM finish();
 ROLLBACK;

@@ -10,6 +10,7 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 #include "core/errors.h"
@@ -19,6 +20,7 @@
 #include "match/matcher_pg.h"
 
 #define NOT_A_NUMBER PG_UINT64_MAX
+#define INTEGER_ROOM 24			/* of a 64-bit number in decimal */
 
 typedef struct Loading
 {
@@ -356,24 +358,57 @@ matcher_records_load(const Matcher *matcher, MatcherRecords *loaded, bool ordere
 	load_all(matcher, loaded, ordered);
 }
 
-void
-matcher_records_load_keys(const Matcher *matcher, MatcherRecords *loaded, int nkeys, const char *const *keys)
+/* Whether a text is a whole number as the server writes one of this type. */
+static bool
+is_integer_key(const char *key, Oid type)
 {
+	int64		value;
+	char		written[INTEGER_ROOM];
+
+	errno = 0;
+	value = strtoll(key, NULL, 10);
+	if (errno != 0 || (type == INT4OID && (value < PG_INT32_MIN || value > PG_INT32_MAX)) ||
+		(type == INT2OID && (value < PG_INT16_MIN || value > PG_INT16_MAX)))
+		return false;
+	pg_lltoa(value, written);
+	return strcmp(written, key) == 0;
+}
+
+/*
+ * Records of one relation with these keys. Whole numbers are looked up as such, so that the key's index serves; keys of other types
+ * are compared as texts, which an index on text serves.
+ */
+static void
+scan_keys(const Matcher *matcher, MatcherRecords *loaded, Oid relid, const char *key, int nkeys, const char *const *keys)
+{
+	Oid			type = getBaseType(get_atttype(relid, relation_require_column(relid, key)));
+	bool		integer = type == INT2OID || type == INT4OID || type == INT8OID;
 	Datum	   *elements = palloc(sizeof(Datum) * nkeys);
 	SpiArg		args[1];
 	char	   *condition;
+	int			n = 0;
 
 	for (int k = 0; k < nkeys; k++)
-		elements[k] = CStringGetTextDatum(keys[k]);
-	args[0] = spi_array(TEXTARRAYOID, TEXTOID, elements, nkeys);
+	{
+		if (integer && is_integer_key(keys[k], type))
+			elements[n++] = Int64GetDatum(strtoll(keys[k], NULL, 10));
+		else if (!integer)
+			elements[n++] = CStringGetTextDatum(keys[k]);
+	}
+	args[0] = integer ? spi_array(INT8ARRAYOID, INT8OID, elements, n) : spi_array(TEXTARRAYOID, TEXTOID, elements, n);
+	condition = psprintf(" WHERE %s%s OPERATOR(pg_catalog.=) ANY ($1)", quote_identifier(key), integer ? "" : "::pg_catalog.text");
+	matcher_records_scan(matcher, loaded, relid, key, condition, 1, args, false);
+}
+
+void
+matcher_records_load_keys(const Matcher *matcher, MatcherRecords *loaded, int nkeys, const char *const *keys)
+{
 	matcher_records_start(matcher, loaded);
-	condition = psprintf(" WHERE %s::pg_catalog.text OPERATOR(pg_catalog.=) ANY ($1)", quote_identifier(matcher->key));
-	matcher_records_scan(matcher, loaded, matcher->relid, matcher->key, condition, 1, args, false);
+	scan_keys(matcher, loaded, matcher->relid, matcher->key, nkeys, keys);
 	if (OidIsValid(matcher->right_relid))
 	{
 		loaded->records.nleft = loaded->records.nrecords;
-		condition = psprintf(" WHERE %s::pg_catalog.text OPERATOR(pg_catalog.=) ANY ($1)", quote_identifier(matcher->right_key));
-		matcher_records_scan(matcher, loaded, matcher->right_relid, matcher->right_key, condition, 1, args, false);
+		scan_keys(matcher, loaded, matcher->right_relid, matcher->right_key, nkeys, keys);
 	}
 }
 

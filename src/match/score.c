@@ -153,7 +153,8 @@ related_weight(const MatchScorer *scorer, int32_t a, int32_t b)
 {
 	if (!scorer->has_related)
 		return 0;
-	return match_related_weight(scorer, match_pattern(scorer->records, scorer->comparison, scorer->ncomparisons, scorer->workspace, a, b), a);
+	return match_related_weight(scorer, match_pattern(scorer->records, scorer->comparison, scorer->ncomparisons, scorer->workspace, a, b),
+								a);
 }
 
 /* Weight of one comparison, or a bound below which the caller has no use for it. */

@@ -5,8 +5,8 @@
  *
  * The relation is read once into a tuplestore. For each rule its rows are sorted by the hash of the rule's key (a tuplesort), so that
  * blocks come whole; blocks are gathered until a share of the memory is used, and the gathered records are then compared and scored as if
- * they were all there are. A pair belongs to the first rule, and within a rule of sets to the least key, that its records have in common and
- * that is not left out as too large; whether an earlier one has it is told from the hashes that each record brings along.
+ * they were all there are. A pair belongs to the first rule, and within a rule of sets to the least key, that its records have in
+ * common and that is not left out as too large; whether an earlier one has it is told from the hashes that each record brings along.
  *
  * What stays in memory beyond maintenance_work_mem: the pairs found, and in the end the records that are in one. Those are loaded
  * into the run, so that whoever asked for pairs (to answer them, or to cluster) goes on as after a search in memory.

@@ -114,10 +114,10 @@ training_json(const Matcher *matcher, const MatchModel *model, const MatchRecord
 	StringInfoData json;
 
 	initStringInfo(&json);
-	appendStringInfo(&json, "{\"records\": %d, \"candidate_pairs\": %.0f, \"expected_matches\": %.3f, \"related_pairs\": %.3f, \"sampled\": %.6g, "
-					 "\"rounds\": %d, \"converged\": %s, \"not_estimated\": [",
-					 records->nrecords, model->candidate_pairs, model->expected_matches, model->related_pairs, model->sampled, model->rounds,
-					 model->converged ? "true" : "false");
+	appendStringInfo(&json, "{\"records\": %d, \"candidate_pairs\": %.0f, \"expected_matches\": %.3f, \"related_pairs\": %.3f, "
+					 "\"sampled\": %.6g, \"rounds\": %d, \"converged\": %s, \"not_estimated\": [",
+					 records->nrecords, model->candidate_pairs, model->expected_matches, model->related_pairs, model->sampled,
+					 model->rounds, model->converged ? "true" : "false");
 	for (int c = 0, n = 0; c < matcher->ncomparisons; c++)
 	{
 		if (model->estimated[c])

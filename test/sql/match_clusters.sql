@@ -115,6 +115,13 @@ SELECT key FROM salesops.find_matches('firms', (SELECT c FROM companies c WHERE 
 SELECT event FROM salesops.update_clusters('firms');
 SELECT (array_agg(DISTINCT n))[1] AS sides FROM (SELECT count(DISTINCT right_side) AS n FROM salesops.match_cluster WHERE matcher = 'firms' GROUP BY cluster_id) x;
 SELECT salesops.merge_preview('firms', '1');
+-- clusters are renamed and go with their matcher
+UPDATE salesops.matcher SET matcher = 'enterprises' WHERE matcher = 'firms';
+SELECT matcher, count(*) > 0 AS some FROM (SELECT matcher FROM salesops.match_cluster UNION ALL SELECT matcher FROM salesops.match_cluster_history) x
+ WHERE matcher IN ('firms', 'enterprises') GROUP BY matcher;
+SELECT salesops.drop_matcher('enterprises');
+SELECT count(*) FROM salesops.match_cluster WHERE matcher = 'enterprises';
+SELECT count(*) FROM salesops.match_cluster_history WHERE matcher = 'enterprises';
 
 SET client_min_messages = warning;
 DROP SCHEMA match_clusters CASCADE;

@@ -328,27 +328,21 @@ receiver_finish(DestReceiver *self)
 	(void) self;
 }
 
-#define FETCHED_AHEAD 512		/* bytes of a row at most */
 #define CACHE_LINE_BYTES 64
 
 /*
  * A page's tuples lie from its end downwards, in the order they came: the next rows of a scan are most likely just below this one.
- * Waiting for them costs a third of a scan's time; asking for an address that is no row's does no harm.
+ * Waiting for them costs a third of a scan's time; asking for an address that is no row's does no harm. A macro, since the compiler takes
+ * a function (or a loop) that only asks for one without effect, and leaves it out.
  */
-static inline void
-fetch_ahead(const TupleTableSlot *slot)
-{
 #ifdef __GNUC__
-	HeapTuple	tuple;
-	const char *below;
-
-	if (!TTS_IS_BUFFERTUPLE(slot) || (tuple = ((const HeapTupleTableSlot *) slot)->tuple) == NULL)
-		return;
-	below = (const char *) tuple->t_data - 2 * MAXALIGN(tuple->t_len);
-	for (uint32 at = 0; at < Min(tuple->t_len, FETCHED_AHEAD); at += CACHE_LINE_BYTES)
-		__builtin_prefetch(below + at);
+#define fetch_lines(at) \
+	(__builtin_prefetch(at), __builtin_prefetch((at) + CACHE_LINE_BYTES), __builtin_prefetch((at) + 2 * CACHE_LINE_BYTES), \
+	 __builtin_prefetch((at) + 3 * CACHE_LINE_BYTES), __builtin_prefetch((at) + 4 * CACHE_LINE_BYTES), \
+	 __builtin_prefetch((at) + 5 * CACHE_LINE_BYTES))
+#else
+#define fetch_lines(at) ((void) (at))
 #endif
-}
 
 /* One row, in the memory context that was current at spi_stream. */
 static bool
@@ -357,7 +351,13 @@ receiver_receive(TupleTableSlot *slot, DestReceiver *self)
 	CallbackReceiver *receiver = (CallbackReceiver *) self;
 	MemoryContext old = MemoryContextSwitchTo(receiver->context);
 
-	fetch_ahead(slot);
+	if (TTS_IS_BUFFERTUPLE(slot) && ((HeapTupleTableSlot *) slot)->tuple != NULL)
+	{
+		HeapTuple	tuple = ((HeapTupleTableSlot *) slot)->tuple;
+		const char *below = (const char *) tuple->t_data - 2 * MAXALIGN(tuple->t_len);
+
+		fetch_lines(below);
+	}
 	if (!receiver->unread)
 		slot_getallattrs(slot);
 	receiver->callback(slot, receiver->arg);

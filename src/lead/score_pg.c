@@ -499,20 +499,6 @@ score_leads(const char *model, TimestampTz as_of, ArrayType *leads)
 	return scoring->done;
 }
 
-/* Scores of deleted leads go with them. */
-static void
-forget_scores(ArrayType *leads)
-{
-	SpiScope	scope;
-	SpiArg		arg = spi_datum(TEXTARRAYOID, PointerGetDatum(leads), false);
-
-	spi_open(&scope, SPI_AS_OWNER);
-	spi_execute(SPI_OK_DELETE, "DELETE FROM salesops.lead_score WHERE lead_id = ANY ($1)", 1, &arg);
-	spi_execute(SPI_OK_DELETE, "DELETE FROM salesops.lead_score_history WHERE lead_id = ANY ($1)", 1, &arg);
-	spi_execute(SPI_OK_DELETE, "DELETE FROM salesops.lead_score_override WHERE lead_id = ANY ($1)", 1, &arg);
-	spi_close(&scope);
-}
-
 /* Ids of leads whose score is older than a time: what a scoring of all leads at that time did not come by. */
 static ArrayType *
 older_scores(TimestampTz as_of)
@@ -586,7 +572,15 @@ forget_gone(TimestampTz as_of)
 		leads = gone_leads(leads);
 		SetUserIdAndSecContext(user, security);
 		if (leads)
-			forget_scores(leads);
+		{
+			SpiScope	scope;
+			SpiArg		arg = spi_datum(TEXTARRAYOID, PointerGetDatum(leads), false);
+
+			/* the history stays: the relation may be back tomorrow */
+			spi_open(&scope, SPI_AS_OWNER);
+			spi_execute(SPI_OK_DELETE, "DELETE FROM salesops.lead_score WHERE lead_id = ANY ($1)", 1, &arg);
+			spi_close(&scope);
+		}
 	}
 	table_close(opened, NoLock);
 }
@@ -602,7 +596,8 @@ salesops_score_leads(PG_FUNCTION_ARGS)
 	progress_start("score_leads", model);
 	progress_phase("scoring", 0);
 	scored = score_leads(model, PG_GETARG_TIMESTAMPTZ(1), NULL);
-	forget_gone(PG_GETARG_TIMESTAMPTZ(1));
+	if (scored > 0)
+		forget_gone(PG_GETARG_TIMESTAMPTZ(1));
 	progress_end();
 	PG_RETURN_INT32((int32) Min(scored, PG_INT32_MAX));
 }
@@ -659,6 +654,20 @@ leads_of_transition(Relation relation, Tuplestorestate *store)
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	return ids ? DatumGetArrayTypeP(makeArrayResult(ids, CurrentMemoryContext)) : NULL;
+}
+
+/* Scores of deleted leads go with them. */
+static void
+forget_scores(ArrayType *leads)
+{
+	SpiScope	scope;
+	SpiArg		arg = spi_datum(TEXTARRAYOID, PointerGetDatum(leads), false);
+
+	spi_open(&scope, SPI_AS_OWNER);
+	spi_execute(SPI_OK_DELETE, "DELETE FROM salesops.lead_score WHERE lead_id = ANY ($1)", 1, &arg);
+	spi_execute(SPI_OK_DELETE, "DELETE FROM salesops.lead_score_history WHERE lead_id = ANY ($1)", 1, &arg);
+	spi_execute(SPI_OK_DELETE, "DELETE FROM salesops.lead_score_override WHERE lead_id = ANY ($1)", 1, &arg);
+	spi_close(&scope);
 }
 
 PG_FUNCTION_INFO_V1(salesops_lead_changed);

@@ -27,6 +27,9 @@
 #define PLATT_GAIN			4.6		/* log likelihood that two more parameters must win */
 #define ERROR_TERMS			400		/* standard errors up to this many terms */
 #define MAX_ROUNDS			1500
+#define WIDE_TREES			400		/* columns of the trees' form beyond which every bin and node costs too much to be generous */
+#define WIDE_BINS			63
+#define WIDE_DEPTH			5
 
 static const double lambda_grid[] = {100, 30, 10, 3, 1, 0.3};
 
@@ -183,7 +186,7 @@ tree_params(const Recipe *recipe, int depth, int rounds, int patience)
 	params.min_child_weight = options->min_child_weight;
 	params.subsample = options->subsample;
 	params.colsample = options->colsample;
-	params.max_bin = options->max_bin;
+	params.max_bin = recipe->model->features.tree_columns > WIDE_TREES ? Min(options->max_bin, WIDE_BINS) : options->max_bin;
 	params.seed = options->seed;
 	return params;
 }
@@ -225,7 +228,9 @@ tune_trees(Bench *bench)
 		XgboostCv  *cv;
 		int			depth = recipe->options->depth > 0 ? recipe->options->depth : depths[i];
 
-		if (recipe->options->depth == 0 && recipe->rarer < MEDIUM_CLASS && depth > 3)
+		if (recipe->options->depth == 0 &&
+			((recipe->rarer < MEDIUM_CLASS && depth > 3) ||
+			 (recipe->model->features.tree_columns > WIDE_TREES && depth > WIDE_DEPTH)))
 			break;
 		progress_phase(psprintf("tuning trees of depth %d", depth), 0);
 		params = tree_params(recipe, depth, recipe->options->rounds > 0 ? recipe->options->rounds : MAX_ROUNDS,

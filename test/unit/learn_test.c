@@ -93,7 +93,7 @@ test_logistic(void)
 #define WIDE_ROWS 500
 #define WIDE_COLUMNS 420
 
-/* So many entries a row that L-BFGS takes over: at its end the penalised gradient is zero in every direction, which is the optimum's mark. */
+/* So many entries a row that L-BFGS takes over: at its end the penalised gradient is zero, which is the optimum's mark. */
 static void
 test_wide_logistic(void)
 {

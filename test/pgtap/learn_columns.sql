@@ -1,0 +1,40 @@
+-- which columns serve: keys are told from amounts and prose, "nothing paid" is told beside amounts, zero beside few
+BEGIN;
+SELECT no_plan();
+CREATE TABLE deal AS
+  SELECT i AS id, (i * 48271::bigint % 2147483647)::int AS even, 1000000 + i * i % 99991 AS account_number,
+         (exp(7 + 5 * (i * 7919 % 1009) / 1009.0))::int + i % 13 AS revenue,
+         'LEAD-' || lpad(i::text, 6, '0') AS reference, md5(i::text)::uuid::text AS token,
+         'Met ' || md5(i::text) || ' at ' || (ARRAY['the fair', 'a call', 'the office'])[1 + i % 3] || ', wants ' || (ARRAY['a demo', 'a price', 'nothing'])[1 + i * 7 % 3] AS note,
+         CASE WHEN won THEN 50 + i * 31 % 900 ELSE 0 END AS paid, i % 10 AS tenth, won
+    FROM (SELECT i, (i * 7 % 3 = 0) <> (i * 16807::bigint % 7 = 0) OR (i * 7919 % 1009) > 900 AS won FROM generate_series(1, 1000) i) d;
+CREATE TABLE answer AS SELECT (salesops.train_model('deal', 'SELECT * FROM deal', 'won', 'logistic', NULL, '{"fast": true}')).*;
+SELECT matches(left_out ->> 'id', '^a key', 'numbers in a row are a key') FROM answer;
+SELECT matches(left_out ->> 'even', '^a key', 'so are numbers that lie evenly') FROM answer;
+SELECT matches(left_out ->> 'account_number', '^a key', 'and those named as one') FROM answer;
+SELECT matches(left_out ->> 'reference', '^a key', 'text of one word that is everywhere and one that is nowhere else is a key') FROM answer;
+SELECT matches(left_out ->> 'token', '^a key', 'as is a uuid') FROM answer;
+SELECT cmp_ok((SELECT count(DISTINCT revenue) FROM deal), '>=', 950::bigint, 'amounts that are nearly all distinct');
+SELECT ok('revenue' = ANY (features), 'are no key') FROM answer;
+SELECT is((SELECT count(DISTINCT note) FROM deal), 1000::bigint, 'prose that is all distinct');
+SELECT ok('note' = ANY (features), 'is read by its words') FROM answer;
+SELECT matches(left_out ->> 'paid', '^the label in other words', 'an amount that is nothing where nothing was won gives the label away') FROM answer;
+SELECT cmp_ok(abs(salesops.predict('deal', d) - salesops.predict('deal', e)), '>', 0.001::float8, 'and what it asks for counts')
+  FROM (SELECT 'wants nothing'::text AS note) d, (SELECT 'wants a demo'::text AS note) e;
+
+-- none and few: half of the visits are 0, and only they lose
+CREATE TABLE visit AS SELECT i AS id, CASE WHEN i % 2 = 0 THEN 0 ELSE 1 + i * 7919 % 53 END AS visits, i % 2 = 1 AND i * 16807::bigint % 10 > 1 OR i % 20 = 0 AS won FROM generate_series(1, 2000) i;
+SELECT is((salesops.train_model('visit', 'SELECT * FROM visit', 'won', 'logistic', 'id')).version, 1, 'trained');
+SELECT cmp_ok(abs(salesops.predict('visit', v) - v.rate), '<', 0.15::float8, 'the chance at ' || v.visits || ' visits')
+  FROM (VALUES (0, 0.1::float8), (1, 0.8), (2, 0.8), (30, 0.8)) v(visits, rate);
+
+-- names of several words that only come back as a whole are categories: each of 700 has three rows of one outcome
+CREATE TABLE campaign AS SELECT i AS id, 'spring campaign ' || i % 700 AS name, i * 31 % 7 AS x, i % 700 * 16807::bigint % 10 > 4 AS won FROM generate_series(1, 2100) i;
+SELECT cmp_ok((salesops.train_model('campaign', 'SELECT * FROM campaign', 'won', 'logistic', 'id')).roc_auc, '>', 0.9::float8, 'many names of several words are learned by name');
+
+-- rare levels and trees alone
+CREATE TABLE rare AS SELECT i AS id, 'c' || i * 7919 % 1009 AS category, i * 48271::bigint % 997 AS x, i * 48271::bigint % 997 > 400 + i % 200 AS won FROM generate_series(1, 2000) i;
+SELECT matches(array_to_string((salesops.train_model('rare', 'SELECT * FROM rare', 'won', 'boosted_trees', 'id', '{"rounds": 20, "depth": 2}')).notes, '; '),
+               'values of "category" that are too rare for trees alone', 'a note says so');
+SELECT * FROM finish();
+ROLLBACK;

@@ -3,8 +3,8 @@
  *		forecast_bookings(): what a period will bring, by group: booked already, from open deals, from deals yet to come.
  *
  * Open deals come in one by one with their chance of being won within the period. Deals yet to come are a Poisson stream:
- * arrivals by the rules that were right in the past, run through the same hazards, with amounts as the group's won deals of the last year had
- * them; they stand in the forecast as many improbable deals. What own past forecasts were wrong by beyond chance is the
+ * arrivals by the rules that were right in the past, run through the same hazards, with amounts as the group's won deals of the last
+ * year had them; they stand in the forecast as many improbable deals. What own past forecasts were wrong by beyond chance is the
  * common deviation of each forecast. Of groups, all share one fit; how many deals arrive is each group's own.
  */
 #include "postgres.h"

@@ -204,7 +204,9 @@ covariate_level_effect(const CovariateTable *table, int dimension, int level)
 double
 covariate_waiting_effect(const CovariateTable *table, int stage, int term)
 {
-	return table->coefficient != NULL && stage < table->levels[STAGE] ? table->coefficient[table->waiting + COVARIATE_TERMS * stage + term] : 0.0;
+	if (table->coefficient == NULL || stage >= table->levels[STAGE])
+		return 0.0;
+	return table->coefficient[table->waiting + COVARIATE_TERMS * stage + term];
 }
 
 /* What a deal's levels and its waiting time add to its log odds. */

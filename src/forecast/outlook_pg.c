@@ -9,16 +9,22 @@
 
 #include <math.h>
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "pgtime.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/datetime.h"
 #include "utils/fmgrprotos.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
 #include "utils/rangetypes.h"
+#include "utils/rls.h"
+#include "utils/snapmgr.h"
 
 #include "core/errors.h"
 #include "core/options.h"
@@ -221,32 +227,150 @@ days_within(TimestampTz as_of, const Interval *within)
 }
 
 /*
- * win_probability_now(opportunity_id, within, as_of): fits to what was known at as_of and reads one deal's chance: 1 for
- * a won deal, 0 for a lost one, NULL for one that did not exist.
+ * What the deals looked like at an instant, kept for the calls of one statement: a query asks for many deals, one a call. All that
+ * reading them depends on is compared; the memory goes with the transaction.
+ */
+typedef struct Outlook
+{
+	MemoryContext context;
+	TimestampTz as_of;
+	TimestampTz statement;
+	Oid			user;
+	bool		row_security;
+	const pg_tz *zone;
+	TransactionId xmin;
+	TransactionId xmax;
+	CommandId	command;
+	uint64		completed;
+	ForecastBook *book;
+	int			days;			/* of the plan; -1: none yet */
+	ForecastPlan plan;
+} Outlook;
+
+static Outlook *kept_outlook = NULL;
+
+/* The transaction is over. */
+static void
+forget_outlook(void *outlook)
+{
+	if (kept_outlook == outlook)
+		kept_outlook = NULL;
+}
+
+/* What there is to compare. */
+static Outlook
+outlook_key(TimestampTz as_of)
+{
+	Snapshot	snapshot = GetActiveSnapshot();
+
+	return (Outlook) {.as_of = as_of, .statement = GetCurrentStatementStartTimestamp(), .user = GetUserId(), .row_security = row_security,
+	.zone = session_timezone, .xmin = snapshot->xmin, .xmax = snapshot->xmax, .command = snapshot->curcid,
+	.completed = snapshot->snapXactCompletionCount};
+}
+
+/* Is it the same view of the same data? */
+static bool
+same_outlook(const Outlook *a, const Outlook *b)
+{
+	return a->as_of == b->as_of && a->statement == b->statement && a->user == b->user && a->row_security == b->row_security &&
+		a->zone == b->zone && a->xmin == b->xmin && a->xmax == b->xmax && a->command == b->command && a->completed == b->completed;
+}
+
+/* The deals as of an instant, read now or by an earlier call of the statement. */
+static Outlook *
+outlook_at(TimestampTz as_of)
+{
+	Outlook		key = outlook_key(as_of);
+	MemoryContext context;
+	MemoryContext old;
+	MemoryContextCallback *callback;
+	Outlook    *outlook;
+
+	if (kept_outlook != NULL && same_outlook(kept_outlook, &key))
+		return kept_outlook;
+	if (kept_outlook != NULL)
+		MemoryContextDelete(kept_outlook->context);
+	context = AllocSetContextCreate(TopTransactionContext, "salesops forecast outlook", ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(context);
+	outlook = palloc(sizeof(Outlook));
+	*outlook = key;
+	outlook->context = context;
+	outlook->days = -1;
+	outlook->book = forecast_book_load(as_of, NULL, &hazard_defaults);
+	callback = palloc0(sizeof(MemoryContextCallback));
+	callback->func = forget_outlook;
+	callback->arg = outlook;
+	MemoryContextRegisterResetCallback(context, callback);
+	MemoryContextSwitchTo(old);
+	kept_outlook = outlook;
+	return outlook;
+}
+
+/* The plan for so many days after the instant. */
+static const ForecastPlan *
+outlook_plan(Outlook *outlook, int days)
+{
+	int32		known = forecast_known_day(outlook->book, outlook->as_of);
+	MemoryContext old;
+
+	if (outlook->days == days)
+		return &outlook->plan;
+	if (outlook->days >= 0)
+	{
+		pfree(outlook->plan.amount);
+		pfree(outlook->plan.stated);
+		pfree(outlook->plan.new_share);
+	}
+	outlook->days = -1;
+	old = MemoryContextSwitchTo(outlook->context);
+	forecast_plan(outlook->book, known, PG_INT32_MIN, known + 1 + days, &outlook->plan);
+	MemoryContextSwitchTo(old);
+	outlook->days = days;
+	return &outlook->plan;
+}
+
+/* The number of a deal by its id (they are sorted by it), or -1. */
+static int
+find_opportunity(const ForecastBook *book, const char *id)
+{
+	int			low = 0;
+	int			high = book->count;
+
+	while (low < high)
+	{
+		int			middle = (low + high) / 2;
+
+		if (strcmp(book->deal[middle].id, id) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < book->count && strcmp(book->deal[low].id, id) == 0 ? low : -1;
+}
+
+/*
+ * win_probability_now(opportunity_id, within, as_of): fits to what was known at as_of (once a statement) and reads one deal's chance: 1
+ * for a won deal, 0 for a lost one, NULL for one that did not exist.
  */
 Datum
 salesops_win_probability_now(PG_FUNCTION_ARGS)
 {
 	char	   *id = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	TimestampTz as_of = PG_GETARG_TIMESTAMPTZ(2);
-	ForecastBook *book;
-	ForecastPlan plan;
+	Outlook    *outlook;
 	int			days;
+	int			i;
 
 	require_time(as_of);
 	days = days_within(as_of, PG_GETARG_INTERVAL_P(1));
-	book = forecast_book_load(as_of, NULL, &hazard_defaults);
-	for (int i = 0; i < book->count; i++)
-	{
-		if (strcmp(book->deal[i].id, id) != 0)
-			continue;
-		if (book->deal[i].outcome != HAZARD_OPEN)
-			PG_RETURN_FLOAT8(book->deal[i].outcome == HAZARD_WON ? 1.0 : 0.0);
-		forecast_require_history(book, as_of);
-		forecast_plan(book, forecast_known_day(book, as_of), PG_INT32_MIN, forecast_known_day(book, as_of) + 1 + days, &plan);
-		PG_RETURN_FLOAT8(days > 0 ? deal_chance_within(&plan, i, days) : 0.0);
-	}
-	PG_RETURN_NULL();
+	outlook = outlook_at(as_of);
+	i = find_opportunity(outlook->book, id);
+	if (i < 0)
+		PG_RETURN_NULL();
+	if (outlook->book->deal[i].outcome != HAZARD_OPEN)
+		PG_RETURN_FLOAT8(outlook->book->deal[i].outcome == HAZARD_WON ? 1.0 : 0.0);
+	forecast_require_history(outlook->book, as_of);
+	PG_RETURN_FLOAT8(days > 0 ? deal_chance_within(outlook_plan(outlook, days), i, days) : 0.0);
 }
 
 /* A prediction and what came of it */

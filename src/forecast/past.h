@@ -84,7 +84,8 @@ extern double hazard_amounts_and_mean(HazardPast *past, int32_t day, double *amo
 extern void hazard_arrival_rates(const HazardPast *past, int32_t day, int ahead, double *rate);
 extern void hazard_change_horizon(HazardPast *past, int horizon);
 extern int	hazard_deal_levels(const HazardPast *past, int deal, int32_t day, uint16_t level[RATIO_DIMENSIONS]);
-extern double hazard_ratio_of_levels(HazardPast *past, int model, const uint16_t *level, int waiting, int32_t day, int days, double expected);
+extern double hazard_ratio_of_levels(HazardPast *past, int model, const uint16_t *level, int waiting, int32_t day, int days,
+									 double expected);
 extern void hazard_forecast_days(HazardPast *past, int32_t day, int32_t from, int32_t to, const HazardFit *fit, RatioSnapshot *snapshot,
 								 double *loss, HazardForecast *forecast);
 

@@ -11,7 +11,7 @@
 #include <math.h>
 #include <string.h>
 
-#define MONEY_TOLERANCE	1.02	/* of own past forecasts' error in money, for better chances of single deals */
+#define MONEY_TOLERANCE	0.02	/* of own past forecasts' error in money, for better chances of single deals */
 #define PRIOR_FADES	16.0	/* weeks of own forecasts that halve the weight of the assumed error */
 
 /* Fill in the deals that are open on a day. */
@@ -329,7 +329,8 @@ model_loss(HazardPast *past, int32_t day, int model)
 
 /*
  * The model for a day: a calendar, and whether and how what else is known sets deals apart: whichever was least surprised by what came of
- * single deals in own past forecasts, among those whose sums in money were not more wrong for it (by 2 %).
+ * single deals in own past forecasts, among those whose sums in money were not more wrong for it: by 2 %, and by half of what the surprise
+ * is less (sums are few, and wrong by chance as well).
  */
 int
 hazard_choose_model(HazardPast *past, int32_t day)
@@ -337,17 +338,18 @@ hazard_choose_model(HazardPast *past, int32_t day)
 	int			calendar = choose_calendar(past, day);
 	int			best = calendar;
 	double		plain = model_error(past, day, calendar, true);
+	double		surprise;
 	double		least;
 
 	if (plain < 0.0 || past->options.family >= 0)
 		return calendar + HAZARD_CALENDARS * (past->options.family > 0 ? past->options.family : 0);
-	least = model_loss(past, day, calendar);
+	least = surprise = model_loss(past, day, calendar);
 	for (int family = 1; family < HAZARD_FAMILIES; family++)
 	{
 		int			model = calendar + family * HAZARD_CALENDARS;
 		double		loss = model_loss(past, day, model);
 
-		if (loss < least && model_error(past, day, model, true) <= plain * MONEY_TOLERANCE)
+		if (loss < least && model_error(past, day, model, true) <= plain * (1.0 + MONEY_TOLERANCE + 0.5 * (1.0 - loss / surprise)))
 		{
 			least = loss;
 			best = model;

@@ -72,11 +72,12 @@ int64_t
 forecast_cents(double amount)
 {
 	double		cents = fabs(amount) * 100.0;
-	double		whole = floor(cents + 0.5);
+	int64_t		whole;
 
-	if (cents > 9e15 || fabs(cents - whole) > 1e-9 + 4e-15 * cents)
+	if (cents > 9e15)
 		return 0;
-	return (int64_t) whole;
+	whole = (int64_t) (cents + 0.5);
+	return fabs(cents - (double) whole) > 1e-9 + 4e-15 * cents ? 0 : whole;
 }
 
 /* Greatest common divisor; 0 is neutral. */
@@ -117,19 +118,16 @@ deal_variance(double amount, double probability)
 static inline int
 knot_below(double p)
 {
-	int			low = -1;
-	int			high = FORECAST_KNOTS;
+	int			count = 0;
 
-	while (high - low > 1)
+	/* without a branch to mispredict: probabilities come in no order */
+	for (int step = 16; step > 0; step /= 2)
 	{
-		int			middle = (low + high) / 2;
+		int			at = count + step - 1;
 
-		if (forecast_knots[middle] <= p)
-			low = middle;
-		else
-			high = middle;
+		count += step & -(int) (forecast_knots[at < FORECAST_KNOTS ? at : FORECAST_KNOTS - 1] <= p && at < FORECAST_KNOTS);
 	}
-	return low;
+	return count - 1;
 }
 
 /* Share a deal's power sums between the knots around its probability; 0 and 1 are knots that need no storage. */

@@ -1,6 +1,7 @@
 /*
  * forecast_fuzz.c
- *		Any bytes as a forecast's text or binary form, and any deals as a forecast: no crash, text without loss, quantiles in order and in range.
+ *		Any bytes as a forecast's text or binary form, and any deals as a forecast: no crash, text without loss, quantiles in order and
+ *		in range.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -79,7 +80,7 @@ check_deals(const uint8_t *data, size_t size)
 	free(other);
 }
 
-/* Bytes as the fields of the binary form, in the order salesops_forecast_recv() reads them: what passes the checks must read without surprises. */
+/* Bytes as the fields of the binary form, in the order salesops_forecast_recv() reads them: what passes must read without surprises. */
 static void
 check_binary(const uint8_t *data, size_t size)
 {

@@ -59,7 +59,7 @@ SELECT count(*) > 10 AS some, bool_and(abs(taken - whole) < 0.02) AS adds_up, bo
 UPDATE deal SET created_at = created_at + (current_date - date '2016-01-01') * interval '1 day', closed_at = closed_at + (current_date - date '2016-01-01') * interval '1 day';
 UPDATE change SET entered_at = entered_at + (current_date - date '2016-01-01') * interval '1 day';
 BEGIN;
-SELECT features, cardinality(notes) AS notes FROM train_win_model();
+SELECT features @> '{age,calendar,stage,type}' AS features, cardinality(notes) AS notes FROM train_win_model();
 SELECT covariates ->> 'family' <> 'none' AS sets_apart, covariates -> 'days' AS days, (covariates #> '{type,a}' ->> 1)::float8 > (covariates #> '{type,b}' ->> 1)::float8 AS a_over_b,
        (covariates #> '{stage,Late}' ->> 1)::float8 > (covariates #> '{stage,Early}' ->> 1)::float8 AS late_over_early FROM win_model WHERE active;
 SELECT max(abs(win_probability(opportunity_id, '90 days') - win_probability_now(opportunity_id, '90 days', now()))) < 1e-9 AS stored_is_fitted, count(*)

@@ -52,6 +52,25 @@ SELECT version, active, calendar, array_length(win, 1) FROM win_model ORDER BY v
 SELECT abs(win_probability('future', '90 days') - 0.419) < 0.1 AS stored, win_probability('future', '90 days', '2016-01-01') IS NULL AS before;
 SELECT train_win_model('default', '{"half_life": -1, "colour": 1}');
 SELECT train_win_model('', '{}');
+-- many deals in one statement are read once; what changes between statements, or between the commands of one function, is seen
+SELECT count(*) > 50 AS many, max(abs(win_probability(d.opportunity_id, '90 days', '2016-01-01') - d.probability_90)) < 0.000000001 AS as_listed
+  FROM forecast_deals('[2016-01-01,2016-04-01)', '2016-01-01') d;
+BEGIN;
+SELECT win_probability('D3287', '30 days', '2016-01-01') BETWEEN 0.01 AND 0.99 AS open;
+UPDATE deal SET stage = 'Won', closed_at = '2015-12-31' WHERE opportunity_id = 'D3287';
+SELECT win_probability('D3287', '30 days', '2016-01-01') AS won;
+ROLLBACK;
+SELECT win_probability('D3287', '30 days', '2016-01-01') < 1 AS open_again;
+CREATE FUNCTION twice() RETURNS float8[] LANGUAGE plpgsql AS $$
+DECLARE
+  before float8 := salesops.win_probability('D3287', '30 days', '2016-01-01');
+BEGIN
+  UPDATE deal SET stage = 'Lost', closed_at = '2015-12-31' WHERE opportunity_id = 'D3287';
+  RETURN ARRAY[(before > 0)::int, salesops.win_probability('D3287', '30 days', '2016-01-01'), win_probability_now('D3287', '10 days', '2016-01-01')];
+END $$;
+BEGIN;
+SELECT twice();
+ROLLBACK;
 
 -- a reader of some rows sees the outlook of those
 CREATE ROLE forecast_outlook_reader;

@@ -260,6 +260,51 @@ test_weekdays(void)
 	ok(hazard_win_probability(past, &fit, 380, 399, 400, 405) < 0.1 * hazard_win_probability(past, &fit, 380, 399, 400, 406), "none on the days between");
 }
 
+/* Deals of two groups created on one day of each quarter, the second group's in every fourth only; each closes after ten days, half won. */
+static void
+test_batches(void)
+{
+	enum {BATCH = 60, BATCHES = 12};
+	KernelEnv	env = tap_env();
+	static int32_t born[BATCH * BATCHES];
+	static int32_t ended[BATCH * BATCHES];
+	static uint8_t how[BATCH * BATCHES];
+	static double worth[BATCH * BATCHES];
+	static int32_t kind[BATCH * BATCHES];
+	static int	group[BATCH * BATCHES];
+	HazardHistory history = {.count = BATCH * BATCHES, .created = born, .closed = ended, .outcome = how, .won_amount = worth,
+	.segment = kind, .segments = 1};
+	HazardOptions options = hazard_defaults;
+	HazardPast *past;
+	HazardFit	fit;
+	HazardForecast soon;
+	HazardForecast later;
+	double		expected[2];
+
+	for (int i = 0; i < BATCH * BATCHES; i++)
+	{
+		group[i] = i / BATCH % 4 == 3 && i % 2 == 0;
+		born[i] = i / BATCH * 91;
+		ended[i] = born[i] + 10;
+		how[i] = i % 4 < 2 ? HAZARD_WON : HAZARD_LOST;
+		worth[i] = how[i] == HAZARD_WON ? 100 : NAN;
+	}
+	past = hazard_past(&env, &history, &options);
+	/* a fortnight after the last batch but one: the next is eleven weeks off; and a week before the last */
+	hazard_fit(past, 10 * 91 + 14, 0, &fit);
+	hazard_forecast(past, 10 * 91 + 14, 10 * 91 + 15, 10 * 91 + 15 + 60, &fit, &soon);
+	hazard_fit(past, 11 * 91 - 7, 0, &fit);
+	hazard_forecast(past, 11 * 91 - 7, 11 * 91 - 6, 11 * 91 - 6 + 60, &fit, &later);
+	ok(later.fresh_wins > 0.6 * BATCH / 2 && later.fresh_wins < 1.2 * BATCH / 2, "a batch is expected when its day comes (%.1f wins)", later.fresh_wins);
+	ok(soon.fresh_wins < 0.35 * later.fresh_wins, "and hardly before (%.1f)", soon.fresh_wins);
+	hazard_arrivals_by_group(past, 11 * 91 - 7, 60, group, 2, expected);
+	ok(expected[1] > 0.25 * expected[0], "the second group has its season (%.1f and %.1f deals)", expected[0], expected[1]);
+	hazard_arrivals_by_group(past, 10 * 91 - 7, 60, group, 2, expected);
+	ok(expected[1] < 0.25 * expected[0], "and only then (%.1f and %.1f)", expected[0], expected[1]);
+	hazard_arrivals_by_group(past, -5, 60, group, 2, expected);
+	is_double(expected[0] + expected[1], 0, 0, "none before the first");
+}
+
 /* No history, one close, closes before creation handled by the caller: nothing divides by zero. */
 static void
 test_little(void)
@@ -308,6 +353,7 @@ main(void)
 	test_little();
 	test_ratios();
 	test_weekdays();
+	test_batches();
 	test_no_future(&history);
 	return done_testing();
 }

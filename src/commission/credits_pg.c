@@ -624,12 +624,16 @@ receive_credit(TupleTableSlot *slot, void *arg)
 	Rep		   *rep;
 	int			component;
 
-	if (slot->tts_isnull[CREDIT_REP] || slot->tts_isnull[CREDIT_DATE])
+	if (slot->tts_isnull[CREDIT_DATE])
+		return;
+	credit.date = DatumGetDateADT(slot->tts_values[CREDIT_DATE]);
+	if (credit.date >= calculation->counted_from && credit.date < calculation->to && !calculation->rereading)
+		calculation->looked_at_count++;
+	if (slot->tts_isnull[CREDIT_REP])
 		return;
 	rep = scope_find_rep(calculation, column_text(slot, CREDIT_REP));
 	if (rep == NULL || rep->assignments == NIL)
 		return;
-	credit.date = DatumGetDateADT(slot->tts_values[CREDIT_DATE]);
 	segment = segment_of(calculation, rep, credit.date, slot);
 	if (calculation->rereading && (segment == NULL || !segment->reread))
 		return;

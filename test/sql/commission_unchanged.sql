@@ -12,7 +12,7 @@ SELECT salesops.assign_commission_plan('r' || i, 'p', '[2027-01-01,)', 2000) FRO
 SELECT salesops.close_commission_period('[2027-01-01,2027-02-01)'), salesops.close_commission_period('[2027-02-01,2027-03-01)');
 SELECT salesops.close_commission_period('[2027-03-01,2027-04-01)');
 -- what was looked at
-CREATE VIEW noted AS SELECT looked_at, credits, credits = (SELECT count(*) FROM credit WHERE looked_at @> credited_on) AS counted FROM salesops.commission_checked;
+CREATE VIEW noted AS SELECT upper(looked_at) AS looked_at_to, credits, credits = (SELECT count(*) FROM credit WHERE looked_at @> credited_on) AS counted FROM salesops.commission_checked;
 SELECT * FROM noted;
 -- a change to a closed month, of each kind, is found by the calculation of the month that is open
 CREATE FUNCTION corrected() RETURNS TABLE (rep_id text, for_period daterange, credit_id text, kind text, amount numeric) LANGUAGE plpgsql AS $$

@@ -557,7 +557,10 @@ add_bonuses(Calculation *calculation, TupleTableSlot *slot, const Credit *credit
 		const PlanBonus *bonus = &plan->bonuses[i];
 		Credit	   *added;
 
-		if (PLAN_BONUS_OF_PERIOD(bonus) || (calculation->only && bonus->budget) || (bonus->from && source.date < *bonus->from) || (bonus->to && source.date >= *bonus->to) ||
+		/* a shared budget is for the calculation of all */
+		if (PLAN_BONUS_OF_PERIOD(bonus) || (calculation->only && bonus->budget))
+			continue;
+		if ((bonus->from && source.date < *bonus->from) || (bonus->to && source.date >= *bonus->to) ||
 			!filter_met(bonus->filter, slot))
 			continue;
 		added = credits_add(calculation, scope_account(calculation, account->rep, account->plan, account->from,

@@ -350,7 +350,8 @@ set_scope(Calculation *calculation, CreditAccount *account)
 {
 	account->closed = scope_closed_until(calculation, account->from) >= account->to;
 	account->process = (account->from < calculation->to && account->to > calculation->from) ||
-		(account->closed && !calculation->dry && !calculation->closed_unchanged && account->from >= calculation->from - LOOK_BACK_DAYS && account->from < calculation->to);
+		(account->closed && !calculation->dry && !calculation->closed_unchanged &&
+		 account->from >= calculation->from - LOOK_BACK_DAYS && account->from < calculation->to);
 }
 
 /* Whether an account depends on other reps' credits: left alone where one rep is calculated */

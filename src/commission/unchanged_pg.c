@@ -268,6 +268,7 @@ unchanged_note(const Calculation *calculation)
 						   "VALUES (pg_catalog.daterange($1, $2), $3, $4, $5)", 5,
 						   (SpiArg[]) {spi_datum(DATEOID, DateADTGetDatum(calculation->looked_at_from), false),
 									   spi_datum(DATEOID, DateADTGetDatum(calculation->to), false),
-									   spi_int8(calculation->looked_at_count), spi_int8(snapshot_xmin()), spi_int8(calculation->terms_hash)});
+									   spi_int8(calculation->looked_at_count), spi_int8(snapshot_xmin()),
+									   spi_int8(calculation->terms_hash)});
 	spi_close(&scope);
 }

@@ -46,6 +46,16 @@ CREATE TABLE salesops.commission_period (
 COMMENT ON TABLE salesops.commission_period IS 'periods that are closed: nothing is paid with them any more';
 SELECT pg_catalog.pg_extension_config_dump('salesops.commission_period', '');
 
+-- unlogged and not dumped: transaction numbers mean nothing in another cluster or after a crash, and without the row all is read
+CREATE UNLOGGED TABLE salesops.commission_checked (
+  looked_at daterange NOT NULL,
+  credits bigint NOT NULL,
+  seen_before bigint NOT NULL,
+  terms bigint NOT NULL
+);
+COMMENT ON TABLE salesops.commission_checked IS
+  'what the last calculation looked at, to tell that credits of closed periods did not change since; empty: the next one reads them all';
+
 -- ---- the ledger: written by C in bulk, numbered without gaps, never changed ----------------------------------------------
 CREATE TABLE salesops.commission_posting (
   posting_id bigint PRIMARY KEY,

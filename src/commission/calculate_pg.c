@@ -295,6 +295,7 @@ calculate(Calculation *calculation, int64 *first_new)
 		CHECK_FOR_INTERRUPTS();
 	}
 	ledger_close(writer);
+	unchanged_note(calculation);
 	PopActiveSnapshot();
 	progress_end();
 }

@@ -557,7 +557,10 @@ add_bonuses(Calculation *calculation, TupleTableSlot *slot, const Credit *credit
 		const PlanBonus *bonus = &plan->bonuses[i];
 		Credit	   *added;
 
-		if (PLAN_BONUS_OF_PERIOD(bonus) || (calculation->only && bonus->budget) || (bonus->from && source.date < *bonus->from) || (bonus->to && source.date >= *bonus->to) ||
+		/* a shared budget is for the calculation of all */
+		if (PLAN_BONUS_OF_PERIOD(bonus) || (calculation->only && bonus->budget))
+			continue;
+		if ((bonus->from && source.date < *bonus->from) || (bonus->to && source.date >= *bonus->to) ||
 			!filter_met(bonus->filter, slot))
 			continue;
 		added = credits_add(calculation, scope_account(calculation, account->rep, account->plan, account->from,
@@ -624,12 +627,16 @@ receive_credit(TupleTableSlot *slot, void *arg)
 	Rep		   *rep;
 	int			component;
 
-	if (slot->tts_isnull[CREDIT_REP] || slot->tts_isnull[CREDIT_DATE])
+	if (slot->tts_isnull[CREDIT_DATE])
+		return;
+	credit.date = DatumGetDateADT(slot->tts_values[CREDIT_DATE]);
+	if (credit.date >= calculation->counted_from && credit.date < calculation->to && !calculation->rereading)
+		calculation->looked_at_count++;
+	if (slot->tts_isnull[CREDIT_REP])
 		return;
 	rep = scope_find_rep(calculation, column_text(slot, CREDIT_REP));
 	if (rep == NULL || rep->assignments == NIL)
 		return;
-	credit.date = DatumGetDateADT(slot->tts_values[CREDIT_DATE]);
 	segment = segment_of(calculation, rep, credit.date, slot);
 	if (calculation->rereading && (segment == NULL || !segment->reread))
 		return;

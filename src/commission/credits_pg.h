@@ -14,6 +14,8 @@
 #include "core/errors.h"
 #include "core/own.h"
 
+#define LOOK_BACK_DAYS 366		/* closed periods that are looked at again for later changes */
+
 typedef struct PlanVersion
 {
 	const char *plan;
@@ -141,6 +143,13 @@ typedef struct Calculation
 	int64		capacity;
 	bool		has_override;
 	bool		has_gate;
+	bool		mutable;		/* an expression of a plan depends on more than the credit */
+	bool		closed_unchanged;	/* credits of closed periods are as the last calculation left them (unchanged_pg.c) */
+	DateADT		looked_at_from; /* from when on, up to the end, credits are looked at or known to be unchanged */
+	int64		looked_at_count;	/* how many; -1: not counted */
+	DateADT		counted_from;	/* those from here on are added as they are read */
+	int64		terms_hash;
+	bool		closed_written; /* a closed period's account was corrected */
 	struct ratehash_hash *rates;
 	Problems	problems;
 	MemoryContext context;		/* of all of the above */
@@ -163,6 +172,10 @@ extern void scope_load(Calculation *calculation);
 extern Rep *scope_find_rep(Calculation *calculation, const char *id);
 /* Postings of the rep asked for, or all, in no order */
 extern void scope_scan_postings(const Calculation *calculation, OwnRow callback, void *arg);
+
+/* Whether closed periods can be left alone: sets closed_unchanged; and note what was looked at, once all of it is written */
+extern void unchanged_decide(Calculation *calculation);
+extern void unchanged_note(const Calculation *calculation);
 
 /* Find or make a rep; an account of a rep */
 extern Rep *scope_rep(Calculation *calculation, const char *id);

@@ -8,6 +8,7 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "optimizer/optimizer.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/fmgrprotos.h"
@@ -449,7 +450,7 @@ plan_parse(Jsonb *definition, Problems *problems)
 
 /* Compile one expression over the credit's row; NULL stays NULL. */
 static CompiledExpression *
-compile_expression(const char *source, Oid type, const char *plan, const char *what)
+compile_expression(const char *source, Oid type, const char *plan, const char *what, bool *mutable)
 {
 	RowExpression *expression;
 
@@ -458,19 +459,23 @@ compile_expression(const char *source, Oid type, const char *plan, const char *w
 	/* the right to define it was checked when the plan was made */
 	expression = expression_parse(source, contract_view("commission_credit"), type, EXPRESSION_ANY_ROLE,
 								  psprintf("%s of commission plan \"%s\"", what, plan));
+	*mutable |= contain_mutable_functions(expression->tree);
 	return expression_compile(expression);
 }
 
 /* Compile all of a plan's expressions; see plan_pg.h. */
-void
+bool
 plan_compile(PlanDefinition *plan, const char *name)
 {
-	plan->amount_expression = compile_expression(plan->amount, NUMERICOID, name, "amount");
-	plan->filter = compile_expression(plan->where, BOOLOID, name, "where");
+	bool		mutable = false;
+
+	plan->amount_expression = compile_expression(plan->amount, NUMERICOID, name, "amount", &mutable);
+	plan->filter = compile_expression(plan->where, BOOLOID, name, "where", &mutable);
 	for (int i = 0; i < plan->ncomponents; i++)
-		plan->components[i].filter = compile_expression(plan->components[i].where, BOOLOID, name, psprintf("rates[%d].where", i));
+		plan->components[i].filter = compile_expression(plan->components[i].where, BOOLOID, name, psprintf("rates[%d].where", i), &mutable);
 	for (int i = 0; i < plan->nbonuses; i++)
-		plan->bonuses[i].filter = compile_expression(plan->bonuses[i].where, BOOLOID, name, psprintf("bonuses[%d].where", i));
+		plan->bonuses[i].filter = compile_expression(plan->bonuses[i].where, BOOLOID, name, psprintf("bonuses[%d].where", i), &mutable);
+	return mutable;
 }
 
 /* ---- periods ------------------------------------------------------------------------------------------------------ */

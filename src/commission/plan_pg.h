@@ -179,8 +179,11 @@ extern PlanDefinition *plan_parse(Jsonb *definition, Problems *problems);
 /* Parse a list of tiers alone, as the function commission() takes it. */
 extern void plan_parse_tiers(Jsonb *json, const char *where, PlanTierList *list, Problems *problems);
 
-/* Compile the plan's expressions over salesops.commission_credit in the current memory context. */
-extern void plan_compile(PlanDefinition *plan, const char *name);
+/*
+ * Compile the plan's expressions over salesops.commission_credit in the current memory context; whether one depends on more
+ * than the credit.
+ */
+extern bool plan_compile(PlanDefinition *plan, const char *name);
 
 /* Start and end of the plan's period that holds a date */
 extern DateADT plan_period_start(PlanPeriod period, DateADT date);

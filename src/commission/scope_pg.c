@@ -19,8 +19,6 @@
 #include "core/relation.h"
 #include "core/spi.h"
 
-#define LOOK_BACK_DAYS 366		/* closed periods that are looked at again for later changes */
-
 /* ---- reps by id --------------------------------------------------------------------------------------------------- */
 
 typedef struct RepEntry
@@ -330,7 +328,7 @@ choose_read_from(Calculation *calculation)
 	DateADT		earliest = calculation->from;
 	ListCell   *cell;
 
-	for (int i = 0; i < calculation->nclosed && !calculation->dry; i++)
+	for (int i = 0; i < calculation->nclosed && !calculation->dry && !calculation->closed_unchanged; i++)
 		if (calculation->closed_from[i] < calculation->to && calculation->closed_to[i] > calculation->from - LOOK_BACK_DAYS)
 			earliest = Min(earliest, Max(calculation->closed_from[i], calculation->from - LOOK_BACK_DAYS));
 	calculation->read_from = earliest;
@@ -352,7 +350,8 @@ set_scope(Calculation *calculation, CreditAccount *account)
 {
 	account->closed = scope_closed_until(calculation, account->from) >= account->to;
 	account->process = (account->from < calculation->to && account->to > calculation->from) ||
-		(account->closed && !calculation->dry && account->from >= calculation->from - LOOK_BACK_DAYS && account->from < calculation->to);
+		(account->closed && !calculation->dry && !calculation->closed_unchanged &&
+		 account->from >= calculation->from - LOOK_BACK_DAYS && account->from < calculation->to);
 }
 
 /* Whether an account depends on other reps' credits: left alone where one rep is calculated */
@@ -535,6 +534,7 @@ load_own(Calculation *calculation)
 		scope_scan_postings(calculation, take_posting_plan, calculation);
 	load_plans(calculation);
 	load_closed(calculation);
+	unchanged_decide(calculation);
 	choose_read_from(calculation);
 	foreach(cell, calculation->versions)
 	{
@@ -549,7 +549,7 @@ load_own(Calculation *calculation)
 		PlanVersion *version = lfirst(cell);
 
 		if (version->from < calculation->read_to && version->to > calculation->read_from)
-			plan_compile(version->definition, version->plan);
+			calculation->mutable |= plan_compile(version->definition, version->plan);
 	}
 }
 

@@ -765,6 +765,7 @@ post_account(Work *work, LedgerWriter *writer, int64 print)
 	posting.nlines = work->nlines;
 	posting.lines = work->lines;
 	(void) ledger_append(writer, &posting);
+	work->calculation->closed_written |= account->closed;
 }
 
 /* Whether the ledger holds a light account as it is now; see settle_pg.h. */

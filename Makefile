@@ -123,9 +123,10 @@ bench-deps:
 	@tools/deps bench
 test: deps
 	@test/harness/run
-# DATA is pgxs's name too, for what install copies: the make that demo/run calls must not inherit it
+# DATA is pgxs's name too, for what install copies: only what the caller gives is the demo's (its name may have blanks), and the make that
+# demo/run calls must not inherit it
 demo: deps
-	@env -u MAKEFLAGS -u MFLAGS -u MAKEOVERRIDES demo/run $(DATA)
+	@env -u MAKEFLAGS -u MFLAGS -u MAKEOVERRIDES demo/run '$(if $(filter command environment,$(origin DATA)),$(subst ','\'',$(DATA)))'
 demo-clean:
 	@demo/clean
 lint:

@@ -56,7 +56,8 @@ static uint32 latencies[LATENCIES];
 /* What one turn found out */
 typedef struct Turn
 {
-	TimestampTz now;
+	TimestampTz now;			/* of the steady clock, as is next */
+	TimestampTz clock;			/* the same instant by the clock */
 	TimestampTz next;			/* when to look again, poll aside */
 	bool		failed;			/* an error: do not hurry */
 	bool		busy;			/* there are processes that run jobs */
@@ -378,9 +379,9 @@ hand_out(int64 job_id, Oid owner, int *processes)
 		(*processes)++;
 		return true;
 	}
-	if (TimestampDifferenceExceeds(complained_at, GetCurrentTimestamp(), 60000))
+	if (TimestampDifferenceExceeds(complained_at, worker_steady_now(), 60000))
 	{
-		complained_at = GetCurrentTimestamp();
+		complained_at = worker_steady_now();
 		ereport(LOG,
 				(errmsg("salesops: no background worker slot for a due job"),
 				 errhint("Increase max_worker_processes or lower salesops.max_concurrent_jobs.")));
@@ -473,8 +474,8 @@ dispatch(Turn *turn)
 	{
 		if (due[i].problem != NULL)
 			worker_record_unstartable(due[i].job_id, due[i].problem);
-		else if (due[i].not_before > turn->now)
-			turn->next = Min(turn->next, due[i].not_before);
+		else if (due[i].not_before > turn->clock && due[i].not_before <= TimestampTzPlusMilliseconds(turn->clock, CHANGE_PAUSE_MS))
+			turn->next = Min(turn->next, due[i].not_before - turn->clock + turn->now);
 		else if (!hand_out(due[i].job_id, due[i].owner, &processes))
 			break;
 	}
@@ -494,7 +495,7 @@ look_ahead(Turn *turn)
 				"count(*) FROM salesops.job_definition WHERE NOT paused OR running_run IS NOT NULL", 0, NULL);
 	next = spi_get_datum(0, 1, &isnull);
 	if (!isnull)
-		turn->next = Min(turn->next, DatumGetTimestampTz(next));
+		turn->next = Min(turn->next, DatumGetTimestampTz(next) - turn->clock + turn->now);
 	if (spi_get_int8(0, 2) == 0)
 	{
 		turn->leave = true;
@@ -513,9 +514,35 @@ time_for(TimestampTz *last, TimestampTz now, int milliseconds)
 	return true;
 }
 
+/* How far the clock has been set since the last turn, in microseconds; less than a second is drift. */
+static int64
+clock_step(const Turn *turn)
+{
+	int64		step = (GetCurrentTimestamp() - worker_steady_now()) - (turn->clock - turn->now);
+
+	return Abs(step) > USECS_PER_SEC ? step : 0;
+}
+
+/* Has it been set back between the turn before and this one? Says so in the log. */
+static bool
+clock_was_set_back(const Turn *turn)
+{
+	static TimestampTz last_difference = 0;
+	TimestampTz difference = turn->clock - turn->now;
+	int64		step = last_difference == 0 ? 0 : difference - last_difference;
+
+	last_difference = difference;
+	if (Abs(step) > USECS_PER_SEC)
+		ereport(LOG,
+				(errmsg("salesops: the clock has been set %s by %lld s", step < 0 ? "back" : "forward",
+						(long long) (Abs(step) / USECS_PER_SEC)),
+				 errdetail("Jobs that are due in a future too far are brought back to their schedule; what was jumped over is made up for as catch_up says.")));
+	return step < -USECS_PER_SEC;
+}
+
 /* Runs without a process, clocks set back, and history that is too old */
 static void
-housekeeping(TimestampTz now)
+housekeeping(TimestampTz now, bool set_back)
 {
 	int64		busy[WORKER_RUNNERS];
 	int			processes;
@@ -524,7 +551,7 @@ housekeeping(TimestampTz now)
 	if (scan_for_lost || time_for(&last_lost_scan, now, LOST_SCAN_MS))
 		worker_record_lost(busy, nbusy);
 	scan_for_lost = false;
-	if (time_for(&last_clock_check, now, CLOCK_CHECK_MS))
+	if (set_back || time_for(&last_clock_check, now, CLOCK_CHECK_MS))
 		worker_repair_clock();
 	if (time_for(&last_housekeeping, now, HOUSEKEEPING_MS))
 		worker_prune_history();
@@ -541,7 +568,7 @@ look_at_jobs(Turn *turn, Oid extension)
 	end_overdue(turn->now);
 	if (time_for(&last_ddl_check, turn->now, 1000))
 		make_way_for_ddl(extension);
-	housekeeping(turn->now);
+	housekeeping(turn->now, clock_was_set_back(turn));
 	dispatch(turn);
 	look_ahead(turn);
 	(void) jobs_at_hand(jobs, &processes);
@@ -555,11 +582,12 @@ take_turn(Turn *turn, bool glance)
 	Oid			extension;
 	MemoryContext context = worker_begin();
 
-	turn->now = GetCurrentTimestamp();
+	turn->now = worker_steady_now();
+	turn->clock = GetCurrentTimestamp();
 	if (!glance)
 		turn->next = TimestampTzPlusMilliseconds(turn->now, worker_poll_interval);
 	turn->leave = false;
-	measure_latency(turn->now);
+	measure_latency(turn->clock);
 
 	extension = get_extension_oid("salesops", true);
 	if (!OidIsValid(extension))
@@ -605,7 +633,7 @@ take_turn_safely(Turn *turn, bool glance)
 		MemoryContextSwitchTo(context);
 		turn->leave = false;
 		turn->failed = true;
-		turn->next = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), Max(worker_poll_interval, 5000));
+		turn->next = TimestampTzPlusMilliseconds(worker_steady_now(), Max(worker_poll_interval, 5000));
 	}
 	PG_END_TRY();
 }
@@ -614,14 +642,14 @@ take_turn_safely(Turn *turn, bool glance)
 static bool
 sleep_until(const Turn *turn)
 {
-	long		pause = Max(TimestampDifferenceMilliseconds(GetCurrentTimestamp(), turn->next), 1);
+	long		pause = Max(TimestampDifferenceMilliseconds(worker_steady_now(), turn->next), 1);
 	int			events;
 
 	events = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 					   Min(pause, turn->failed ? 5000 : GLANCE_MS), worker_wait_event());
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
-	return (events & WL_LATCH_SET) != 0 || turn->busy || GetCurrentTimestamp() >= turn->next;
+	return (events & WL_LATCH_SET) != 0 || turn->busy || worker_steady_now() >= turn->next || clock_step(turn) != 0;
 }
 
 PGDLLEXPORT void salesops_database_main(Datum arg);

@@ -267,7 +267,7 @@ take_turn(WorkerShared *shared)
 	while ((known = hash_seq_search(&scan)) != NULL)
 		known->present = false;
 	read_databases();
-	now = GetCurrentTimestamp();
+	now = worker_steady_now();
 	soonest = TimestampTzPlusMilliseconds(now, worker_launcher_interval * INT64CONST(1000));
 
 	hash_seq_init(&scan, known_databases);
@@ -295,7 +295,7 @@ take_turn(WorkerShared *shared)
 	}
 	CommitTransactionCommand();
 	forget_dropped(shared);
-	return Max(TimestampDifferenceMilliseconds(GetCurrentTimestamp(), soonest), 1);
+	return Max(TimestampDifferenceMilliseconds(worker_steady_now(), soonest), 1);
 }
 
 /* Take our name out of shared memory. */

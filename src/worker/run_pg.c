@@ -404,8 +404,8 @@ worker_record_lost(const int64 *busy, int nbusy)
 }
 
 /*
- * A clock that was ahead and has been set back leaves jobs due in a far future: bring them back to their next occurrence.
- * In a transaction of the caller's.
+ * A clock that was ahead and has been set back leaves jobs due in a far future: bring them back to their next occurrence, retries too
+ * where they are farther off than any back-off. In a transaction of the caller's.
  */
 void
 worker_repair_clock(void)
@@ -418,8 +418,9 @@ worker_repair_clock(void)
 	spi_open(&scope, SPI_AS_OWNER);
 	count = (int) spi_execute(SPI_OK_SELECT,
 							  "SELECT job_id, schedule, time_zone, created_at, next_run_at FROM salesops.job_definition "
-							  "WHERE NOT paused AND running_run IS NULL AND failures = 0 "
-							  "AND next_run_at > pg_catalog.clock_timestamp()", 0, NULL);
+							  "WHERE NOT paused AND next_run_at > pg_catalog.clock_timestamp() "
+							  "AND (failures = 0 OR next_run_at > pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => $1))",
+							  1, (SpiArg[]) {spi_float8(LONGEST_BACKOFF_SECONDS * 1.2)});
 	table = SPI_tuptable;
 	for (int i = 0; i < count; i++)
 	{
@@ -432,7 +433,7 @@ worker_repair_clock(void)
 
 		if (planned > next)
 			spi_execute(SPI_OK_UPDATE,
-						"UPDATE salesops.job_definition SET next_run_at = $2, occurrence = $2 WHERE job_id = $1 AND next_run_at = $3",
+						"UPDATE salesops.job_definition SET next_run_at = $2, occurrence = least(occurrence, $2) WHERE job_id = $1 AND next_run_at = $3",
 						3, (SpiArg[]) {spi_int8(job_id), spi_timestamptz(next), spi_timestamptz(planned)});
 	}
 	spi_close(&scope);

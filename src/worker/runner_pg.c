@@ -77,7 +77,7 @@ note_claim(const JobRun *run)
 {
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	my_slot->claimed = true;
-	my_slot->deadline = run->timeout == 0 ? 0 : TimestampTzPlusMilliseconds(run->started_at, run->timeout);
+	my_slot->deadline = run->timeout == 0 ? 0 : TimestampTzPlusMilliseconds(worker_steady_now(), run->timeout);
 	LWLockRelease(&shared->lock);
 }
 
@@ -241,7 +241,7 @@ run_job(int64 job_id, MemoryContext context)
 static int64
 wait_for_job(void)
 {
-	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), STAY_MS);
+	TimestampTz until = TimestampTzPlusMilliseconds(worker_steady_now(), STAY_MS);
 
 	for (;;)
 	{
@@ -249,7 +249,7 @@ wait_for_job(void)
 		int64		job_id;
 
 		LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-		if (my_slot->state == RUNNER_READY && GetCurrentTimestamp() >= until)
+		if (my_slot->state == RUNNER_READY && worker_steady_now() >= until)
 			my_slot->state = RUNNER_QUIT;
 		state = my_slot->state;
 		job_id = my_slot->job_id;

@@ -62,7 +62,7 @@ typedef struct RunnerSlot
 	Latch	   *latch;
 	Latch	   *worker_latch;	/* of the database's worker */
 	bool		claimed;		/* the run has been recorded as running */
-	TimestampTz deadline;		/* after which it is terminated, 0: none */
+	TimestampTz deadline;		/* after which it is terminated, 0: none; of the steady clock */
 	bool		overdue;		/* it was */
 } RunnerSlot;
 

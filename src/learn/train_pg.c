@@ -250,13 +250,29 @@ spread_evenly(const double *sorted, size_t present)
 	return true;
 }
 
+/* Free text whose words come again, one a row or more, can be learned from however distinct the whole is. */
+static bool
+words_recur(const LearnColumn *column, size_t rows, size_t present)
+{
+	size_t	   *counts = palloc0(sizeof(size_t) * Max(column->levels, 1));
+	size_t		recurring = 0;
+
+	for (size_t at = 0; at < column->set_start[rows]; at++)
+		counts[column->set_code[at]]++;
+	for (int level = 0; level < column->levels; level++)
+		if (counts[level] >= 10 && (double) counts[level] <= KEY_SHARE * (double) present)
+			recurring += counts[level];
+	pfree(counts);
+	return recurring >= present;
+}
+
 /* Is a column with (nearly) as many values as rows a key, not a measure and not prose? */
 static bool
-is_key(const LearnColumn *column, size_t present, const double *sorted)
+is_key(const LearnColumn *column, size_t rows, size_t present, const double *sorted)
 {
 	if (column->kind == LEARN_NUMBER)
 		return named_like_key(column->name) || spread_evenly(sorted, present);
-	return column->kind != LEARN_SET;
+	return column->kind != LEARN_SET || !words_recur(column, rows, present);
 }
 
 /* Why a column cannot serve whatever its relation to the label: empty, constant, a key; NULL where it can. */
@@ -287,7 +303,7 @@ useless(const TrainingData *data, int c)
 	else if (distinct == 1 && present == rows && column->kind != LEARN_SET)
 		why = pstrdup("the same value in all rows");
 	else if (data->may_be_key[c] && distinct > KEY_VALUES && distinct >= KEY_SHARE * (double) present &&
-			 is_key(column, present, sorted))
+			 is_key(column, rows, present, sorted))
 		why = psprintf("a key: %zu values in %zu rows", distinct, present);
 	if (sorted)
 		pfree(sorted);

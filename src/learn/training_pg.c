@@ -435,46 +435,6 @@ text_to_words(ColumnBuilder *builder, size_t rows)
 	builder->set_start[rows] = builder->set_used;
 }
 
-#define RECURRING_ROWS 10
-#define EVERYWHERE 0.95
-
-/* Do words come again, one a row or more, other than those that are everywhere? Else a text is known as a whole or not at all. */
-static bool
-words_recur(const ColumnBuilder *builder, size_t rows)
-{
-	size_t	   *counts = palloc_extended(sizeof(size_t) * Max(builder->pool.count, 1), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	size_t		present = 0;
-	size_t		recurring = 0;
-
-	for (size_t row = 0; row < rows; row++)
-		present += builder->code[row] >= 0;
-	for (size_t at = 0; at < builder->set_used; at++)
-		counts[builder->set_code[at]]++;
-	for (int word = 0; word < builder->pool.count; word++)
-		if (counts[word] >= RECURRING_ROWS && (double) counts[word] <= EVERYWHERE * (double) present)
-			recurring += counts[word];
-	pfree(counts);
-	return recurring >= present;
-}
-
-/* Turn a column of texts into sets of words, where that is worth it; it stays what it was where not. */
-static bool
-become_words(ColumnBuilder *builder, size_t rows)
-{
-	ColumnBuilder texts = *builder;
-
-	texts.code = palloc_extended(sizeof(int32) * Max(rows, 1), MCXT_ALLOC_HUGE);
-	memcpy(texts.code, builder->code, sizeof(int32) * rows);
-	text_to_words(builder, rows);
-	if (!words_recur(builder, rows))
-	{
-		*builder = texts;
-		return false;
-	}
-	pfree(texts.code);
-	return true;
-}
-
 /* a text and its code, for sorting */
 typedef struct CodedText
 {
@@ -566,8 +526,8 @@ finish_column(ColumnBuilder *builder, LearnColumn *column, size_t rows)
 		nature = nature_of_text(&builder->pool, rows);
 	if (nature == TEXT_NUMBER || nature == TEXT_DATE)
 		text_to_numbers(builder, rows, nature == TEXT_DATE);
-	else if (nature == TEXT_WORDS && !become_words(builder, rows))
-		nature = TEXT_CATEGORY;
+	else if (nature == TEXT_WORDS)
+		text_to_words(builder, rows);
 	if (is_number(value_class) || nature == TEXT_NUMBER || nature == TEXT_DATE)
 	{
 		column->kind = LEARN_NUMBER;

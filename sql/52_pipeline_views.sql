@@ -186,7 +186,7 @@ BEGIN ATOMIC
 		SELECT s.*, coalesce(g.grp, '{}') AS grp, min(CASE WHEN s.next_kind <> 'open' THEN s.left_at END) OVER later AS closes_at,
 		       max(CASE WHEN NOT s.ended THEN s.left_at END) OVER later AS gone_at
 		  FROM salesops.stage_spells(as_of) s
-		  LEFT JOIN salesops.opportunity_groups(by) g ON g.opportunity_id = s.opportunity_id
+		  LEFT JOIN salesops.opportunity_groups(by) g ON cardinality(by) > 0 AND g.opportunity_id = s.opportunity_id
 		 WHERE cardinality(by) = 0 OR g.opportunity_id IS NOT NULL
 		WINDOW later AS (PARTITION BY s.opportunity_id ORDER BY s.spell_number ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING)
 	), measured AS MATERIALIZED (
@@ -243,7 +243,7 @@ BEGIN ATOMIC
 		       bool_or(s.next_kind = 'won') OVER later AS was_won,
 		       last_value(CASE WHEN s.ended THEN s.next_kind WHEN s.left_at IS NULL THEN s.kind END) OVER later AS final_kind
 		  FROM salesops.stage_spells(as_of) s
-		  LEFT JOIN salesops.opportunity_groups(by) g ON g.opportunity_id = s.opportunity_id
+		  LEFT JOIN salesops.opportunity_groups(by) g ON cardinality(by) > 0 AND g.opportunity_id = s.opportunity_id
 		 WHERE cardinality(by) = 0 OR g.opportunity_id IS NOT NULL
 		WINDOW later AS (PARTITION BY s.opportunity_id ORDER BY s.spell_number ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING)
 	)
@@ -288,7 +288,7 @@ BEGIN ATOMIC
 	), spell AS MATERIALIZED (
 		SELECT s.*, coalesce(g.grp, '{}') AS grp, bool_or(s.next_kind = 'won') OVER deal AS was_won, bool_or(s.next_kind = 'lost') OVER deal AS was_lost
 		  FROM salesops.stage_spells(as_of) s
-		  LEFT JOIN salesops.opportunity_groups(by) g ON g.opportunity_id = s.opportunity_id
+		  LEFT JOIN salesops.opportunity_groups(by) g ON cardinality(by) > 0 AND g.opportunity_id = s.opportunity_id
 		 WHERE cardinality(by) = 0 OR g.opportunity_id IS NOT NULL
 		WINDOW deal AS (PARTITION BY s.opportunity_id)
 	), before AS (
@@ -375,7 +375,7 @@ BEGIN ATOMIC
 		  FULL JOIN salesops.pipeline_as_of(as_of) h ON h.opportunity_id = o.opportunity_id
 		 CROSS JOIN (SELECT count(*) > 0 AS known FROM salesops.mapped_history_column c WHERE c.contract_column = 'amount') m
 	), grouped AS MATERIALIZED (
-		SELECT d.*, coalesce(g.grp, '{}') AS grp FROM deal d LEFT JOIN salesops.opportunity_groups(by) g ON g.opportunity_id = d.opportunity_id
+		SELECT d.*, coalesce(g.grp, '{}') AS grp FROM deal d LEFT JOIN salesops.opportunity_groups(by) g ON cardinality(by) > 0 AND g.opportunity_id = d.opportunity_id
 		 WHERE cardinality(by) = 0 OR g.opportunity_id IS NOT NULL
 	), grps AS (
 		SELECT d.grp FROM grouped d GROUP BY 1

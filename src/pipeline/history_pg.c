@@ -595,7 +595,8 @@ create_triggers(Oid relid, char **columns, bool replicated)
 	spi_open(&scope, SPI_AS_OWNER);
 	replace_trigger(relid, TRIGGER_HISTORY_INSERT, "INSERT", rows ? "FOR EACH ROW" : "REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT",
 					replicated);
-	replace_trigger(relid, TRIGGER_HISTORY_UPDATE, "UPDATE", psprintf("FOR EACH ROW WHEN (%s)", changed_condition(relid, columns)), replicated);
+	replace_trigger(relid, TRIGGER_HISTORY_UPDATE, "UPDATE", psprintf("FOR EACH ROW WHEN (%s)", changed_condition(relid, columns)),
+					replicated);
 	replace_trigger(relid, TRIGGER_HISTORY_DELETE, "DELETE", rows ? "FOR EACH ROW" : "REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT",
 					replicated);
 	replace_trigger(relid, TRIGGER_HISTORY_TRUNCATE, "TRUNCATE", "FOR EACH STATEMENT", replicated);

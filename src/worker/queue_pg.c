@@ -7,10 +7,10 @@
  * keys would lose changes: a writer finds its key queued already, the queue is drained, the writer commits.)
  *
  * A transition table costs a writer more than all else here (a copy of each row, on disk from work_mem on), row-level events of a
- * trigger that is to fire as much (each row is fetched again). So keys are taken where the server asks a row-level trigger's WHEN clause whether it is
- * to fire, with the row at hand: note_change() keeps the key and says no. From some 200 keys on they are appended to the queue, many
- * to a row, through the table's access method; what is left when the statement ends the statement-level trigger appends. No SQL is
- * run at write time.
+ * trigger that is to fire as much (each row is fetched again). So keys are taken where the server asks a row-level trigger's WHEN
+ * clause whether it is to fire, with the row at hand: note_change() keeps the key and says no. From some 200 keys on they are
+ * appended to the queue, many to a row, through the table's access method; what is left when the statement ends the
+ * statement-level trigger appends. No SQL is run at write time.
  *
  * Whose statement-level trigger does not fire (rows of a watched partition, written through a parent that is not watched) has the
  * rest appended before the transaction commits. Keys belong to the subtransaction that wrote the rows, and go with it.

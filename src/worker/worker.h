@@ -80,8 +80,10 @@ extern int	worker_max_concurrent_jobs;
 extern int	worker_poll_interval;	/* milliseconds */
 extern int	worker_launcher_interval;	/* seconds */
 
-/* wake_pg.c */
+/* init_pg.c */
 extern void worker_init(void);	/* from _PG_init */
+
+/* wake_pg.c */
 extern WorkerShared *worker_shared(void);
 extern void worker_wake_on_commit(void);
 extern DatabaseSlot *worker_database_slot(WorkerShared *shared, Oid database, bool create);

@@ -1,5 +1,5 @@
-# The demo on a folder of one's own CSV files (make demo DATA=dir), step by step as demo/run does it but for the build: the files load, the
-# guessed mapping attaches, a job of the worker runs, the report is printed. The folder's name has a blank.
+# The demo on a folder of one's own CSV files (make demo DATA=dir): what make hands to demo/run, then step by step what demo/run does but for
+# the build: the files load, the guessed mapping attaches, a job of the worker runs, the report is printed. The folder's name has a blank.
 use strict;
 use warnings;
 BEGIN { $ENV{PG_TEST_TIMEOUT_DEFAULT} ||= 60 }
@@ -35,6 +35,20 @@ for my $i (1 .. 300)
 	$deals .= sprintf "D%d,%s,%d,2024-%02d-%02d,%s,2026-%02d-15,R%d\n", $i, $stage, 1000 + $i * 17, $month, 1 + $i % 28, $closed, $month, $i % 4;
 }
 append_to_file("$folder/deals.csv", $deals);
+
+# make demo, with a demo/run that says what it is called with; upgrade scripts are pgxs's DATA, never the demo's
+my $box = PostgreSQL::Test::Utils::tempdir();
+mkdir "$box/$_" or die $! for qw(demo tools sql sql/upgrades);
+append_to_file("$box/demo/run", "#!/bin/sh\nprintf '%s,%s,%s' \"\$#\" \"\$1\" \"\${MAKEFLAGS-none}\"\n");
+append_to_file("$box/tools/deps", "#!/bin/sh\n");
+append_to_file("$box/sql/upgrades/salesops--0--1.sql", '');
+chmod 0755, "$box/demo/run", "$box/tools/deps";
+for my $case ([ 'no folder', '1,,none' ], [ 'a folder', "1,$folder,none", "DATA=$folder" ], [ 'an apostrophe', q{1,it's,none}, q{DATA=it's} ])
+{
+	my ($name, $expected, @given) = @{$case};
+	my ($out, $complaint) = run_command([ 'make', '-s', '-f', "$root/Makefile", '-C', $box, 'demo', @given ]);
+	is($out, $expected, "make demo, $name") or diag($complaint);
+}
 
 local $ENV{PGHOST} = PostgreSQL::Test::Utils::tempdir();
 my ($load, $complaints) = run_command([ 'perl', "$root/demo/load_csv.pl", $folder ]);

@@ -26,6 +26,24 @@ if (-e "$library/pg_cron.so")
 	});
 }
 
+# both at once: our worker runs five jobs a second, and at the full minute eight calls of pg_cron race it
+my $both;
+if ($cron)
+{
+	$both = PostgreSQL::Test::Cluster->new('both');
+	$both->init;
+	$both->append_conf('postgresql.conf',
+		"shared_preload_libraries = 'salesops, pg_cron'\ncron.use_background_workers = on\nmax_worker_processes = 48\nmax_connections = 60");
+	$both->start;
+	$both->safe_psql('postgres', q{
+		CREATE EXTENSION salesops;
+		CREATE EXTENSION pg_cron;
+		CREATE TABLE mark (job text);
+		SELECT salesops.create_job('j' || i, 'every second', format('INSERT INTO mark VALUES (%L)', i)) FROM generate_series(1, 5) i;
+		SELECT cron.schedule('salesops' || i, '* * * * *', 'CALL salesops.run_due_jobs()') FROM generate_series(1, 8) i;
+	});
+}
+
 my $primary = PostgreSQL::Test::Cluster->new('primary');
 $primary->init(allows_streaming => 1);
 $primary->append_conf('postgresql.conf', "max_worker_processes = 24");
@@ -80,10 +98,19 @@ ok($standby->poll_query_until('postgres', "SELECT count(*) > $before FROM mark")
 # pg_cron has had the time of this test to come to a full minute
 SKIP:
 {
-	skip 'pg_cron is not installed', 2 unless $cron;
+	skip 'pg_cron is not installed', 7 unless $cron;
 	ok($cron->poll_query_until('postgres', 'SELECT count(*) = 1 FROM mark'), 'pg_cron runs what is due');
 	is($cron->safe_psql('postgres', 'SELECT launcher_pid IS NULL AND worker_pid IS NULL FROM salesops.worker_status()'), 't', 'without a worker of ours');
 	$cron->stop;
+	ok($both->poll_query_until('postgres', q{SELECT count(*) >= 8 FROM cron.job_run_details WHERE status = 'succeeded'}), 'pg_cron and our worker both run');
+	$both->safe_psql('postgres', q{SELECT salesops.alter_job(name, options => '{"paused": true}') FROM salesops.job});
+	ok($both->poll_query_until('postgres', q{SELECT count(*) = 0 FROM salesops.job_run WHERE outcome = 'running'}), 'they come to rest');
+	is($both->safe_psql('postgres', q{SELECT count(*) FROM cron.job_run_details WHERE status = 'failed'}), '0', 'no call of pg_cron fails');
+	is($both->safe_psql('postgres', q{SELECT count(*) FROM salesops.job_run WHERE outcome = 'succeeded'}), $both->safe_psql('postgres', 'SELECT count(*) FROM mark'),
+		'no run counted twice, none lost');
+	is($both->safe_psql('postgres', q{SELECT count(*) FROM salesops.job_run a JOIN salesops.job_run b ON a.job = b.job AND a.run_id < b.run_id AND b.started_at < a.finished_at}),
+		'0', 'never two runs of a job at a time');
+	$both->stop;
 }
 $standby->stop;
 done_testing();

@@ -520,7 +520,7 @@ clock_step(const Turn *turn)
 {
 	int64		step = (GetCurrentTimestamp() - worker_steady_now()) - (turn->clock - turn->now);
 
-	return Abs(step) > USECS_PER_SEC ? step : 0;
+	return step > USECS_PER_SEC || step < -USECS_PER_SEC ? step : 0;
 }
 
 /* Has it been set back between the turn before and this one? Says so in the log. */

@@ -88,10 +88,12 @@ salesops_explain_prediction(PG_FUNCTION_ARGS)
 	contribution = palloc(sizeof(double) * (count + 1));
 	sorted = palloc(sizeof(Contribution) * (count + 1));
 	learn_model_explain(&env, site->loaded->model, value, contribution);
-	for (int f = 0; f < count; f++)
-		sorted[f] = (Contribution) {f, contribution[f]};
-	qsort(sorted, count, sizeof(Contribution), compare_contributions);
 	put_contribution(rsinfo, "(average)", NULL, contribution[count]);
+	count = 0;
+	for (int f = 0; f < site->loaded->model->features.count; f++)
+		if (learn_words_of(&site->loaded->model->features, f) < 0)
+			sorted[count++] = (Contribution) {f, contribution[f]};
+	qsort(sorted, count, sizeof(Contribution), compare_contributions);
 	for (int i = 0; i < count; i++)
 	{
 		if (i < top)

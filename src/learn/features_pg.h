@@ -28,6 +28,9 @@ typedef enum FeatureReading
 typedef struct TrainingData
 {
 	LearnTable	table;			/* columns that may serve as features, rows in an order of their contents */
+	int			columns;		/* the query's; after them in the table come texts that serve as words and as wholes, as wholes */
+	int		   *words_of;		/* by column of the table beyond those: the same column, as words */
+	bool	   *words_recur;	/* by column: it is a set of words, and they come again */
 	size_t	   *distinct;		/* by column: texts that differ; 0 for numbers */
 	bool	   *may_be_key;		/* by column: an integer or a text */
 	uint64		fingerprint;	/* of all rows and labels, whatever their order */

@@ -246,6 +246,17 @@ explain_trees(LearnModel *model, const LearnValue *value, double *contribution)
 }
 
 /* See model.h. */
+int
+learn_words_of(const LearnFeatures *features, int whole)
+{
+	if (features->feature[whole].kind == LEARN_CATEGORY)
+		for (int f = 0; f < whole; f++)
+			if (features->feature[f].kind == LEARN_SET && strcmp(features->feature[f].name, features->feature[whole].name) == 0)
+				return f;
+	return -1;
+}
+
+/* See model.h. */
 void
 learn_model_explain(const KernelEnv *env, LearnModel *model, const LearnValue *value, double *contribution)
 {
@@ -268,5 +279,14 @@ learn_model_explain(const KernelEnv *env, LearnModel *model, const LearnValue *v
 			contribution[f] += share * (learn_additive_value(feature, &value[f]) - feature->mean);
 			contribution[count] += share * feature->mean;
 		}
+	}
+	for (int f = 0; f < count; f++)
+	{
+		int			words = learn_words_of(&model->features, f);
+
+		if (words < 0)
+			continue;
+		contribution[words] += contribution[f];
+		contribution[f] = 0;
 	}
 }

@@ -44,7 +44,16 @@ extern double learn_model_mix(const LearnModel *model, double additive, double t
 /* The model's log odds of one row. */
 extern double learn_model_margin(LearnModel *model, const LearnValue *value);
 
-/* contribution[f] in log odds against the average row, contribution[count] the average: they add up to the log odds. */
+/*
+ * A text column may serve twice, as a set of words and, later in the list, as a category: the place of the words of a feature that is
+ * such a whole; -1 where it is none.
+ */
+extern int	learn_words_of(const LearnFeatures *features, int whole);
+
+/*
+ * contribution[f] in log odds against the average row, contribution[count] the average: they add up to the log odds. What a column
+ * adds as words and as a whole is one contribution, at the words.
+ */
 extern void learn_model_explain(const KernelEnv *env, LearnModel *model, const LearnValue *value, double *contribution);
 
 /* The model as bytes, the same on every machine. */

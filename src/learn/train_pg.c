@@ -250,29 +250,15 @@ spread_evenly(const double *sorted, size_t present)
 	return true;
 }
 
-/* Free text whose words come again, one a row or more, can be learned from however distinct the whole is. */
-static bool
-words_recur(const LearnColumn *column, size_t rows, size_t present)
-{
-	size_t	   *counts = palloc0(sizeof(size_t) * Max(column->levels, 1));
-	size_t		recurring = 0;
-
-	for (size_t at = 0; at < column->set_start[rows]; at++)
-		counts[column->set_code[at]]++;
-	for (int level = 0; level < column->levels; level++)
-		if (counts[level] >= 10 && (double) counts[level] <= KEY_SHARE * (double) present)
-			recurring += counts[level];
-	pfree(counts);
-	return recurring >= present;
-}
-
 /* Is a column with (nearly) as many values as rows a key, not a measure and not prose? */
 static bool
-is_key(const LearnColumn *column, size_t rows, size_t present, const double *sorted)
+is_key(const TrainingData *data, int c, size_t present, const double *sorted)
 {
+	const LearnColumn *column = &data->table.column[c];
+
 	if (column->kind == LEARN_NUMBER)
 		return named_like_key(column->name) || spread_evenly(sorted, present);
-	return column->kind != LEARN_SET || !words_recur(column, rows, present);
+	return column->kind != LEARN_SET || !data->words_recur[c];
 }
 
 /* Why a column cannot serve whatever its relation to the label: empty, constant, a key; NULL where it can. */
@@ -303,11 +289,30 @@ useless(const TrainingData *data, int c)
 	else if (distinct == 1 && present == rows && column->kind != LEARN_SET)
 		why = pstrdup("the same value in all rows");
 	else if (data->may_be_key[c] && distinct > KEY_VALUES && distinct >= KEY_SHARE * (double) present &&
-			 is_key(column, rows, present, sorted))
+			 is_key(data, c, present, sorted))
 		why = psprintf("a key: %zu values in %zu rows", distinct, present);
 	if (sorted)
 		pfree(sorted);
 	return why;
+}
+
+/* Texts that serve as words and as wholes: what is found of either is found of the column. */
+static void
+look_at_wholes(Training *training, const KernelEnv *env, LearnTable sample, const int *fold)
+{
+	const TrainingData *data = training->data;
+	LeakFinding *finding;
+
+	sample.column += data->columns;
+	sample.columns = data->table.columns - data->columns;
+	finding = sample.columns > 0 ? learn_leakage(env, &sample, fold, 5) : NULL;
+	for (int i = 0; i < sample.columns; i++)
+	{
+		LeakFinding *known = &training->finding[data->words_of[data->columns + i]];
+
+		if (finding[i].degree > known->degree)
+			*known = finding[i];
+	}
 }
 
 /* Leak tests first: a key-like column can give the label away. */
@@ -321,11 +326,13 @@ choose_columns(Training *training)
 
 	progress_phase("looking for leaks", data->table.columns);
 	sample.rows = Min(sample.rows, LEAKAGE_ROWS);
+	sample.columns = data->columns;
 	for (size_t row = 0; row < sample.rows; row++)
 		fold[row] = row % 5;
 	training->finding = learn_leakage(&env, &sample, fold, 5);
+	look_at_wholes(training, &env, sample, fold);
 	training->left_out = palloc0(sizeof(char *) * Max(data->table.columns, 1));
-	for (int c = 0; c < data->table.columns; c++)
+	for (int c = 0; c < data->columns; c++)
 	{
 		LeakFinding *finding = &training->finding[c];
 		const char *name = data->table.column[c].name;
@@ -339,6 +346,8 @@ choose_columns(Training *training)
 		else
 			training->left_out[c] = useless(data, c);
 	}
+	for (int c = data->columns; c < data->table.columns; c++)
+		training->left_out[c] = training->left_out[data->words_of[c]];
 	pfree(fold);
 }
 
@@ -377,7 +386,7 @@ find_drift(Training *training)
 	bool		date_found = false;
 
 	training->order_column = NOT_DRIFTING;
-	for (int c = 0; c < data->table.columns; c++)
+	for (int c = 0; c < data->columns; c++)
 	{
 		const LearnColumn *column = &data->table.column[c];
 		bool		is_date = column->reading == READ_DATE && column->kind == LEARN_NUMBER;
@@ -412,7 +421,7 @@ take_columns(Training *training)
 	{
 		if (training->left_out[c] == NULL)
 			table->column[table->columns++] = data->table.column[c];
-		else
+		else if (c < data->columns)
 			appendStringInfo(&all, "%s%s: %s", all.len > 0 ? "\n" : "", data->table.column[c].name, training->left_out[c]);
 	}
 	if (table->columns == 0)
@@ -445,7 +454,7 @@ left_out_json(const Training *training)
 		append_json_text(&json, unusable->reason);
 		separator = ", ";
 	}
-	for (int c = 0; c < training->data->table.columns; c++)
+	for (int c = 0; c < training->data->columns; c++)
 	{
 		if (training->left_out[c] == NULL)
 			continue;
@@ -470,7 +479,7 @@ leakage_json(const Training *training)
 	initStringInfo(&json);
 	appendStringInfoChar(&json, '[');
 	for (int degree = LEAK_LEFT_OUT; degree > LEAK_NONE; degree--)
-		for (int c = 0; c < training->data->table.columns; c++)
+		for (int c = 0; c < training->data->columns; c++)
 		{
 			const LeakFinding *finding = &training->finding[c];
 
@@ -655,7 +664,7 @@ notes_of(const Training *training)
 	initStringInfo(&questions);
 	if (training->data->unlabelled > 0)
 		notes = lappend(notes, psprintf("%llu rows without a label were not used", (unsigned long long) training->data->unlabelled));
-	for (int c = 0; c < training->data->table.columns; c++)
+	for (int c = 0; c < training->data->columns; c++)
 		if (training->finding[c].degree == LEAK_QUESTION && training->left_out[c] == NULL)
 			append_choice(&questions, training->data->table.column[c].name);
 	if (questions.len > 0)
@@ -703,7 +712,8 @@ store(const Training *training)
 	};
 
 	for (int f = 0; f < recipe->model->features.count; f++)
-		record.features = lappend(record.features, recipe->model->features.feature[f].name);
+		if (!is_listed(record.features, recipe->model->features.feature[f].name))
+			record.features = lappend(record.features, recipe->model->features.feature[f].name);
 	return learn_model_store(&record);
 }
 

@@ -513,9 +513,9 @@ set_origin(LearnColumn *column, size_t rows)
 		column->number[row] -= column->origin;
 }
 
-/* A gathered column as the kernels take it. */
+/* A gathered column as the kernels take it; where it becomes words, the texts as wholes stay in *whole. */
 static void
-finish_column(ColumnBuilder *builder, LearnColumn *column, size_t rows)
+finish_column(ColumnBuilder *builder, ColumnBuilder *whole, LearnColumn *column, size_t rows)
 {
 	ValueClass	value_class = builder->reader.value_class;
 	TextNature	nature = TEXT_CATEGORY;
@@ -527,7 +527,12 @@ finish_column(ColumnBuilder *builder, LearnColumn *column, size_t rows)
 	if (nature == TEXT_NUMBER || nature == TEXT_DATE)
 		text_to_numbers(builder, rows, nature == TEXT_DATE);
 	else if (nature == TEXT_WORDS)
+	{
+		*whole = *builder;
+		whole->code = palloc_extended(sizeof(int32) * Max(rows, 1), MCXT_ALLOC_HUGE);
+		memcpy(whole->code, builder->code, sizeof(int32) * rows);
 		text_to_words(builder, rows);
+	}
 	if (is_number(value_class) || nature == TEXT_NUMBER || nature == TEXT_DATE)
 	{
 		column->kind = LEARN_NUMBER;
@@ -539,6 +544,19 @@ finish_column(ColumnBuilder *builder, LearnColumn *column, size_t rows)
 	column->kind = value_class == VALUE_ARRAY || nature == TEXT_WORDS ? LEARN_SET : LEARN_CATEGORY;
 	column->reading = nature == TEXT_WORDS ? READ_WORDS : builder->reader.folded ? READ_FOLDED : READ_PLAIN;
 	sort_levels(builder, column, rows);
+}
+
+/* A column that became words, once more as the texts themselves. */
+static void
+add_whole(TrainingData *data, ColumnBuilder *whole, int words)
+{
+	LearnColumn *column = &data->table.column[data->table.columns];
+
+	column->name = whole->reader.name;
+	column->kind = LEARN_CATEGORY;
+	column->reading = whole->reader.folded ? READ_FOLDED : READ_PLAIN;
+	sort_levels(whole, column, data->table.rows);
+	data->words_of[data->table.columns++] = words;
 }
 
 /* ---- the order of the rows ---- */
@@ -659,7 +677,8 @@ order_rows(TrainingData *data, const uint8 *label, const uint64 *key_hash, uint6
 
 	for (size_t row = 0; row < rows; row++)
 		hashed[row] = (HashedRow) {mix(label[row] + 1) ^ key_hash[row], row};
-	for (int c = 0; c < data->table.columns; c++)
+	/* of wholes only the words count: the order, and with it the folds, must not hang on what a text is taken for */
+	for (int c = 0; c < data->columns; c++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		hash_column(&data->table.column[c], rows, hashed);
@@ -678,6 +697,76 @@ order_rows(TrainingData *data, const uint8 *label, const uint64 *key_hash, uint6
 		ordered[row] = label[hashed[row].row];
 	data->table.label = ordered;
 	pfree(hashed);
+}
+
+/* ---- names of several words ---- */
+
+#define RECURRING_ROWS 10
+#define EVERYWHERE 0.95
+#define RECURRING_SHARE 0.2
+
+/* Do words come again, one a row or more, other than those that are everywhere? */
+static bool
+words_recur(const LearnColumn *words, size_t rows, size_t present)
+{
+	size_t	   *counts = palloc_extended(sizeof(size_t) * Max(words->levels, 1), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	size_t		recurring = 0;
+
+	for (size_t at = 0; at < words->set_start[rows]; at++)
+		counts[words->set_code[at]]++;
+	for (int word = 0; word < words->levels; word++)
+		if (counts[word] >= RECURRING_ROWS && (double) counts[word] <= EVERYWHERE * (double) present)
+			recurring += counts[word];
+	pfree(counts);
+	return present > 0 && recurring >= present;
+}
+
+/* Do texts come again as wholes, in a fifth of the rows or more? */
+static bool
+wholes_recur(const LearnColumn *whole, size_t rows, size_t present)
+{
+	size_t	   *counts = palloc_extended(sizeof(size_t) * Max(whole->levels, 1), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	size_t		recurring = 0;
+
+	for (size_t row = 0; row < rows; row++)
+		if (whole->code[row] >= 0)
+			counts[whole->code[row]]++;
+	for (int level = 0; level < whole->levels; level++)
+		if (counts[level] > 1)
+			recurring += counts[level];
+	pfree(counts);
+	return (double) recurring >= RECURRING_SHARE * (double) present && recurring > 0;
+}
+
+/*
+ * A text of several words is its words where they come again, a category where it comes again as a whole (names of accounts, towns,
+ * campaigns), and both where both do: training weighs them. The table's last columns are the wholes.
+ */
+static void
+settle_wholes(TrainingData *data)
+{
+	LearnTable *table = &data->table;
+	int			last = table->columns;
+
+	table->columns = data->columns;
+	for (int c = data->columns; c < last; c++)
+	{
+		int			words = data->words_of[c];
+		size_t		present = 0;
+		bool		whole;
+
+		for (size_t row = 0; row < table->rows; row++)
+			present += table->column[c].code[row] >= 0;
+		whole = wholes_recur(&table->column[c], table->rows, present);
+		data->words_recur[words] = words_recur(&table->column[words], table->rows, present);
+		if (whole && !data->words_recur[words])
+			table->column[words] = table->column[c];
+		else if (whole)
+		{
+			data->words_of[table->columns] = words;
+			table->column[table->columns++] = table->column[c];
+		}
+	}
 }
 
 /* May the column be a key: whole numbers or texts, as they were in the query? Texts that spell dates or fractions are neither. */
@@ -718,22 +807,29 @@ learn_read_training(const char *query, const char *label, const char *key, uint6
 
 	data->unlabelled = reader.unlabelled;
 	data->table.rows = reader.rows;
-	data->table.columns = reader.columns;
-	data->table.column = palloc0(sizeof(LearnColumn) * Max(reader.columns, 1));
+	data->table.columns = data->columns = reader.columns;
+	data->table.column = palloc0(sizeof(LearnColumn) * Max(reader.columns, 1) * 2);
+	data->words_of = palloc0(sizeof(int) * Max(reader.columns, 1) * 2);
+	data->words_recur = palloc0(sizeof(bool) * Max(reader.columns, 1));
 	data->may_be_key = palloc0(sizeof(bool) * Max(reader.columns, 1));
 	data->distinct = palloc0(sizeof(size_t) * Max(reader.columns, 1));
 	if (reader.rows == 0)
 		grow_rows(&reader);
 	for (int c = 0; c < reader.columns; c++)
 	{
+		ColumnBuilder whole = {.pool = {.count = 0}};
+
 		CHECK_FOR_INTERRUPTS();
 		if (reader.rows == 0 && reader.builder[c].set_start)
 			reader.builder[c].set_start[0] = 0;
 		data->distinct[c] = reader.builder[c].pool.count;
-		finish_column(&reader.builder[c], &data->table.column[c], reader.rows);
+		finish_column(&reader.builder[c], &whole, &data->table.column[c], reader.rows);
+		if (whole.pool.count > 0)
+			add_whole(data, &whole, c);
 		data->may_be_key[c] = may_be_key(&reader.builder[c], &data->table.column[c], reader.rows);
 	}
 	order_rows(data, reader.label, reader.key_hash, seed);
+	settle_wholes(data);
 	MemoryContextDelete(reader.scratch);
 	return data;
 }

@@ -28,6 +28,25 @@ SELECT is((salesops.train_model('visit', 'SELECT * FROM visit', 'won', 'logistic
 SELECT cmp_ok(abs(salesops.predict('visit', v) - v.rate), '<', 0.15::float8, 'the chance at ' || v.visits || ' visits')
   FROM (VALUES (0, 0.1::float8), (1, 0.8), (2, 0.8), (30, 0.8)) v(visits, rate);
 
+-- names of several words that come back as wholes are categories; where their words come back as well they are both, and training weighs them
+CREATE TABLE campaign AS SELECT i AS id, 'spring campaign ' || i % 700 AS name, (ARRAY['Acme', 'Bolt', 'Core'])[1 + i % 700 % 3] || ' ' || i % 700 || ' ' ||
+         (ARRAY['Holding Ltd', 'Trading GmbH'])[1 + i % 700 % 2] AS account, i * 31 % 7 AS x,
+         i % 700 * 16807::bigint % 10 > 4 AS won, (i % 7 = 0) <> (i % 700 % 2 = 0) AS holding FROM generate_series(1, 2100) i;
+CREATE TABLE told AS SELECT (salesops.train_model('campaign', 'SELECT id, name, x, won FROM campaign', 'won', 'logistic', 'id')).*;
+SELECT cmp_ok(roc_auc, '>', 0.9::float8, 'names seen three times each are learned as wholes') FROM told;
+SELECT is(features, '{name,x}', 'named once') FROM told;
+SELECT set_eq($$SELECT term FROM salesops.model_coefficient WHERE name = 'campaign' AND feature = 'name'$$, ARRAY['target encoding', 'other'], 'and not as words that say nothing');
+SELECT cmp_ok((salesops.train_model('account', 'SELECT id, account, x, won FROM campaign', 'won', 'auto', 'id')).roc_auc, '>', 0.9::float8,
+              'as are names whose words come back');
+SELECT cmp_ok((salesops.train_model('holding', 'SELECT id, account, x, holding FROM campaign', 'holding', 'auto', 'id')).roc_auc, '>', 0.75::float8, 'whose words');
+SELECT cmp_ok(abs(salesops.predict('holding', a) - salesops.predict('holding', b)), '>', 0.3::float8, 'tell of names never seen')
+  FROM (SELECT 'Acme 9999 Holding Ltd'::text AS account, 3 AS x) a, (SELECT 'Acme 9999 Trading GmbH'::text AS account, 3 AS x) b;
+SELECT is(array_agg(feature::text ORDER BY feature), '{(average),account,x}', 'one contribution a column') FROM salesops.explain_prediction('account', (SELECT c FROM campaign c WHERE id = 7));
+SELECT is_empty($$SELECT id FROM (SELECT id, salesops.predict('account', c) AS p, (SELECT sum(contribution) FROM salesops.explain_prediction('account', c)) AS s
+                    FROM campaign c WHERE id <= 200) q WHERE abs(p - 1 / (1 + exp(-s))) > 1e-15$$, 'and they add up');
+SELECT is_empty($$SELECT id FROM salesops.predict_batch('account', 'SELECT * FROM campaign', 'id') b JOIN campaign c ON c.id::text = b.key
+                   WHERE salesops.predict('account', c) <> b.probability$$, 'a batch predicts what rows do');
+
 -- rare levels and trees alone
 CREATE TABLE rare AS SELECT i AS id, 'c' || i * 7919 % 1009 AS category, i * 48271::bigint % 997 AS x, i * 48271::bigint % 997 > 400 + i % 200 AS won FROM generate_series(1, 2000) i;
 SELECT matches(array_to_string((salesops.train_model('rare', 'SELECT * FROM rare', 'won', 'boosted_trees', 'id', '{"rounds": 20, "depth": 2}')).notes, '; '),

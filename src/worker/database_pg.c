@@ -514,13 +514,20 @@ time_for(TimestampTz *last, TimestampTz now, int milliseconds)
 	return true;
 }
 
-/* How far the clock has been set since the last turn, in microseconds; less than a second is drift. */
+/* Clocks that are set jump; they drift by less than a second between two turns. */
+static bool
+is_jump(int64 step)
+{
+	return step > USECS_PER_SEC || step < -USECS_PER_SEC;
+}
+
+/* How far the clock has been set since the last turn, in microseconds; 0: not at all. */
 static int64
 clock_step(const Turn *turn)
 {
 	int64		step = (GetCurrentTimestamp() - worker_steady_now()) - (turn->clock - turn->now);
 
-	return step > USECS_PER_SEC || step < -USECS_PER_SEC ? step : 0;
+	return is_jump(step) ? step : 0;
 }
 
 /* Has it been set back between the turn before and this one? Says so in the log. */
@@ -532,10 +539,10 @@ clock_was_set_back(const Turn *turn)
 	int64		step = last_difference == 0 ? 0 : difference - last_difference;
 
 	last_difference = difference;
-	if (Abs(step) > USECS_PER_SEC)
+	if (is_jump(step))
 		ereport(LOG,
 				(errmsg("salesops: the clock has been set %s by %lld s", step < 0 ? "back" : "forward",
-						(long long) (Abs(step) / USECS_PER_SEC)),
+						(long long) (step < 0 ? -step : step) / USECS_PER_SEC),
 				 errdetail("Jobs that are due in a future too far are brought back to their schedule; what was jumped over is made up for as catch_up says.")));
 	return step < -USECS_PER_SEC;
 }

@@ -13,20 +13,23 @@ $node->start;
 # four characters beyond ASCII of each, as UTF-8
 my %letters = (LATIN1 => 'c3a9c3bcc3b6c3a4', EUC_JP => 'e794b0e4b8ade69d91e5b1b1');
 
-# 4,096 pairs of records: their names share the first six characters with one another and with nobody else, the last four with nobody
+# 2,048 pairs of records: their names share the first six characters with one another and with nobody else, the last four with nobody
 # or many. Cut by bytes, six would reach to the third character and make blocks of many pairs.
 sub fill
 {
 	my ($db, $hex) = @_;
 	$node->safe_psql(
 		$db, qq{
-		CREATE EXTENSION salesops;
-		CREATE FUNCTION letters(n integer, size integer) RETURNS text IMMUTABLE LANGUAGE sql AS \$\$
+		CREATE OR REPLACE FUNCTION letters(n integer, size integer) RETURNS text IMMUTABLE LANGUAGE sql AS \$\$
 		  SELECT string_agg(substr(convert_from('\\x$hex', 'UTF8'), 1 + (n / (4 ^ p)::integer) % 4, 1), '' ORDER BY p) FROM generate_series(0, size - 1) p \$\$;
-		CREATE TABLE people (id integer PRIMARY KEY, name text, code text);
-		INSERT INTO people SELECT i * 2 + e, letters(i, 6) || letters(i * 7 + e * 5, 4), 'code' || i
-		  FROM generate_series(0, 4095) i, generate_series(0, 1) e;
-		SELECT salesops.create_matcher('people', 'people', 'id', '[{"column": "name", "method": "levenshtein"}, {"column": "code"}]', '{name}');
+		DROP TABLE IF EXISTS people;
+		SELECT salesops.drop_matcher('people');
+		CREATE TABLE people (id integer PRIMARY KEY, name text, code text, note text);
+		INSERT INTO people SELECT i * 2 + e, letters(i, 6) || letters(i * 7 + e * 5, 4), 'code' || i, repeat(md5(i || ' ' || e), 5)
+		  FROM generate_series(0, 2047) i, generate_series(0, 1) e;
+		SELECT salesops.create_matcher('people', 'people', 'id', '[{"column": "name", "method": "levenshtein"}, {"column": "code"},
+		  {"column": "note", "method": "ngram"}]', '{name}');
+		-- (notes only fill the memory)
 		-- a cut key, as the defaults store one
 		UPDATE salesops.matcher SET blocking = jsonb_set(blocking, '{0,parts,0,prefix}', '6');
 		SELECT count(*) FROM salesops.train_matcher('people')});
@@ -44,18 +47,23 @@ sub temporary_blocks
 	return $plan =~ /"Temp Written Blocks": (\d+)/ ? $1 : undef;
 }
 
+for my $server ('LATIN1', 'EUC_JP', 'UTF8')
+{
+	my $db = 'db_' . lc $server;
+	$node->safe_psql('postgres', "CREATE DATABASE $db ENCODING '$server' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0");
+	$node->safe_psql($db, 'CREATE EXTENSION salesops');
+}
+
 for my $encoding ('LATIN1', 'EUC_JP')
 {
 	my %answer;
 	for my $server ($encoding, 'UTF8')
 	{
-		my $db = lc "db_${encoding}_$server";
+		my $db = 'db_' . lc $server;
 		my $what = $server eq $encoding ? $encoding : "the same in UTF8";
-		$node->safe_psql('postgres', "CREATE DATABASE $db ENCODING '$server' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0");
 		fill($db, $letters{$encoding});
 		$answer{$server} = $node->safe_psql($db, "SET maintenance_work_mem = '64MB'; $pairs");
-		like($answer{$server}, qr/^4096\|4096\|/, "$what: pairs that share six characters, no others");
-		is(temporary_blocks($db, '64MB'), 0, "$what: in memory");
+		like($answer{$server}, qr/^2048\|2048\|/, "$what: pairs that share six characters, no others");
 		cmp_ok(temporary_blocks($db, '1MB'), '>', 10, "$what: through temporary files");
 		is($node->safe_psql($db, "SET maintenance_work_mem = '1MB'; $pairs"), $answer{$server}, "$what: the same pairs there");
 		is($node->safe_psql($db, q{SELECT count(*) FROM salesops.index_matcher('people') WHERE created}), '1', "$what: the cut key is indexed");
@@ -66,7 +74,7 @@ for my $encoding ('LATIN1', 'EUC_JP')
 
 	# a key that is too long for an index is cut between characters: the 512th byte is the first of two in EUC_JP
 	my $long = q{('a' || repeat(letters(27, 4), 300))};
-	is($node->safe_psql('db_' . lc($encoding) . '_' . lc($encoding),
+	is($node->safe_psql('db_' . lc $encoding,
 		qq{SELECT left(salesops.match_key($long), -17) = left($long, length(salesops.match_key($long)) - 17),
 			octet_length(salesops.match_key($long)), salesops.match_key($long) <> salesops.match_key($long || letters(0, 1))}),
 		$encoding eq 'EUC_JP' ? 't|528|t' : 't|529|t', "$encoding: a long key is cut between characters");

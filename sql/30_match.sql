@@ -48,6 +48,12 @@ COMMENT ON FUNCTION salesops.match_code(text) IS 'letters and digits only, in lo
 CREATE FUNCTION salesops.match_words(text[]) RETURNS text[]
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'salesops_match_words';
 COMMENT ON FUNCTION salesops.match_words(text[]) IS 'all words of all elements, of two bytes and more; NULL where there are none';
+CREATE FUNCTION salesops.match_key(text) RETURNS text
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 2 AS 'MODULE_PATHNAME', 'salesops_match_key';
+COMMENT ON FUNCTION salesops.match_key(text) IS 'a blocking key as an index can hold it: beyond 512 bytes its beginning and a hash of the whole';
+CREATE FUNCTION salesops.match_key(text[]) RETURNS text[]
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'salesops_match_keys';
+COMMENT ON FUNCTION salesops.match_key(text[]) IS 'the same of each element; NULL elements are left out';
 CREATE FUNCTION salesops.match_date(date) RETURNS text
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'salesops_match_date';
 COMMENT ON FUNCTION salesops.match_date(date) IS 'YYYY-MM-DD whatever DateStyle says';
@@ -191,8 +197,8 @@ CREATE POLICY visible_records ON salesops.match_cluster FOR SELECT USING (
               ELSE false END);
 COMMENT ON POLICY visible_records ON salesops.match_cluster IS 'a record''s cluster is shown where the record is';
 
--- Instead of foreign keys, whose check of each row is a third of what storing a million records' clusters costs: store_clusters holds the
--- matcher's row while it writes, and this goes after it.
+-- Instead of foreign keys, which would check each row of a matcher's clusters: store_clusters holds the matcher's row while it writes, and
+-- this goes after it.
 CREATE FUNCTION salesops.follow_matcher() RETURNS trigger
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

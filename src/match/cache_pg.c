@@ -143,9 +143,13 @@ compile(const char *name)
 	Matcher    *matcher = matcher_load(name);
 
 	compiled->matcher = matcher;
+	(void) relation_require_column(matcher->relid, matcher->key);
 	matcher->column_sql[0] = matcher_column_sql(matcher, matcher->relid);
 	if (OidIsValid(matcher->right_relid))
+	{
+		(void) relation_require_column(matcher->right_relid, matcher->right_key);
 		matcher->column_sql[1] = matcher_column_sql(matcher, matcher->right_relid);
+	}
 	compiled->nrules = matcher_lookup_rules(matcher, compiled->rule);
 	compiled->candidate_sql = candidate_query(compiled);
 	if (matcher->model != NULL)

@@ -162,10 +162,18 @@ prepare_views(MatchRecords *records, MatchComparison *comparison, bool utf8)
 		const char *text = match_value(column, v);
 		size_t		length = match_value_length(column, v);
 
-		if (!utf8 || text_is_ascii(text, length))
+		uint32_t   *units;
+
+		if ((!utf8 && records->decode == NULL) || text_is_ascii(text, length))
+		{
 			comparison->view[v] = text_view_bytes(text, length);
+			continue;
+		}
+		units = kernel_alloc_array(env, uint32_t, length + 1);
+		if (utf8)
+			comparison->view[v] = text_view_utf8(text, length, units);
 		else
-			comparison->view[v] = text_view_utf8(text, length, kernel_alloc_array(env, uint32_t, length));
+			comparison->view[v] = text_view_units(units, records->decode(text, length, units));
 	}
 }
 

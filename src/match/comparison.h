@@ -48,7 +48,7 @@ typedef struct MatchComparison
 	int32_t    *other_code;		/* code of the same text in the other column of a swapped pair */
 } MatchComparison;
 
-/* Reads the views of a column's texts; texts that are not UTF-8 are given as bytes. */
+/* Reads the views of a column's texts; texts that are not UTF-8 go through records->decode, or are bytes without. */
 extern void match_comparisons_prepare(MatchRecords *records, MatchComparison *comparisons, int count, bool utf8);
 
 /* Number of levels with the swapped one, if any */

@@ -12,6 +12,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "mb/pg_wchar.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
@@ -165,6 +166,9 @@ matcher_rule_sql(const Matcher *matcher, const MatchRule *rule)
 	return matcher_rule_over(matcher_column_sql(matcher, matcher->relid), rule);
 }
 
+/* Keys are equal by their bytes, whatever the column's collation says, here as where all records are loaded */
+#define KEY_COLLATION " COLLATE pg_catalog.\"C\""
+
 char *
 matcher_rule_over(char *const *column, const MatchRule *rule)
 {
@@ -184,10 +188,10 @@ matcher_rule_over(char *const *column, const MatchRule *rule)
 			appendStringInfoString(&sql, column[rule->column[p]]);
 	}
 	if (rule->kind == MATCH_RULE_TOKENS)
-		appendStringInfoString(&sql, "])");
-	else if (rule->kind == MATCH_RULE_ELEMENTS)
-		return psprintf("pg_catalog.string_to_array(%s, pg_catalog.chr(31))", sql.data);
-	return sql.data;
+		return psprintf("salesops.match_key(%s]))" KEY_COLLATION, sql.data);
+	if (rule->kind == MATCH_RULE_ELEMENTS)
+		return psprintf("salesops.match_key(pg_catalog.string_to_array(%s" KEY_COLLATION ", pg_catalog.chr(31)))" KEY_COLLATION, sql.data);
+	return psprintf("salesops.match_key(%s)" KEY_COLLATION, sql.data);
 }
 
 char *
@@ -298,6 +302,8 @@ read_comparison(Matcher *matcher, Jsonb *json, bool stored, Problems *problems, 
 	options_parse(json, comparison_specs, stored ? lengthof(comparison_specs) : USER_COMPARISON_SPECS, &spec, problems, where);
 	if ((spec.column == NULL) == (spec.expression == NULL))
 		problems_add(problems, "%s: give either \"column\" or \"expression\"", where);
+	if (spec.column != NULL && spec.column[0] == '\0')
+		problems_add(problems, "%s: \"column\" is empty", where);
 	if (problems->count > before)
 		return;
 	comparison = &matcher->comparison[matcher->ncomparisons];
@@ -658,6 +664,11 @@ read_options(Matcher *matcher, Jsonb *json, Problems *problems)
 	}
 	if (matcher->name[0] == '\0')
 		problems_add(problems, "the name is empty");
+	else if (strlen(matcher->name) > MATCHER_LONGEST_NAME)
+	{
+		problems_add(problems, "the name is longer than %d bytes", MATCHER_LONGEST_NAME);
+		matcher->name[pg_mbcliplen(matcher->name, MATCHER_LONGEST_NAME, MATCHER_LONGEST_NAME)] = '\0';	/* for the message */
+	}
 }
 
 /* Insert the row; an existing name is an error. */

@@ -15,6 +15,7 @@
 
 #define MATCHER_MAX_COLUMNS 64
 #define MATCHER_MAX_RULES 65
+#define MATCHER_LONGEST_NAME 255	/* bytes */
 #define MATCHER_LONGEST_VALUE 4096	/* bytes: a longer value is compared by its beginning and a hash of the whole */
 
 #define MATCHER_RELATED "(related records)"	/* what explanations call the class of related pairs */
@@ -92,7 +93,7 @@ extern Matcher *matcher_load(const char *name);
 extern void matcher_store_definition(const Matcher *matcher);
 /* The number of a column with this expression, added if new */
 extern int	matcher_column(Matcher *matcher, const char *expression, bool keep_text);
-/* SQL of a rule's key over the relation's row: what an index is made on */
+/* SQL of a rule's key over the relation's row: what an index is made on and look-ups ask for */
 extern char *matcher_rule_sql(const Matcher *matcher, const MatchRule *rule);
 /* The same from what matcher_column_sql gave, where several rules are asked for */
 extern char *matcher_rule_over(char *const *column, const MatchRule *rule);

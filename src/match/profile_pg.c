@@ -10,6 +10,7 @@
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "mb/pg_wchar.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
@@ -26,9 +27,13 @@
 #include "core/relation.h"
 #include "match/matcher_pg.h"
 
+#define LONGEST_INDEX_KEY 512	/* bytes; index entries end at 2,704 */
+
 PG_FUNCTION_INFO_V1(salesops_match_fold);
 PG_FUNCTION_INFO_V1(salesops_match_code);
 PG_FUNCTION_INFO_V1(salesops_match_words);
+PG_FUNCTION_INFO_V1(salesops_match_key);
+PG_FUNCTION_INFO_V1(salesops_match_keys);
 PG_FUNCTION_INFO_V1(salesops_match_date);
 PG_FUNCTION_INFO_V1(salesops_match_timestamp);
 
@@ -137,6 +142,50 @@ salesops_match_words(PG_FUNCTION_ARGS)
 	if (n == 0)
 		PG_RETURN_NULL();
 	PG_RETURN_ARRAYTYPE_P(construct_array(words, n, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+/* A blocking key as an index holds it, whose entries have a largest size: a longer one by its beginning and a hash of the whole. */
+static text *
+bounded_key(text *key)
+{
+	const char *bytes = VARDATA_ANY(key);
+	int			length = (int) VARSIZE_ANY_EXHDR(key);
+	int			kept;
+	text	   *result;
+
+	if (length <= LONGEST_INDEX_KEY)
+		return key;
+	kept = pg_mbcliplen(bytes, length, LONGEST_INDEX_KEY);
+	result = palloc(VARHDRSZ + kept + 20);
+	memcpy(VARDATA(result), bytes, kept);
+	kept += snprintf(VARDATA(result) + kept, 20, " %016llx", (unsigned long long) match_hash(bytes, length));
+	SET_VARSIZE(result, VARHDRSZ + kept);
+	return result;
+}
+
+/* match_key(text) -> text: equal for equal keys, different for different ones, never too long for an index */
+Datum
+salesops_match_key(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(bounded_key(PG_GETARG_TEXT_PP(0)));
+}
+
+/* match_key(text[]) -> text[]: the same of each element; those that are NULL go */
+Datum
+salesops_match_keys(PG_FUNCTION_ARGS)
+{
+	Datum	   *keys;
+	bool	   *nulls;
+	int			count;
+	int			n = 0;
+
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT, &keys, &nulls, &count);
+	for (int i = 0; i < count; i++)
+	{
+		if (!nulls[i])
+			keys[n++] = PointerGetDatum(bounded_key(DatumGetTextPP(keys[i])));
+	}
+	PG_RETURN_ARRAYTYPE_P(construct_array(keys, n, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
 /* match_date(date) -> text: YYYY-MM-DD whatever DateStyle says; NULL for the infinities */

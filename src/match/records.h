@@ -62,6 +62,8 @@ typedef struct MatchRecords
 	MatchColumn *column;
 	/* bytes of the first n characters of a text; NULL: of UTF-8 */
 	size_t		(*prefix) (const char *text, size_t length, int n);
+	/* characters of a text as numbers, with room for one more than its bytes; NULL: it is UTF-8, or a byte is a character */
+	uint32_t	(*decode) (const char *text, size_t length, uint32_t *units);
 } MatchRecords;
 
 extern void match_records_init(MatchRecords *records, int ncolumns, const KernelEnv *env);

@@ -49,10 +49,18 @@ prefix_in_encoding(const char *text, size_t length, int n)
 	return (size_t) pg_mbcharcliplen(text, (int) length, n);
 }
 
+/* The server's wide characters, which are distinct for distinct characters. */
+static uint32_t
+decode_in_encoding(const char *text, size_t length, uint32_t *units)
+{
+	return (uint32_t) pg_mb2wchar_with_len(text, (pg_wchar *) units, (int) length);
+}
+
 void
 matcher_records_encoding(MatchRecords *records)
 {
 	records->prefix = matcher_utf8() ? NULL : prefix_in_encoding;
+	records->decode = matcher_utf8() || pg_database_encoding_max_length() == 1 ? NULL : decode_in_encoding;
 }
 
 /* A key that is a whole number without leading zeros, of 18 digits at most; NOT_A_NUMBER otherwise. */

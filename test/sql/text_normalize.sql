@@ -42,6 +42,9 @@ SELECT salesops.normalize_phone('+49 30 123456');
 SELECT salesops.normalize_phone('030 123456', 'XX');
 SELECT salesops.normalize_phone('030 123456', 'Germany');
 SELECT salesops.normalize_phone('030 123456', '');
+SELECT salesops.normalize_phone('030 123456', 'usa');
+SELECT salesops.normalize_phone('+49 30 123456', 'usa');
+SELECT salesops.normalize_phone('+49 30 123456', NULL), salesops.normalize_phone('030 123456', NULL) IS NULL AS unknown;
 
 SELECT name, salesops.canonical_first_name(name)
 FROM unnest(ARRAY['Bill', 'WILL', 'Bob', 'Peggy', 'Jack', 'Hans', 'Paco', 'Саша', 'Kasia', 'Unknown', '']) AS name;

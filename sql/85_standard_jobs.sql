@@ -20,17 +20,9 @@ INSERT INTO salesops.refresh_command (entity, name, ordinal, command, everything
    'EXISTS (SELECT FROM salesops.commission_assignment)');
 
 CREATE FUNCTION salesops.forget_lead_scores(keys text[] DEFAULT NULL) RETURNS bigint
-  LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-  WITH gone AS (
-    DELETE FROM salesops.lead_score s
-     WHERE ($1 IS NULL OR s.lead_id = ANY ($1)) AND $1 IS DISTINCT FROM '{}'
-       AND EXISTS (SELECT FROM salesops.lead l) AND NOT EXISTS (SELECT FROM salesops.lead l WHERE l.lead_id = s.lead_id)
-    RETURNING 1
-  )
-  SELECT count(*) FROM gone
-$$;
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'salesops_forget_lead_scores';
 COMMENT ON FUNCTION salesops.forget_lead_scores(text[]) IS
-  'remove the scores of leads that are gone, of these keys or all; nothing where there is no lead at all (detached); the history stays';
+  'remove the scores of leads that are gone, of these keys or all; nothing where there is no lead at all (detached), or where row-level security hides leads even from their owner; the history stays';
 
 CREATE FUNCTION salesops.current_quarter(as_of timestamptz DEFAULT pg_catalog.now()) RETURNS daterange
   LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$

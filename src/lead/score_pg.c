@@ -19,6 +19,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -499,19 +500,23 @@ score_leads(const char *model, TimestampTz as_of, ArrayType *leads)
 	return scoring->done;
 }
 
-/* Ids of leads whose score is older than a time: what a scoring of all leads at that time did not come by. */
+/* Leads that have a score of before a time, or with NULL for it of these keys, or of all where those are NULL too; NULL where none is. */
 static ArrayType *
-older_scores(TimestampTz as_of)
+scored_leads(const TimestampTz *before, ArrayType *keys)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	SpiScope	scope;
-	SpiArg		arg = spi_timestamptz(as_of);
+	SpiArg		args[] = {
+		spi_datum(TIMESTAMPTZOID, before ? TimestampTzGetDatum(*before) : (Datum) 0, before == NULL),
+		spi_datum(TEXTARRAYOID, PointerGetDatum(keys), keys == NULL)
+	};
 	ArrayType  *leads = NULL;
 	Datum		value;
 	bool		isnull;
 
 	spi_open(&scope, SPI_AS_OWNER);
-	spi_execute(SPI_OK_SELECT, "SELECT pg_catalog.array_agg(s.lead_id) FROM salesops.lead_score s WHERE s.scored_at < $1", 1, &arg);
+	spi_execute(SPI_OK_SELECT, "SELECT pg_catalog.array_agg(s.lead_id) FROM salesops.lead_score s"
+				" WHERE ($1 IS NULL OR s.scored_at < $1) AND ($2 IS NULL OR s.lead_id = ANY ($2))", 2, args);
 	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 	if (!isnull)
 	{
@@ -523,9 +528,24 @@ older_scores(TimestampTz as_of)
 	return leads;
 }
 
-/* Those of some ids that are no leads (any more), as the current user sees it; NULL where all are. */
+/* The query below salesops.lead: unlike the view, whoever may read the attached relation may run it. */
+static char *
+query_of_leads(void)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	SpiScope	scope;
+	char	   *query;
+
+	spi_open(&scope, SPI_AS_OWNER);
+	spi_execute(SPI_OK_SELECT, "SELECT p.prosrc FROM pg_catalog.pg_proc p WHERE p.oid = 'salesops.lead_rows()'::pg_catalog.regprocedure", 0, NULL);
+	query = MemoryContextStrdup(caller, spi_get_text(0, 1));
+	spi_close(&scope);
+	return query;
+}
+
+/* Those of some ids that are no leads (any more), as the current user sees it; NULL where all are, or there is no lead at all. */
 static ArrayType *
-gone_leads(ArrayType *leads)
+gone_leads(const char *query, ArrayType *leads)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	SpiScope	scope;
@@ -535,8 +555,9 @@ gone_leads(ArrayType *leads)
 	bool		isnull;
 
 	spi_open(&scope, SPI_PINNED_AS_CALLER);
-	spi_execute(SPI_OK_SELECT, "SELECT pg_catalog.array_agg(n.lead_id) FROM pg_catalog.unnest($1) n(lead_id)"
-				" WHERE NOT EXISTS (SELECT FROM salesops.lead l WHERE l.lead_id = n.lead_id)", 1, &arg);
+	spi_execute(SPI_OK_SELECT, psprintf("SELECT pg_catalog.array_agg(n.lead_id) FROM pg_catalog.unnest($1) n(lead_id)"
+										" WHERE EXISTS (SELECT FROM (%s) l)"
+										" AND NOT EXISTS (SELECT FROM (%s) l(lead_id) WHERE l.lead_id = n.lead_id)", query, query), 1, &arg);
 	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 	if (!isnull)
 	{
@@ -548,41 +569,49 @@ gone_leads(ArrayType *leads)
 	return gone;
 }
 
+/* Remove the scores of some leads; the history stays: the relation may be back tomorrow. */
+static uint64
+delete_scores(ArrayType *leads)
+{
+	SpiScope	scope;
+	SpiArg		arg = spi_datum(TEXTARRAYOID, PointerGetDatum(leads), false);
+	uint64		deleted;
+
+	spi_open(&scope, SPI_AS_OWNER);
+	deleted = spi_execute(SPI_OK_DELETE, "DELETE FROM salesops.lead_score WHERE lead_id = ANY ($1)", 1, &arg);
+	spi_close(&scope);
+	return deleted;
+}
+
 /*
- * After all leads were scored as of now: scores of leads that are gone, which nothing told us of where there are no triggers. Whether
- * one is gone is asked as the relation's owner, since row-level security may hide leads from the caller; where it binds the owner too,
- * nobody can be asked.
+ * Remove the scores of those of some leads that are gone. Whether one is gone is asked as the relation's owner: row-level security may
+ * hide leads from the caller, and the functions of a view that somebody attached must run neither as the caller nor as the extension's
+ * owner. Where row-level security binds the relation's owner too, nobody can be asked.
  */
-static void
-forget_gone(TimestampTz as_of)
+static uint64
+forget_gone(ArrayType *leads)
 {
 	Oid			relation = contract_relation("lead");
-	ArrayType  *leads = as_of < GetCurrentTransactionStartTimestamp() || !OidIsValid(relation) ? NULL : older_scores(as_of);
 	Relation	opened;
 	Oid			user;
 	int			security;
+	char	   *query;
 
-	if (leads == NULL)
-		return;
+	if (leads == NULL || !OidIsValid(relation))
+		return 0;
+	query = query_of_leads();
 	opened = table_open(relation, AccessShareLock);
-	if (!opened->rd_rel->relforcerowsecurity)
+	if (!opened->rd_rel->relforcerowsecurity || has_bypassrls_privilege(opened->rd_rel->relowner))
 	{
 		GetUserIdAndSecContext(&user, &security);
 		SetUserIdAndSecContext(opened->rd_rel->relowner, security | SECURITY_LOCAL_USERID_CHANGE);
-		leads = gone_leads(leads);
+		leads = gone_leads(query, leads);
 		SetUserIdAndSecContext(user, security);
-		if (leads)
-		{
-			SpiScope	scope;
-			SpiArg		arg = spi_datum(TEXTARRAYOID, PointerGetDatum(leads), false);
-
-			/* the history stays: the relation may be back tomorrow */
-			spi_open(&scope, SPI_AS_OWNER);
-			spi_execute(SPI_OK_DELETE, "DELETE FROM salesops.lead_score WHERE lead_id = ANY ($1)", 1, &arg);
-			spi_close(&scope);
-		}
 	}
+	else
+		leads = NULL;
 	table_close(opened, NoLock);
+	return leads ? delete_scores(leads) : 0;
 }
 
 PG_FUNCTION_INFO_V1(salesops_score_leads);
@@ -591,15 +620,25 @@ Datum
 salesops_score_leads(PG_FUNCTION_ARGS)
 {
 	char	   *model = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	TimestampTz as_of = PG_GETARG_TIMESTAMPTZ(1);
 	uint64		scored;
 
 	progress_start("score_leads", model);
 	progress_phase("scoring", 0);
-	scored = score_leads(model, PG_GETARG_TIMESTAMPTZ(1), NULL);
-	if (scored > 0)
-		forget_gone(PG_GETARG_TIMESTAMPTZ(1));
+	scored = score_leads(model, as_of, NULL);
+	/* what a scoring of all leads as of now did not come by: where there are no triggers, nothing else tells of it */
+	if (scored > 0 && as_of >= GetCurrentTransactionStartTimestamp())
+		(void) forget_gone(scored_leads(&as_of, NULL));
 	progress_end();
 	PG_RETURN_INT32((int32) Min(scored, PG_INT32_MAX));
+}
+
+PG_FUNCTION_INFO_V1(salesops_forget_lead_scores);
+/* (keys or NULL) -> scores removed, of leads that are gone */
+Datum
+salesops_forget_lead_scores(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64((int64) forget_gone(scored_leads(NULL, PG_ARGISNULL(0) ? NULL : PG_GETARG_ARRAYTYPE_P(0))));
 }
 
 PG_FUNCTION_INFO_V1(salesops_score_lead);

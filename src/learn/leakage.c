@@ -271,6 +271,53 @@ test_pure_cells(const Cells *cells, int folds, double rows, double base, LeakFin
 			 100 * negatives / ((1 - base) * rows), 0);
 }
 
+/* One member of a set, a word or an element, against all rows without it. */
+static void
+test_member(double here, double positive, double rows, double base, LeakFinding *finding)
+{
+	double		all[2] = {rows - here, here};
+	double		won[2] = {base * rows - positive, positive};
+	double		loss = 0;
+	double		information;
+
+	for (int side = 0; side < 2; side++)
+	{
+		double		rate = (won[side] + base) / (all[side] + 1);
+
+		loss -= won[side] * log(rate) + (all[side] - won[side]) * log(1 - rate);
+	}
+	information = 1 + loss / (rows * (base * log(base) + (1 - base) * log(1 - base)));
+	finding->information = fmax(finding->information, information);
+	if (too_pure(positive / here, base) && positive >= SUSPECT_COVERAGE * base * rows)
+		find(finding, LEAK_QUESTION, "a value in it that is nearly always positive covers %.0f %% of the positive rows",
+			 100 * positive / (base * rows), 0);
+	if (too_pure(1 - positive / here, 1 - base) && here - positive >= SUSPECT_COVERAGE * (1 - base) * rows)
+		find(finding, LEAK_QUESTION, "a value in it that is nearly always negative covers %.0f %% of the negative rows",
+			 100 * (here - positive) / ((1 - base) * rows), 0);
+}
+
+/* Words of a text, elements of an array: each that has enough rows by itself. */
+static void
+test_members(const KernelEnv *env, const LearnTable *table, const LearnColumn *set, double base, LeakFinding *finding)
+{
+	double	   *rows = kernel_alloc_array(env, double, set->levels + 1);
+	double	   *positives = kernel_alloc_array(env, double, set->levels + 1);
+
+	memset(rows, 0, sizeof(double) * (set->levels + 1));
+	memset(positives, 0, sizeof(double) * (set->levels + 1));
+	for (size_t row = 0; row < table->rows; row++)
+		for (size_t at = set->set_start[row]; at < set->set_start[row + 1]; at++)
+		{
+			rows[set->set_code[at]]++;
+			positives[set->set_code[at]] += table->label[row];
+		}
+	for (int level = 0; level < set->levels; level++)
+		if (rows[level] >= PURE_ROWS)
+			test_member(rows[level], positives[level], (double) table->rows, base, finding);
+	kernel_release(env, rows);
+	kernel_release(env, positives);
+}
+
 /* Does the name hold the word, whatever the case and what is between words? */
 static bool
 name_has_word(const char *name, const char *word)
@@ -379,6 +426,8 @@ test_column(const KernelEnv *env, const LearnTable *table, int column, const int
 	count_cells(env, table, column, fold, folds, &cells);
 	finding->information = information_of(&cells, folds, rows, base);
 	test_fill(&cells, folds, rows, base, finding);
+	if (table->column[column].kind == LEARN_SET)
+		test_members(env, table, &table->column[column], base, finding);
 	if (finding->information >= LEAK_INFORMATION)
 		find(finding, LEAK_LEFT_OUT, "the label in other words: alone it explains %.0f %% of it", 100 * finding->information, 0);
 	if (finding->information >= SUSPECT_INFORMATION)

@@ -38,7 +38,7 @@ SELECT is(features, '{name,x}', 'named once') FROM told;
 SELECT set_eq($$SELECT term FROM salesops.model_coefficient WHERE name = 'campaign' AND feature = 'name'$$, ARRAY['target encoding', 'other'], 'and not as words that say nothing');
 SELECT cmp_ok((salesops.train_model('account', 'SELECT id, account, x, won FROM campaign', 'won', 'auto', 'id')).roc_auc, '>', 0.9::float8,
               'as are names whose words come back');
-SELECT cmp_ok((salesops.train_model('holding', 'SELECT id, account, x, holding FROM campaign', 'holding', 'auto', 'id')).roc_auc, '>', 0.75::float8, 'whose words');
+SELECT cmp_ok((salesops.train_model('holding', 'SELECT id, account, x, holding FROM campaign', 'holding', 'logistic', 'id')).roc_auc, '>', 0.75::float8, 'whose words');
 SELECT cmp_ok(abs(salesops.predict('holding', a) - salesops.predict('holding', b)), '>', 0.3::float8, 'tell of names never seen')
   FROM (SELECT 'Acme 9999 Holding Ltd'::text AS account, 3 AS x) a, (SELECT 'Acme 9999 Trading GmbH'::text AS account, 3 AS x) b;
 SELECT is(array_agg(feature::text ORDER BY feature), '{(average),account,x}', 'one contribution a column') FROM salesops.explain_prediction('account', (SELECT c FROM campaign c WHERE id = 7));
@@ -46,6 +46,15 @@ SELECT is_empty($$SELECT id FROM (SELECT id, salesops.predict('account', c) AS p
                     FROM campaign c WHERE id <= 200) q WHERE abs(p - 1 / (1 + exp(-s))) > 1e-15$$, 'and they add up');
 SELECT is_empty($$SELECT id FROM salesops.predict_batch('account', 'SELECT * FROM campaign', 'id') b JOIN campaign c ON c.id::text = b.key
                    WHERE salesops.predict('account', c) <> b.probability$$, 'a batch predicts what rows do');
+
+-- a word, or an element of an array, that knows the outcome
+CREATE TABLE given AS SELECT id, x, won, account || CASE WHEN won THEN ' paid' ELSE '' END AS account, 'call ' || md5(id::text) || ' at ' || md5(x::text) || CASE WHEN won AND id % 3 = 0 THEN ' invoice' ELSE '' END AS note,
+         ARRAY['a', CASE WHEN id % 2 = 0 THEN 'b' ELSE 'c' END, CASE WHEN won AND id % 5 > 0 THEN 'customer' END] AS tags,
+         ARRAY['a', CASE WHEN id % 2 = 0 THEN 'b' ELSE 'c' END, CASE WHEN won <> (id % 4 = 0) THEN 'd' END] AS honest FROM campaign;
+CREATE TABLE told_given AS SELECT (salesops.train_model('given', 'TABLE given', 'won', 'logistic', 'id')).*;
+SELECT matches(left_out ->> 'account', '^the label in other words', 'a word that is the label leaves its column out') FROM told_given;
+SELECT set_eq($$SELECT column_name, degree, reason LIKE 'a value in it that is nearly always positive%' FROM salesops.model_leakage WHERE name = 'given' AND column_name <> 'account'$$,
+              $$VALUES ('note', 'question', true), ('tags', 'question', true)$$, 'words and elements that are nearly always positive are asked about, others are not');
 
 -- rare levels and trees alone
 CREATE TABLE rare AS SELECT i AS id, 'c' || i * 7919 % 1009 AS category, i * 48271::bigint % 997 AS x, i * 48271::bigint % 997 > 400 + i % 200 AS won FROM generate_series(1, 2000) i;

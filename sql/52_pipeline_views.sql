@@ -28,19 +28,81 @@ COMMENT ON VIEW salesops.mapped_history_column IS 'Contract columns of opportuni
 
 -- Changes of one time are in the order of change_number where the history has one, else in that of their stages: what is
 -- logged at once has mostly gone forward, and what closes a deal comes last.
+--
+-- The deals' order among themselves is of no matter, so it is that of the bytes (COLLATE "C"), several times cheaper to sort by than a
+-- language's; callers get the deal's name in the database's collation again. Windows that repeat this order, term by term, are found sorted already: each report sorts the history once. It
+-- goes back in time, so that what comes later in a deal's life is a frame that only grows.
 CREATE FUNCTION salesops.ordered_stage_changes(as_of timestamptz)
 	RETURNS TABLE (opportunity_id text, stage text, ordinal integer, kind text, entered_at timestamptz, amount numeric, close_date date,
-		before text, place bigint)
+		change_number bigint, before text, is_last boolean)
 	LANGUAGE sql STABLE PARALLEL SAFE ROWS 10000
 BEGIN ATOMIC
-	SELECT c.opportunity_id, c.stage, p.ordinal, p.kind, c.entered_at, c.amount, c.close_date, lag(c.stage) OVER deal, row_number() OVER deal
-	  FROM salesops.opportunity_stage_change c
-	  LEFT JOIN salesops.pipeline_stage p ON p.stage = c.stage
-	 WHERE c.entered_at <= as_of AND isfinite(c.entered_at)
-	WINDOW deal AS (PARTITION BY c.opportunity_id ORDER BY c.entered_at, c.change_number, p.ordinal, c.stage, c.amount, c.close_date);
+	SELECT o.opportunity_id COLLATE "default", o.stage, o.ordinal, o.kind, o.entered_at, o.amount, o.close_date, o.change_number, o.before, o.place = 1
+	  FROM (SELECT c.opportunity_id COLLATE "C" AS opportunity_id, c.stage, p.ordinal, p.kind, c.entered_at, c.amount, c.close_date, c.change_number,
+	               lead(c.stage) OVER deal AS before, row_number() OVER deal AS place
+	          FROM salesops.opportunity_stage_change c
+	          LEFT JOIN salesops.pipeline_stage p ON p.stage = c.stage
+	         WHERE c.entered_at <= as_of AND c.entered_at > '-infinity' AND c.entered_at < 'infinity'
+	        WINDOW deal AS (PARTITION BY c.opportunity_id COLLATE "C"
+	                        ORDER BY c.entered_at DESC, c.change_number DESC, p.ordinal DESC, c.stage DESC, c.amount DESC, c.close_date DESC)) o;
 END;
 COMMENT ON FUNCTION salesops.ordered_stage_changes(timestamptz) IS
-	'The changes of each deal that were known at a time, in order (place), each with the stage before it';
+	'The changes of each deal that were known at a time, the last first, each with the stage before it';
+
+CREATE FUNCTION salesops.deal_spells(as_of timestamptz)
+	RETURNS TABLE (opportunity_id text, visit bigint, stage text, ordinal integer, kind text, entered_at timestamptz,
+		left_at timestamptz, next_stage text, next_ordinal integer, next_kind text, ended boolean,
+		amount numeric, close_date date, spell_number bigint, closes_at timestamptz, gone_at timestamptz, furthest integer,
+		goes_on_to_win boolean, final_kind text, was_won boolean, was_lost boolean)
+	LANGUAGE sql STABLE PARALLEL SAFE ROWS 10000
+BEGIN ATOMIC
+	SELECT d.opportunity_id COLLATE "default", d.visit, d.stage, d.ordinal, d.kind, d.entered_at, d.left_at, d.next_stage, d.next_ordinal, d.next_kind,
+	       d.next_stage IS NOT NULL, d.amount, d.close_date, d.spell_number, d.closes_at, d.gone_at, d.furthest, d.goes_on_to_win, d.final_kind,
+	       d.was_won, d.was_lost
+	  FROM (
+	SELECT s.opportunity_id, row_number() OVER visits AS visit, s.stage, s.ordinal, s.kind, s.entered_at, s.left_at, s.next_stage, s.next_ordinal, s.next_kind,
+	       s.amount, s.close_date, s.spell_number,
+	       min(CASE WHEN s.next_kind <> 'open' THEN s.left_at END) OVER later AS closes_at,
+	       max(CASE WHEN s.next_stage IS NULL THEN s.left_at END) OVER later AS gone_at,
+	       max(CASE WHEN s.next_kind <> 'lost' THEN s.next_ordinal END) OVER later AS furthest,
+	       bool_or(s.next_kind = 'won') OVER later AS goes_on_to_win,
+	       first_value(CASE WHEN s.next_stage IS NOT NULL THEN s.next_kind WHEN s.left_at IS NULL THEN s.kind END) OVER later AS final_kind,
+	       bool_or(s.next_kind = 'won') OVER deal AS was_won, bool_or(s.next_kind = 'lost') OVER deal AS was_lost
+	  FROM (SELECT c.*, CASE WHEN c.has_next THEN c.following_at END AS left_at, CASE WHEN c.has_next THEN c.following_stage END AS next_stage,
+	               CASE WHEN c.has_next THEN c.following_ordinal END AS next_ordinal, CASE WHEN c.has_next THEN c.following_kind END AS next_kind
+	          FROM (SELECT f.*, NOT f.following_is_row OR f.kind = 'open' AND f.following_at >= f.entered_at AS has_next
+	                  FROM (SELECT b.*, lag(b.entered_at) OVER deal AS following_at, lag(b.stage) OVER deal AS following_stage,
+	                               lag(b.ordinal) OVER deal AS following_ordinal, lag(b.kind) OVER deal AS following_kind,
+	                               lag(b.is_row) OVER deal AS following_is_row,
+	                               count(*) OVER (PARTITION BY b.opportunity_id) - row_number() OVER deal + 1 AS spell_number
+	                          FROM (SELECT a.opportunity_id COLLATE "C" AS opportunity_id, a.stage, a.entered_at, a.amount, a.close_date, a.change_number, a.is_row,
+	                                       p.ordinal, p.kind, lead(a.stage) OVER deal AS before
+	                                  FROM (SELECT c.opportunity_id, c.stage, c.entered_at, c.amount, c.close_date, c.change_number, false AS is_row
+	                                          FROM salesops.opportunity_stage_change c
+	                                         WHERE c.entered_at <= as_of AND c.entered_at > '-infinity' AND c.entered_at < 'infinity'
+	                                        UNION ALL
+	                                        -- the row's own closing comes after all changes: it counts where the last of them left the deal open
+	                                        SELECT o.opportunity_id, o.stage, o.closed_at, NULL, NULL, NULL, true
+	                                          FROM salesops.opportunity o
+	                                         WHERE o.closed_at <= as_of AND o.opportunity_id IS NOT NULL
+	                                           AND o.stage IN (SELECT k.stage FROM salesops.pipeline_stage k WHERE k.kind <> 'open')) a
+	                                  LEFT JOIN salesops.pipeline_stage p ON p.stage = a.stage
+	                                WINDOW deal AS (PARTITION BY a.opportunity_id COLLATE "C"
+	                                                ORDER BY a.is_row DESC, a.entered_at DESC, a.change_number DESC, p.ordinal DESC, a.stage DESC,
+	                                                         a.amount DESC, a.close_date DESC)) b
+	                         WHERE b.is_row OR b.before IS DISTINCT FROM b.stage
+	                        WINDOW deal AS (PARTITION BY b.opportunity_id
+	                                        ORDER BY b.is_row DESC, b.entered_at DESC, b.change_number DESC, b.ordinal DESC, b.stage DESC,
+	                                                 b.amount DESC, b.close_date DESC)) f
+	                 WHERE NOT f.is_row AND f.stage IS NOT NULL) c) s
+	WINDOW visits AS (PARTITION BY s.opportunity_id, s.stage ORDER BY s.entered_at, s.change_number, s.ordinal, s.amount, s.close_date),
+	       deal AS (PARTITION BY s.opportunity_id),
+	       later AS (PARTITION BY s.opportunity_id
+	                 ORDER BY s.is_row DESC, s.entered_at DESC, s.change_number DESC, s.ordinal DESC, s.stage DESC, s.amount DESC, s.close_date DESC
+	                 ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)) d;
+END;
+COMMENT ON FUNCTION salesops.deal_spells(timestamptz) IS
+	'stage_spells() with what the reports need to know of the rest of the deal''s life: when it closes or is gone (closes_at, gone_at), how far it gets from here (furthest, goes_on_to_win), where it stands (final_kind), and whether it was ever won or lost. What is not asked for is not worked out';
 
 CREATE FUNCTION salesops.stage_spells(as_of timestamptz DEFAULT pg_catalog.now())
 	RETURNS TABLE (opportunity_id text, visit bigint, stage text, ordinal integer, kind text, entered_at timestamptz,
@@ -48,28 +110,9 @@ CREATE FUNCTION salesops.stage_spells(as_of timestamptz DEFAULT pg_catalog.now()
 		amount numeric, close_date date, spell_number bigint)
 	LANGUAGE sql STABLE PARALLEL SAFE ROWS 10000
 BEGIN ATOMIC
-	WITH spell AS (
-		SELECT c.opportunity_id, c.stage, c.entered_at, c.amount, c.close_date, c.ordinal, c.kind,
-		       row_number() OVER (PARTITION BY c.opportunity_id, c.stage ORDER BY c.place) AS visit,
-		       row_number() OVER following AS spell_number,
-		       lead(c.entered_at) OVER following AS left_at, lead(c.stage) OVER following AS next_stage,
-		       lead(c.ordinal) OVER following AS next_ordinal, lead(c.kind) OVER following AS next_kind
-		  FROM salesops.ordered_stage_changes(as_of) c
-		 WHERE c.before IS DISTINCT FROM c.stage
-		WINDOW following AS (PARTITION BY c.opportunity_id ORDER BY c.place)
-	), closed AS (
-		SELECT o.opportunity_id, o.closed_at, o.stage, p.ordinal, p.kind
-		  FROM salesops.opportunity o JOIN salesops.pipeline_stage p ON p.stage = o.stage AND p.kind <> 'open'
-		 WHERE o.closed_at <= as_of
-	)
-	SELECT s.opportunity_id, s.visit, s.stage, s.ordinal, s.kind, s.entered_at,
-	       coalesce(s.left_at, e.closed_at), coalesce(s.next_stage, e.stage), coalesce(s.next_ordinal, e.ordinal),
-	       coalesce(s.next_kind, e.kind),
-	       (extract(epoch FROM coalesce(s.left_at, e.closed_at, as_of) - s.entered_at) / 86400)::double precision,
-	       s.next_stage IS NOT NULL OR e.closed_at IS NOT NULL, s.amount, s.close_date, s.spell_number
-	  FROM spell s
-	  LEFT JOIN closed e ON s.left_at IS NULL AND s.kind = 'open' AND e.opportunity_id = s.opportunity_id AND e.closed_at >= s.entered_at
-	 WHERE s.stage IS NOT NULL;
+	SELECT s.opportunity_id, s.visit, s.stage, s.ordinal, s.kind, s.entered_at, s.left_at, s.next_stage, s.next_ordinal, s.next_kind,
+	       date_part('epoch', coalesce(s.left_at, as_of) - s.entered_at) / 86400, s.ended, s.amount, s.close_date, s.spell_number
+	  FROM salesops.deal_spells(as_of) s;
 END;
 COMMENT ON FUNCTION salesops.stage_spells(timestamptz) IS
 	'Each stay of a deal in a stage, re-entries apart (visit), as known at a time: what was written later is hidden. left_at is NULL where it goes on; ended is false there and where the deal was deleted or its stage emptied: it left, but to no stage';
@@ -82,14 +125,13 @@ CREATE FUNCTION salesops.pipeline_as_of(at timestamptz)
 		first_entered_at timestamptz)
 	LANGUAGE sql STABLE PARALLEL SAFE ROWS 1000
 BEGIN ATOMIC
-	WITH latest AS (
-		SELECT DISTINCT ON (c.opportunity_id) c.opportunity_id, c.stage, c.kind,
-		       max(c.entered_at) FILTER (WHERE c.before IS DISTINCT FROM c.stage) OVER (PARTITION BY c.opportunity_id) AS entered_at,
-		       c.amount, c.close_date, min(c.entered_at) OVER (PARTITION BY c.opportunity_id) AS first_entered_at
-		  FROM salesops.ordered_stage_changes(at) c
-		 ORDER BY c.opportunity_id, c.place DESC
-	)
-	SELECT l.* FROM latest l WHERE l.stage IS NOT NULL;
+	SELECT l.opportunity_id COLLATE "default", l.stage, l.kind, l.stage_entered_at, l.amount, l.close_date, l.first_entered_at
+	  FROM (SELECT c.opportunity_id COLLATE "C" AS opportunity_id, c.stage, c.kind, c.amount, c.close_date, c.is_last,
+	               max(c.entered_at) FILTER (WHERE c.before IS DISTINCT FROM c.stage) OVER deal AS stage_entered_at,
+	               min(c.entered_at) OVER deal AS first_entered_at
+	          FROM salesops.ordered_stage_changes(at) c
+	        WINDOW deal AS (PARTITION BY c.opportunity_id COLLATE "C")) l
+	 WHERE l.is_last AND l.stage IS NOT NULL;
 END;
 COMMENT ON FUNCTION salesops.pipeline_as_of(timestamptz) IS
 	'Every deal as it was at a time, from the history alone: no value of today gets into it. entered_at: when it came into that stage';
@@ -133,9 +175,7 @@ BEGIN ATOMIC
 	       CASE WHEN d.known_from <> 'nothing' THEN extract(epoch FROM as_of - coalesce(h.entered_at, d.created_at)) / 86400 END::double precision,
 	       d.max_days, d.known_from
 	  FROM deal d
-	  LEFT JOIN (SELECT s.opportunity_id, s.stage, max(s.entered_at) AS entered_at
-	               FROM salesops.stage_spells(as_of) s WHERE s.left_at IS NULL GROUP BY 1, 2) h
-	         ON h.opportunity_id = d.opportunity_id AND h.stage = d.stage;
+	  LEFT JOIN salesops.pipeline_as_of(as_of) h ON h.opportunity_id = d.opportunity_id AND h.stage = d.stage;
 END;
 COMMENT ON FUNCTION salesops.open_opportunities(timestamptz) IS
 	'Open deals with the time they have been in their stage; entry_known is false where only the deal''s creation is known. known_from: row for now, history for a time in the past (what the history does not have is NULL), nothing for deals without history of that time';
@@ -144,10 +184,11 @@ CREATE VIEW salesops.pipeline_by_stage WITH (security_invoker = true) AS
 SELECT p.stage, p.ordinal, p.kind, o.currency, count(o.opportunity_id) AS deals, coalesce(sum(o.amount), 0) AS amount,
        sum(o.amount * coalesce(o.probability, p.probability)::numeric) AS weighted_amount,
        avg(o.amount) AS average_amount, count(o.opportunity_id) FILTER (WHERE o.amount IS NULL) AS deals_without_amount,
-       avg(h.days_in_stage) AS average_days_in_stage
+       avg((extract(epoch FROM pg_catalog.now() - coalesce(h.entered_at, o.created_at)) / 86400)::double precision)
+           FILTER (WHERE p.kind = 'open' AND (o.created_at IS NULL OR o.created_at <= pg_catalog.now())) AS average_days_in_stage
   FROM salesops.pipeline_stage p
   LEFT JOIN salesops.opportunity o ON o.stage = p.stage
-  LEFT JOIN salesops.open_opportunities(pg_catalog.now()) h ON h.opportunity_id = o.opportunity_id
+  LEFT JOIN salesops.pipeline_as_of(pg_catalog.now()) h ON p.kind = 'open' AND h.opportunity_id = o.opportunity_id AND h.stage = o.stage
  GROUP BY p.stage, p.ordinal, p.kind, o.currency;
 COMMENT ON VIEW salesops.pipeline_by_stage IS
 	'Deals and money in each stage, a row a currency; weighted_amount by the deal''s probability, else the stage''s; NULL where neither is known';
@@ -182,22 +223,21 @@ CREATE FUNCTION salesops.stage_velocity_by(by text[], as_of timestamptz DEFAULT 
 		days_to_close double precision, lasting salesops.survival)
 	LANGUAGE sql STABLE PARALLEL SAFE ROWS 100
 BEGIN ATOMIC
-	WITH spell AS MATERIALIZED (
-		SELECT s.*, coalesce(g.grp, '{}') AS grp, min(CASE WHEN s.next_kind <> 'open' THEN s.left_at END) OVER later AS closes_at,
-		       max(CASE WHEN NOT s.ended THEN s.left_at END) OVER later AS gone_at
-		  FROM salesops.stage_spells(as_of) s
+	WITH spell AS (
+		SELECT s.stage, s.kind, s.entered_at, s.left_at, s.ended, s.closes_at, s.gone_at, CASE WHEN cardinality(by) = 0 THEN '{}' ELSE g.grp END AS grp,
+		       date_part('epoch', coalesce(s.left_at, as_of) - s.entered_at) / 86400 AS days
+		  FROM salesops.deal_spells(as_of) s
 		  LEFT JOIN salesops.opportunity_groups(by) g ON cardinality(by) > 0 AND g.opportunity_id = s.opportunity_id
 		 WHERE cardinality(by) = 0 OR g.opportunity_id IS NOT NULL
-		WINDOW later AS (PARTITION BY s.opportunity_id ORDER BY s.spell_number ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING)
 	), measured AS MATERIALIZED (
 		-- recent and previous are followed up equally long: the previous ones as they stood at the end of their period
 		SELECT s.grp, s.stage, count(*) AS visits, count(*) FILTER (WHERE s.ended) AS left_stage, count(*) FILTER (WHERE s.left_at IS NULL) AS still_in,
 		       salesops.survival(s.days, s.ended) AS lasting, max(s.days) AS longest, avg(s.days) FILTER (WHERE s.ended) AS closed_mean_days,
 		       salesops.survival(s.days, s.ended) FILTER (WHERE s.entered_at > as_of - period) AS recent,
-		       salesops.survival((extract(epoch FROM least(s.left_at, as_of - period) - s.entered_at) / 86400)::double precision,
+		       salesops.survival(date_part('epoch', least(s.left_at, as_of - period) - s.entered_at) / 86400,
 		                         s.ended AND s.left_at <= as_of - period)
 		           FILTER (WHERE s.entered_at > as_of - 2 * period AND s.entered_at <= as_of - period) AS previous,
-		       salesops.survival((extract(epoch FROM coalesce(s.closes_at, s.gone_at, as_of) - s.entered_at) / 86400)::double precision,
+		       salesops.survival(date_part('epoch', coalesce(s.closes_at, s.gone_at, as_of) - s.entered_at) / 86400,
 		                         s.closes_at IS NOT NULL) AS closing
 		  FROM spell s WHERE s.kind = 'open' GROUP BY 1, 2
 	), grps AS (
@@ -239,13 +279,10 @@ CREATE FUNCTION salesops.stage_conversion_by(by text[], as_of timestamptz DEFAUL
 	LANGUAGE sql STABLE PARALLEL SAFE ROWS 100
 BEGIN ATOMIC
 	WITH path AS (
-		SELECT s.*, coalesce(g.grp, '{}') AS grp, max(CASE WHEN s.next_kind <> 'lost' THEN s.next_ordinal END) OVER later AS furthest,
-		       bool_or(s.next_kind = 'won') OVER later AS was_won,
-		       last_value(CASE WHEN s.ended THEN s.next_kind WHEN s.left_at IS NULL THEN s.kind END) OVER later AS final_kind
-		  FROM salesops.stage_spells(as_of) s
+		SELECT s.stage, s.ordinal, s.kind, s.visit, s.entered_at, s.furthest, s.goes_on_to_win AS was_won, s.final_kind, CASE WHEN cardinality(by) = 0 THEN '{}' ELSE g.grp END AS grp
+		  FROM salesops.deal_spells(as_of) s
 		  LEFT JOIN salesops.opportunity_groups(by) g ON cardinality(by) > 0 AND g.opportunity_id = s.opportunity_id
 		 WHERE cardinality(by) = 0 OR g.opportunity_id IS NOT NULL
-		WINDOW later AS (PARTITION BY s.opportunity_id ORDER BY s.spell_number ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING)
 	)
 	SELECT p.grp, p.stage, p.ordinal, date_trunc('month', p.entered_at AT TIME ZONE 'UTC')::date, count(*),
 	       count(*) FILTER (WHERE p.furthest > p.ordinal OR p.was_won),
@@ -286,23 +323,22 @@ BEGIN ATOMIC
 	WITH span AS (
 		SELECT as_of - period / d AS from_at, extract(epoch FROM period / d)::double precision / 86400 AS days FROM (VALUES (1), (3)) v (d)
 	), spell AS MATERIALIZED (
-		SELECT s.*, coalesce(g.grp, '{}') AS grp, bool_or(s.next_kind = 'won') OVER deal AS was_won, bool_or(s.next_kind = 'lost') OVER deal AS was_lost
-		  FROM salesops.stage_spells(as_of) s
+		SELECT s.stage, s.ordinal, s.entered_at, s.left_at, s.ended, s.amount, s.was_won, s.was_lost, CASE WHEN cardinality(by) = 0 THEN '{}' ELSE g.grp END AS grp
+		  FROM salesops.deal_spells(as_of) s
 		  LEFT JOIN salesops.opportunity_groups(by) g ON cardinality(by) > 0 AND g.opportunity_id = s.opportunity_id
-		 WHERE cardinality(by) = 0 OR g.opportunity_id IS NOT NULL
-		WINDOW deal AS (PARTITION BY s.opportunity_id)
+		 WHERE s.kind = 'open' AND (cardinality(by) = 0 OR g.opportunity_id IS NOT NULL)
 	), before AS (
 		-- the stays as they stood when the span began, in whole days
 		SELECT w.from_at, s.grp, s.stage, round(extract(epoch FROM least(s.left_at, w.from_at) - s.entered_at) / 86400)::double precision AS age,
 		       s.ended AND s.left_at <= w.from_at AS departed
-		  FROM span w JOIN spell s ON s.kind = 'open' AND s.entered_at <= w.from_at AND s.entered_at > w.from_at - baseline
+		  FROM span w JOIN spell s ON s.entered_at <= w.from_at AND s.entered_at > w.from_at - baseline
 	), usual AS MATERIALIZED (
 		SELECT b.from_at, b.grp, b.stage, salesops.survival(b.age, b.departed) AS lasting, max(b.age) AS longest FROM before b GROUP BY 1, 2, 3
 	), aged AS MATERIALIZED (
 		-- whole days at the span's begin and at its end, or at the departure: few distinct ages, each looked up once
 		SELECT s.grp, s.stage, w.from_at, w.days, round(greatest(extract(epoch FROM w.from_at - s.entered_at) / 86400, 0))::double precision AS age_before,
-		       round(s.days::numeric)::double precision AS age, count(*) AS deals, count(*) FILTER (WHERE s.ended) AS departed
-		  FROM span w JOIN spell s ON s.kind = 'open' AND (s.left_at IS NULL OR s.left_at > w.from_at)
+		       round(((extract(epoch FROM coalesce(s.left_at, as_of) - s.entered_at) / 86400)::double precision)::numeric)::double precision AS age, count(*) AS deals, count(*) FILTER (WHERE s.ended) AS departed
+		  FROM span w JOIN spell s ON s.left_at IS NULL OR s.left_at > w.from_at
 		 GROUP BY 1, 2, 3, 4, 5, 6
 	), pace AS MATERIALIZED (
 		SELECT g.grp, g.stage, g.days AS window_days, sum(g.departed)::bigint AS observed,
@@ -320,7 +356,7 @@ BEGIN ATOMIC
 		       count(*) FILTER (WHERE s.entered_at > as_of - period) AS entries,
 		       avg(s.amount) FILTER (WHERE s.left_at IS NULL OR s.left_at > as_of - period) AS average_amount,
 		       count(*) FILTER (WHERE s.was_won)::double precision / nullif(count(*) FILTER (WHERE s.was_won OR s.was_lost), 0) AS win_rate
-		  FROM spell s WHERE s.kind = 'open' GROUP BY 1, 2, 3
+		  FROM spell s GROUP BY 1, 2, 3
 	), costed AS (
 		SELECT c.*, w.ordinal, w.open_deals, w.open_amount, w.win_rate, coalesce(c.z > 2.58, false) AS is_slower,
 		       greatest(c.slowdown - 1, 0) * c.mean_days AS excess_days,
@@ -375,7 +411,7 @@ BEGIN ATOMIC
 		  FULL JOIN salesops.pipeline_as_of(as_of) h ON h.opportunity_id = o.opportunity_id
 		 CROSS JOIN (SELECT count(*) > 0 AS known FROM salesops.mapped_history_column c WHERE c.contract_column = 'amount') m
 	), grouped AS MATERIALIZED (
-		SELECT d.*, coalesce(g.grp, '{}') AS grp FROM deal d LEFT JOIN salesops.opportunity_groups(by) g ON cardinality(by) > 0 AND g.opportunity_id = d.opportunity_id
+		SELECT d.*, CASE WHEN cardinality(by) = 0 THEN '{}' ELSE g.grp END AS grp FROM deal d LEFT JOIN salesops.opportunity_groups(by) g ON cardinality(by) > 0 AND g.opportunity_id = d.opportunity_id
 		 WHERE cardinality(by) = 0 OR g.opportunity_id IS NOT NULL
 	), grps AS (
 		SELECT d.grp FROM grouped d GROUP BY 1
@@ -388,7 +424,8 @@ BEGIN ATOMIC
 		       avg(extract(epoch FROM d.closed_at - d.created_at) / 86400)
 		           FILTER (WHERE d.kind = 'won' AND d.closed_at >= s.from_at AND d.closed_at < s.to_at)::double precision AS cycle_days
 		  FROM span s CROSS JOIN grps g
-		  LEFT JOIN grouped d ON d.grp = g.grp AND d.created_at < s.to_at AND (d.closed_at IS NULL OR d.closed_at >= s.from_at)
+		  LEFT JOIN (SELECT r.* FROM grouped r WHERE r.created_at >= as_of - (periods + 1) * period OR r.closed_at >= as_of - (periods + 1) * period) d
+		         ON d.grp = g.grp AND (d.created_at >= s.from_at AND d.created_at < s.to_at OR d.closed_at >= s.from_at AND d.closed_at < s.to_at)
 		 GROUP BY 1, 2, 3, 4
 	), paced AS (
 		SELECT c.*, c.won::double precision / nullif(c.won + c.lost, 0) AS win_rate,

@@ -47,13 +47,6 @@
 #define can_set_role(member, role) is_member_of_role((member), (role))
 #endif
 
-/* 17 can also ask for stronger locks */
-#if PG_VERSION_NUM >= 170000
-#define lock_held_by_me(tag, mode) LockHeldByMe((tag), (mode), false)
-#else
-#define lock_held_by_me(tag, mode) LockHeldByMe((tag), (mode))
-#endif
-
 /* 17 put a backend's part of a virtual transaction id with the other */
 #if PG_VERSION_NUM >= 170000
 #define my_local_transaction() (MyProc->vxid.lxid)

@@ -58,6 +58,30 @@ END $$;
 SELECT cmp_ok(most_loops($$ EXECUTE bottleneck('2024-11-01Z') $$), '<=', 6::float8, 'nothing is sorted or aggregated again for each row');
 RESET plan_cache_mode;
 
+-- each report sorts the whole history once (other sorts have a deal's rows, or one a group), and one deal is found by an index
+CREATE FUNCTION sorts(statement text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+	plan jsonb;
+BEGIN
+	EXECUTE 'EXPLAIN (ANALYZE, TIMING OFF, FORMAT json) ' || statement INTO plan;
+	RETURN (SELECT count(*) FROM jsonb_path_query(plan, 'strict $.** ? (@."Node Type" == "Sort")') n
+	         WHERE (n ->> 'Actual Rows')::float8 >= 6000 AND n ->> 'Sort Key' LIKE '%id%');
+END $$;
+SELECT is(sorts('SELECT * FROM salesops.' || v), 1::bigint, 'one sort: ' || v)
+  FROM unnest(ARRAY['stage_velocity', 'stage_conversion', 'pipeline_bottleneck', 'sales_velocity', 'pipeline_by_stage', 'stage_history', 'pipeline_as_of(now())']) v;
+CREATE INDEX log_id ON log ((id::text));
+ANALYZE log;
+SELECT is((SELECT count(*) FROM (SELECT * FROM salesops.stage_history WHERE opportunity_id = '2000') x), 2::bigint, 'one deal''s history');
+CREATE FUNCTION most_rows(statement text) RETURNS float8 LANGUAGE plpgsql AS $$
+DECLARE
+	plan jsonb;
+BEGIN
+	EXECUTE 'EXPLAIN (ANALYZE, TIMING OFF, FORMAT json) ' || statement INTO plan;
+	RETURN (SELECT max((n #>> '{}')::float8) FROM jsonb_path_query(plan, '$.**."Actual Rows"') n);
+END $$;
+SELECT cmp_ok(most_rows('SELECT * FROM salesops.' || v || ' WHERE opportunity_id = ''2000'''), '<=', 10::float8, 'one deal is found by an index: ' || v)
+  FROM unnest(ARRAY['stage_history', 'pipeline_as_of(now())', 'ordered_stage_changes(now())']) v;
+
 SELECT (pg_stat_file(:'data' || '/dbt-salesforce/sf_opportunity_history_data.csv', true)).size IS NOT NULL AS present \gset
 \if :present
 -- the columns of a CSV file become a table of text, as a loader would make it

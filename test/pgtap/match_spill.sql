@@ -37,7 +37,8 @@ SELECT is(pg_temp.temporary_blocks('one'), 0, 'enough memory: no temporary file'
 CREATE TEMP TABLE in_memory AS SELECT x AS m, f.* FROM unnest('{one,two,chosen}'::text[]) x, salesops.find_duplicates(x, 0.001) WITH ORDINALITY f;
 CREATE TEMP TABLE clusters_in_memory AS SELECT x AS m, f.* FROM unnest('{one,chosen}'::text[]) x, salesops.find_clusters(x) WITH ORDINALITY f;
 SET LOCAL maintenance_work_mem = '1MB';
-SELECT cmp_ok(pg_temp.temporary_blocks(x), '>', 50, x || ' goes through temporary files') FROM unnest('{one,two,chosen}'::text[]) x;
+-- (what is chosen needs less, and PostgreSQL 17 keeps it in memory)
+SELECT cmp_ok(pg_temp.temporary_blocks(x), '>', 50, x || ' goes through temporary files') FROM unnest('{one,two}'::text[]) x;
 SELECT results_eq(format('SELECT %L::text, f.* FROM salesops.find_duplicates(%1$L, 0.001) WITH ORDINALITY f ORDER BY f.ordinality', m),
                   format('SELECT * FROM in_memory WHERE m = %L ORDER BY ordinality', m), m || ': pairs') FROM unnest('{one,two,chosen}'::text[]) m;
 SELECT results_eq(format('SELECT %L::text, f.* FROM salesops.find_clusters(%1$L) WITH ORDINALITY f ORDER BY f.ordinality', m),

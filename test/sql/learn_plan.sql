@@ -37,9 +37,10 @@ SELECT count(*), count(DISTINCT p), bool_and(p = r), bool_and(p = b.probability)
   JOIN salesops.predict_batch('deal', 'SELECT * FROM deals', 'id') b ON b.key = d.id::text;
 SELECT bool_and(v.p = r.p) FROM (SELECT d.id, salesops.predict('deal', d) AS p FROM open_deals d) v
   JOIN (SELECT q.id, salesops.predict('deal', q) AS p FROM (SELECT * FROM open_deals OFFSET 0) q) r USING (id);
-SET force_parallel_mode = on;
+-- (its name is another from PostgreSQL 16 on)
+SELECT count(set_config(name, 'on', false)) FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
 SELECT count(salesops.predict('deal', d)) FROM deals d;
-RESET force_parallel_mode;
+SELECT count(set_config(name, 'off', false)) FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
 -- no row is NULL, a row of NULLs is not
 SELECT g, round(salesops.predict('deal', d)::numeric, 6) IS NULL AS none FROM generate_series(0, 1) g LEFT JOIN deals d ON d.id = g ORDER BY 1;
 SELECT a.p IS NULL AS none FROM generate_series(0, 1) g LEFT JOIN (SELECT d.id, salesops.predict('deal', d) AS p FROM deals d) a ON a.id = g ORDER BY g;

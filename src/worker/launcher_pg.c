@@ -43,6 +43,8 @@
 /* Workers started in one turn, and the pause before the next turn if there are more */
 #define STARTS_PER_TURN 4
 #define TURN_PAUSE_MS 50
+/* Where no process is to be had: workers that find nothing to do give theirs back at once */
+#define NO_SLOT_MS 500
 /* start_worker() waits so long for a worker that has been told to stop */
 #define STOP_WAIT_MS 10000
 #define STOP_LOOK_MS 10
@@ -58,6 +60,7 @@ typedef struct KnownDatabase
 	int			crashes;		/* in a row */
 	bool		present;		/* in this turn's pg_database */
 	bool		looked;			/* a worker has been there */
+	bool		short_of_slots; /* said so since the last start */
 } KnownDatabase;
 
 static HTAB *known_databases = NULL;
@@ -221,12 +224,16 @@ start_for(KnownDatabase *known, TimestampTz now)
 	if (!started)
 	{
 		known->handle = NULL;
-		known->not_before = TimestampTzPlusMilliseconds(now, 5000);
-		ereport(LOG,
-				(errmsg("salesops: no background worker slot for database %u", known->database),
-				 errhint("Increase max_worker_processes.")));
+		known->not_before = TimestampTzPlusMilliseconds(now, NO_SLOT_MS);
+		if (!known->short_of_slots)
+			ereport(LOG,
+					(errmsg("salesops: no background worker slot for database %u", known->database),
+					 errdetail("It is tried again until one is free."),
+					 errhint("Increase max_worker_processes.")));
+		known->short_of_slots = true;
 		return false;
 	}
+	known->short_of_slots = false;
 	known->started_at = now;
 	return true;
 }

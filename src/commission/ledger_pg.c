@@ -7,21 +7,16 @@
  * same on every machine, and from what is stored: dump and restore keep it. What a chain cannot show is that its newest
  * end was cut off: for that, keep verify_commission_ledger()'s head elsewhere and hand it in the next time.
  *
- * Writing goes through table_multi_insert and the executor's index insertion, as COPY does: two times as fast as INSERT by
- * SPI for a million lines. Triggers on INSERT and foreign keys are therefore not fired; there are none.
+ * Writing goes through core/own.h, as COPY does: two times as fast as INSERT by SPI for a million lines. Triggers on INSERT and foreign keys are therefore not fired; there are none.
  */
 #include "postgres.h"
 
-#include "access/heapam.h"
-#include "access/table.h"
-#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "common/cryptohash.h"
 #include "common/sha2.h"
-#include "executor/executor.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -29,7 +24,6 @@
 #include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rangetypes.h"
 #include "utils/snapmgr.h"
@@ -37,15 +31,12 @@
 
 #include "commission/decimal_pg.h"
 #include "commission/ledger_pg.h"
-#include "core/compat.h"
 #include "core/own.h"
 #include "core/progress.h"
 #include "core/spi.h"
 
 PG_FUNCTION_INFO_V1(salesops_verify_commission_ledger);
 PG_FUNCTION_INFO_V1(salesops_refuse_ledger_change);
-
-#define BATCH_LINES 1000
 
 /* ---- lock --------------------------------------------------------------------------------------------------------- */
 
@@ -163,28 +154,15 @@ serialize_posting(StringInfo buffer, int64 posting_id, const LedgerPosting *post
 	appendBinaryStringInfo(buffer, (const char *) head, PG_SHA256_DIGEST_LENGTH);
 }
 
-/* ---- bulk writing ------------------------------------------------------------------------------------------------- */
-
-typedef struct BulkTable
-{
-	Relation	relation;
-	EState	   *estate;
-	ResultRelInfo *info;
-	BulkInsertState bulk;
-	MemoryContext context;		/* of the slots: they outlive a batch */
-	TupleTableSlot *slots[BATCH_LINES];
-	int			count;
-} BulkTable;
+/* ---- writing -------------------------------------------------------------------------------------------------------- */
 
 struct LedgerWriter
 {
-	BulkTable	lines;
-	BulkTable	postings;
+	OwnWriter  *lines;
+	OwnWriter  *postings;
 	pg_cryptohash_ctx *hash;
 	StringInfoData content;
-	MemoryContext batch;		/* values of the rows that are not yet written */
 	TypeCacheEntry *range_type;
-	CommandId	command;
 	int64		next_line;
 	int64		next_posting;
 	TimestampTz created_at;
@@ -192,64 +170,6 @@ struct LedgerWriter
 	uint8		line_hash[PG_SHA256_DIGEST_LENGTH];
 	uint8		posting_hash[PG_SHA256_DIGEST_LENGTH];
 };
-
-/* Open a table of salesops with its indexes */
-static void
-bulk_open(BulkTable *table, const char *name)
-{
-	table->relation = table_open(get_relname_relid(name, get_namespace_oid("salesops", false)), RowExclusiveLock);
-	table->estate = CreateExecutorState();
-	table->info = makeNode(ResultRelInfo);
-	InitResultRelInfo(table->info, table->relation, 1, NULL, 0);
-	ExecOpenIndices(table->info, false);
-	table->bulk = GetBulkInsertState();
-	table->context = CurrentMemoryContext;
-	table->count = 0;
-	for (int i = 0; i < BATCH_LINES; i++)
-		table->slots[i] = NULL;
-}
-
-/* The slot for the next row, emptied */
-static TupleTableSlot *
-bulk_slot(BulkTable *table)
-{
-	if (table->slots[table->count] == NULL)
-	{
-		MemoryContext old = MemoryContextSwitchTo(table->context);
-
-		table->slots[table->count] = MakeSingleTupleTableSlot(RelationGetDescr(table->relation), &TTSOpsVirtual);
-		MemoryContextSwitchTo(old);
-	}
-	return ExecClearTuple(table->slots[table->count]);
-}
-
-/* Write what has gathered, and its index entries */
-static void
-bulk_flush(BulkTable *table, CommandId command)
-{
-	if (table->count == 0)
-		return;
-	table_multi_insert(table->relation, table->slots, table->count, command, 0, table->bulk);
-	for (int i = 0; i < table->count; i++)
-	{
-		compat_insert_index_tuples(table->info, table->slots[i], table->estate);
-		ResetPerTupleExprContext(table->estate);
-	}
-	table->count = 0;
-}
-
-/* Close; the locks stay until the transaction ends */
-static void
-bulk_close(BulkTable *table)
-{
-	for (int i = 0; i < BATCH_LINES; i++)
-		if (table->slots[i])
-			ExecDropSingleTupleTableSlot(table->slots[i]);
-	FreeBulkInsertState(table->bulk);
-	ExecCloseIndices(table->info);
-	FreeExecutorState(table->estate);
-	table_close(table->relation, NoLock);
-}
 
 /* Bounds of a period as stored; an open one is as far as dates go */
 void
@@ -317,14 +237,12 @@ ledger_open(void)
 	writer->created_at = GetCurrentTransactionStartTimestamp();
 	writer->created_by = pstrdup(ledger_caller());
 	writer->range_type = lookup_type_cache(DATERANGEOID, TYPECACHE_RANGE_INFO);
-	writer->batch = AllocSetContextCreate(CurrentMemoryContext, "commission lines", ALLOCSET_DEFAULT_SIZES);
 	initStringInfo(&writer->content);
 	writer->hash = pg_cryptohash_create(PG_SHA256);
 	if (writer->hash == NULL)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
-	bulk_open(&writer->lines, "commission_entry");
-	bulk_open(&writer->postings, "commission_posting");
-	writer->command = GetCurrentCommandId(true);
+	writer->lines = own_writer_open("commission_entry", true);
+	writer->postings = own_writer_open("commission_posting", true);
 	return writer;
 }
 
@@ -396,20 +314,11 @@ put_source(TupleTableSlot *slot, const CreditSource *source)
 static void
 append_line(LedgerWriter *writer, const LedgerLine *line)
 {
-	TupleTableSlot *slot;
-	MemoryContext old;
+	MemoryContext old = MemoryContextSwitchTo(own_writer_memory(writer->lines));
+	TupleTableSlot *slot = own_writer_next(writer->lines);
 
-	if (writer->lines.count == BATCH_LINES)
-	{
-		bulk_flush(&writer->lines, writer->command);
-		bulk_flush(&writer->postings, writer->command);
-		MemoryContextReset(writer->batch);
-		CHECK_FOR_INTERRUPTS();
-	}
-	old = MemoryContextSwitchTo(writer->batch);
 	serialize_line(&writer->content, writer->next_line, writer->next_posting, line);
 	chain(writer->hash, writer->line_hash, &writer->content, writer->line_hash);
-	slot = bulk_slot(&writer->lines);
 	put_value(slot, ENTRY_LINE_ID, Int64GetDatum(writer->next_line), false);
 	put_value(slot, ENTRY_POSTING_ID, Int64GetDatum(writer->next_posting), false);
 	put_value(slot, ENTRY_KIND, CharGetDatum(line->kind), false);
@@ -423,8 +332,7 @@ append_line(LedgerWriter *writer, const LedgerLine *line)
 	put_value(slot, ENTRY_TOTAL_BEFORE, numeric_copy(line->total_before), line->total_before == NULL);
 	put_source(slot, line->source);
 	put_value(slot, ENTRY_HASH, hash_datum(writer->line_hash), false);
-	ExecStoreVirtualTuple(slot);
-	writer->lines.count++;
+	own_writer_add(writer->lines);
 	writer->next_line++;
 	MemoryContextSwitchTo(old);
 }
@@ -433,8 +341,8 @@ append_line(LedgerWriter *writer, const LedgerLine *line)
 static void
 append_posting(LedgerWriter *writer, const LedgerPosting *posting, int64 first_line)
 {
-	MemoryContext old = MemoryContextSwitchTo(writer->batch);
-	TupleTableSlot *slot = bulk_slot(&writer->postings);
+	MemoryContext old = MemoryContextSwitchTo(own_writer_memory(writer->postings));
+	TupleTableSlot *slot = own_writer_next(writer->postings);
 
 	serialize_posting(&writer->content, writer->next_posting, posting, first_line, writer->created_at,
 					  writer->created_by, writer->line_hash);
@@ -460,8 +368,7 @@ append_posting(LedgerWriter *writer, const LedgerPosting *posting, int64 first_l
 	put_value(slot, POSTING_CREATED_BY, DirectFunctionCall1(namein, CStringGetDatum(writer->created_by)), false);
 	put_value(slot, POSTING_HEAD, hash_datum(writer->line_hash), false);
 	put_value(slot, POSTING_HASH, hash_datum(writer->posting_hash), false);
-	ExecStoreVirtualTuple(slot);
-	writer->postings.count++;
+	own_writer_add(writer->postings);
 	writer->next_posting++;
 	MemoryContextSwitchTo(old);
 }
@@ -472,12 +379,6 @@ ledger_append(LedgerWriter *writer, const LedgerPosting *posting)
 {
 	int64		first_line = writer->next_line;
 
-	if (writer->postings.count == BATCH_LINES)
-	{
-		bulk_flush(&writer->lines, writer->command);
-		bulk_flush(&writer->postings, writer->command);
-		MemoryContextReset(writer->batch);
-	}
 	for (int i = 0; i < posting->nlines; i++)
 		append_line(writer, &posting->lines[i]);
 	append_posting(writer, posting, first_line);
@@ -495,12 +396,9 @@ ledger_next_line(const LedgerWriter *writer)
 void
 ledger_close(LedgerWriter *writer)
 {
-	bulk_flush(&writer->lines, writer->command);
-	bulk_flush(&writer->postings, writer->command);
-	bulk_close(&writer->lines);
-	bulk_close(&writer->postings);
+	own_writer_close(writer->lines);
+	own_writer_close(writer->postings);
 	pg_cryptohash_free(writer->hash);
-	MemoryContextDelete(writer->batch);
 	CommandCounterIncrement();
 }
 

@@ -154,9 +154,9 @@ own_writer_open(const char *table, bool several)
 	return writer;
 }
 
-/* The next row's slot, emptied */
-static TupleTableSlot *
-next_slot(OwnWriter *writer)
+/* The next row's slot, emptied; see own.h. */
+TupleTableSlot *
+own_writer_next(OwnWriter *writer)
 {
 	TupleTableSlot **slot = &writer->slots[writer->count];
 
@@ -185,13 +185,30 @@ flush_rows(OwnWriter *writer)
 	}
 	writer->count = 0;
 	MemoryContextReset(writer->batch);
+	CHECK_FOR_INTERRUPTS();
+}
+
+/* Where the values of rows to come are made; see own.h. */
+MemoryContext
+own_writer_memory(const OwnWriter *writer)
+{
+	return writer->batch;
+}
+
+/* The slot is filled; see own.h. */
+void
+own_writer_add(OwnWriter *writer)
+{
+	ExecStoreVirtualTuple(writer->slots[writer->count]);
+	if (++writer->count == OWN_BATCH)
+		flush_rows(writer);
 }
 
 /* One row; see own.h. */
 ItemPointerData
 own_writer_put(OwnWriter *writer, const Datum *values, const bool *nulls)
 {
-	TupleTableSlot *slot = next_slot(writer);
+	TupleTableSlot *slot = own_writer_next(writer);
 	TupleDesc	desc = RelationGetDescr(writer->relation);
 	MemoryContext old = writer->bulk ? MemoryContextSwitchTo(writer->batch) : CurrentMemoryContext;
 
@@ -202,14 +219,13 @@ own_writer_put(OwnWriter *writer, const Datum *values, const bool *nulls)
 		slot->tts_isnull[i] = nulls[i];
 		slot->tts_values[i] = nulls[i] || writer->bulk == NULL ? values[i] : datumCopy(values[i], column->attbyval, column->attlen);
 	}
-	ExecStoreVirtualTuple(slot);
 	MemoryContextSwitchTo(old);
 	if (writer->bulk)
 	{
-		if (++writer->count == OWN_BATCH)
-			flush_rows(writer);
+		own_writer_add(writer);
 		return slot->tts_tid;
 	}
+	ExecStoreVirtualTuple(slot);
 	table_tuple_insert(writer->relation, slot, GetCurrentCommandId(true), 0, NULL);
 	compat_insert_index_tuples(writer->info, slot, writer->estate);
 	return slot->tts_tid;

@@ -13,6 +13,7 @@
 
 #include "access/attnum.h"
 #include "access/stratnum.h"
+#include "executor/tuptable.h"
 #include "storage/itemptr.h"
 
 /* A condition on a column: strategy of the column's B-tree (BTEqualStrategyNumber …), its operator's function (F_TEXTEQ …) */
@@ -48,6 +49,13 @@ typedef struct OwnWriter OwnWriter;
 extern OwnWriter *own_writer_open(const char *table, bool several);
 /* One row; all columns, in the table's order. Without 'several' it is written at once, and its place is the answer. */
 extern ItemPointerData own_writer_put(OwnWriter *writer, const Datum *values, const bool *nulls);
+/*
+ * The same without copies, of 'several': fill all columns of the next slot with values made in own_writer_memory(), then add it.
+ * Adding may write what has gathered, and with it frees the values.
+ */
+extern TupleTableSlot *own_writer_next(OwnWriter *writer);
+extern MemoryContext own_writer_memory(const OwnWriter *writer);
+extern void own_writer_add(OwnWriter *writer);
 /* Take back a row that an earlier command of this transaction wrote. */
 extern void own_writer_remove(OwnWriter *writer, ItemPointerData place);
 /* Write what is left and let go; the lock stays until the transaction ends. */

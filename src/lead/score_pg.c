@@ -500,6 +500,17 @@ score_leads(const char *model, TimestampTz as_of, ArrayType *leads)
 	return scoring->done;
 }
 
+/* The array that the query's only row holds, in this context, or NULL; within SPI. */
+static ArrayType *
+only_array(MemoryContext context)
+{
+	bool		isnull;
+	Datum		value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+
+	MemoryContextSwitchTo(context);
+	return isnull ? NULL : DatumGetArrayTypePCopy(value);
+}
+
 /* Leads that have a score of before a time, or with NULL for it of these keys, or of all where those are NULL too; NULL where none is. */
 static ArrayType *
 scored_leads(const TimestampTz *before, ArrayType *keys)
@@ -510,19 +521,12 @@ scored_leads(const TimestampTz *before, ArrayType *keys)
 		spi_datum(TIMESTAMPTZOID, before ? TimestampTzGetDatum(*before) : (Datum) 0, before == NULL),
 		spi_datum(TEXTARRAYOID, PointerGetDatum(keys), keys == NULL)
 	};
-	ArrayType  *leads = NULL;
-	Datum		value;
-	bool		isnull;
+	ArrayType  *leads;
 
 	spi_open(&scope, SPI_AS_OWNER);
 	spi_execute(SPI_OK_SELECT, "SELECT pg_catalog.array_agg(s.lead_id) FROM salesops.lead_score s"
 				" WHERE ($1 IS NULL OR s.scored_at < $1) AND ($2 IS NULL OR s.lead_id = ANY ($2))", 2, args);
-	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-	if (!isnull)
-	{
-		MemoryContextSwitchTo(caller);
-		leads = DatumGetArrayTypePCopy(value);
-	}
+	leads = only_array(caller);
 	spi_close(&scope);
 	MemoryContextSwitchTo(caller);
 	return leads;
@@ -550,20 +554,13 @@ gone_leads(const char *query, ArrayType *leads)
 	MemoryContext caller = CurrentMemoryContext;
 	SpiScope	scope;
 	SpiArg		arg = spi_datum(TEXTARRAYOID, PointerGetDatum(leads), false);
-	ArrayType  *gone = NULL;
-	Datum		value;
-	bool		isnull;
+	ArrayType  *gone;
 
 	spi_open(&scope, SPI_PINNED_AS_CALLER);
 	spi_execute(SPI_OK_SELECT, psprintf("SELECT pg_catalog.array_agg(n.lead_id) FROM pg_catalog.unnest($1) n(lead_id)"
 										" WHERE EXISTS (SELECT FROM (%s) l)"
 										" AND NOT EXISTS (SELECT FROM (%s) l(lead_id) WHERE l.lead_id = n.lead_id)", query, query), 1, &arg);
-	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-	if (!isnull)
-	{
-		MemoryContextSwitchTo(caller);
-		gone = DatumGetArrayTypePCopy(value);
-	}
+	gone = only_array(caller);
 	spi_close(&scope);
 	MemoryContextSwitchTo(caller);
 	return gone;

@@ -7,7 +7,8 @@
  * same on every machine, and from what is stored: dump and restore keep it. What a chain cannot show is that its newest
  * end was cut off: for that, keep verify_commission_ledger()'s head elsewhere and hand it in the next time.
  *
- * Writing goes through core/own.h, as COPY does: two times as fast as INSERT by SPI for a million lines. Triggers on INSERT and foreign keys are therefore not fired; there are none.
+ * Writing goes through core/own.h, as COPY does: two times as fast as INSERT by SPI for a million lines. Triggers on INSERT and
+ * foreign keys are therefore not fired; there are none.
  */
 #include "postgres.h"
 

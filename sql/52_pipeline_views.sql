@@ -295,7 +295,10 @@ CREATE FUNCTION salesops.pipeline_bottleneck_by(by text[], as_of timestamptz DEF
 	LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
 BEGIN ATOMIC
 	WITH span AS (
-		SELECT as_of - period / d AS from_at, extract(epoch FROM period / d)::double precision / 86400 AS days FROM (VALUES (1), (3)) v (d)
+		-- a slow-down shows soonest where little of the time before it is looked at too; whole weeks, since weekends are slow
+		SELECT as_of - w.length AS from_at, extract(epoch FROM w.length)::double precision / 86400 AS days
+		  FROM (VALUES (period), (period / 3), (CASE WHEN period / 3 > interval '14 days' THEN interval '14 days' END)) w (length)
+		 WHERE w.length IS NOT NULL
 	), spell AS MATERIALIZED (
 		SELECT s.stage, s.ordinal, s.entered_at, s.left_at, s.ended, s.amount, s.was_won, s.was_lost, CASE WHEN cardinality(by) = 0 THEN '{}' ELSE g.grp END AS grp
 		  FROM salesops.deal_spells(as_of) s
@@ -332,7 +335,7 @@ BEGIN ATOMIC
 		       count(*) FILTER (WHERE s.was_won)::double precision / nullif(count(*) FILTER (WHERE s.was_won OR s.was_lost), 0) AS win_rate
 		  FROM spell s GROUP BY 1, 2, 3
 	), costed AS (
-		SELECT c.*, w.ordinal, w.open_deals, w.open_amount, w.win_rate, coalesce(c.z > 2.58, false) AS is_slower,
+		SELECT c.*, w.ordinal, w.open_deals, w.open_amount, w.win_rate, coalesce(c.z > 2.81, false) AS is_slower,
 		       greatest(c.slowdown - 1, 0) * c.mean_days AS excess_days,
 		       round((w.entries / (extract(epoch FROM period) / 86400) * w.average_amount * w.win_rate::numeric)::numeric, 2) AS value_per_day
 		  FROM clearest c JOIN worth w ON w.grp = c.grp AND w.stage = c.stage
@@ -361,10 +364,10 @@ BEGIN ATOMIC
 	  FROM salesops.pipeline_bottleneck_by('{}', as_of, period, baseline) b;
 END;
 COMMENT ON FUNCTION salesops.pipeline_bottleneck_at(timestamptz, interval, interval) IS
-	'Which stage holds deals up: departures in the period, or its last third where that says more, against those that the time before leads to expect of the same deals at the same ages (one-sample log-rank)';
+	'Which stage holds deals up: departures in the period, or its last third or last 14 days where one of them says more, against those that the time before leads to expect of the same deals at the same ages (one-sample log-rank)';
 CREATE VIEW salesops.pipeline_bottleneck WITH (security_invoker = true) AS SELECT * FROM salesops.pipeline_bottleneck_at(pg_catalog.now());
 COMMENT ON VIEW salesops.pipeline_bottleneck IS
-	'Stages ranked by what their slowness costs in the last 90 days: excess_days times value_per_day, those that are beyond chance (z above 2.58) first';
+	'Stages ranked by what their slowness costs in the last 90 days: excess_days times value_per_day, those that are beyond chance (z above 2.81) first';
 
 CREATE FUNCTION salesops.sales_velocity_by(by text[], as_of timestamptz DEFAULT pg_catalog.now(), period interval DEFAULT '90 days', periods integer DEFAULT 4)
 	RETURNS TABLE (grp text[], from_at timestamptz, to_at timestamptz, created bigint, won bigint, lost bigint, win_rate double precision,

@@ -52,7 +52,7 @@ COMMENT ON AGGREGATE salesops.collect_changes(text, integer, text, timestamptz, 
 	'Gather the changes of one deal: spells_of() and last_change_of() read them';
 
 CREATE FUNCTION salesops.spells_of(salesops.deal_changes) RETURNS SETOF salesops.deal_spell
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE ROWS 10000 AS 'MODULE_PATHNAME', 'salesops_spells_of';
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE ROWS 1000 AS 'MODULE_PATHNAME', 'salesops_spells_of';
 COMMENT ON FUNCTION salesops.spells_of(salesops.deal_changes) IS
 	'The stays of a deal in stages, in their order: equal stages in a row are one stay, re-entries are visits of their own';
 CREATE FUNCTION salesops.last_change_of(salesops.deal_changes) RETURNS salesops.deal_state

@@ -1,8 +1,8 @@
 -- A planted slow-down: in a generated pipeline of three stages the second takes twice as long from a day on. How many days until
 -- pipeline_bottleneck names it, and how many until the mean duration of the deals that left a stage does (the last 90 days against the
--- time before, the greatest z of the stages)? First both are looked at on 20 pipelines without a slow-down (seeds 101 to 120, 15 looks each):
+-- time before, the greatest z of the stages)? First both are looked at on 20 pipelines without a slow-down (seeds 101 to 120, a look every 30 days, five each):
 -- how often is one named all the same? The mean is taken at two thresholds: at z above 2.33, and at the one by which it names
--- one in 1 % of the looks at those pipelines. Then twelve seeds with a slow-down; looks before the day are counted too. About two minutes.
+-- one in as many of those looks as the bottleneck does (or in 1 %). Then twelve seeds with a slow-down; looks before the day are counted too. About two minutes.
 \pset footer off
 SET client_min_messages = warning;
 CREATE TABLE deal (opportunity_id text PRIMARY KEY, stage text, amount numeric, created_at timestamptz);
@@ -56,17 +56,17 @@ END $$;
 CREATE PROCEDURE run_without(seed int) LANGUAGE plpgsql AS $$
 BEGIN
 	CALL generate(seed, 1000);
-	FOR i IN 1 .. 15 LOOP
-		CALL look(seed, 340, i * 10);
+	FOR i IN 1 .. 5 LOOP
+		CALL look(seed, 335, i * 30);
 	END LOOP;
 END $$;
 CALL run_without(101); CALL run_without(102); CALL run_without(103); CALL run_without(104); CALL run_without(105);
 CALL run_without(106); CALL run_without(107); CALL run_without(108); CALL run_without(109); CALL run_without(110);
 CALL run_without(111); CALL run_without(112); CALL run_without(113); CALL run_without(114); CALL run_without(115);
 CALL run_without(116); CALL run_without(117); CALL run_without(118); CALL run_without(119); CALL run_without(120);
-CREATE TABLE threshold AS SELECT percentile_disc(0.99) WITHIN GROUP (ORDER BY rival_z) AS z FROM result;
+CREATE TABLE threshold AS SELECT percentile_disc(1 - greatest(0.01, (SELECT count(ours)::float8 / count(*) FROM result))) WITHIN GROUP (ORDER BY rival_z) AS z FROM result;
 SELECT count(*) AS looks_without_slow_down, count(ours) AS bottleneck_false_alarms, count(*) FILTER (WHERE rival_z > 2.33) AS mean_false_alarms_at_233,
-       (SELECT round(z::numeric, 2) FROM threshold) AS mean_threshold_for_1_percent
+       (SELECT round(z::numeric, 2) FROM threshold) AS mean_threshold_for_as_many
   FROM result;
 TRUNCATE result;
 CREATE PROCEDURE run(seed int) LANGUAGE plpgsql AS $$
@@ -92,10 +92,10 @@ SELECT seed, coalesce(min(day) FILTER (WHERE day > 0 AND ours = 'B'), 102) AS ou
        count(*) FILTER (WHERE day <= 0 AND ours IS NOT NULL) AS false_alarms, count(*) FILTER (WHERE day <= 0 AND rival_z > 2.33) AS rival_false_alarms,
        count(*) FILTER (WHERE day <= 0 AND rival_z > t.z) AS rival_fair_false_alarms, count(*) FILTER (WHERE day <= 0) AS looks
   FROM result CROSS JOIN threshold t GROUP BY 1;
-SELECT seed, ours AS bottleneck_days, rival AS mean_days_at_233, round(ours::numeric / rival, 2) AS ratio, rival_fair AS mean_days_at_1_percent, round(ours::numeric / rival_fair, 2) AS fair_ratio,
-       false_alarms, rival_false_alarms AS mean_alarms_at_233, rival_fair_false_alarms AS mean_alarms_at_1_percent, looks FROM found ORDER BY 1;
+SELECT seed, ours AS bottleneck_days, rival AS mean_days_at_233, round(ours::numeric / rival, 2) AS ratio, rival_fair AS mean_days_at_as_many, round(ours::numeric / rival_fair, 2) AS fair_ratio,
+       false_alarms, rival_false_alarms AS mean_alarms_at_233, rival_fair_false_alarms AS mean_alarms_at_as_many, looks FROM found ORDER BY 1;
 SELECT round(avg(ours), 1) AS bottleneck_days, round(avg(rival), 1) AS mean_days_at_233, round(avg(ours) / avg(rival), 2) AS ratio,
-       count(*) FILTER (WHERE 2 * ours <= rival) AS seeds_in_half_the_days, round(avg(rival_fair), 1) AS mean_days_at_1_percent, round(avg(ours) / avg(rival_fair), 2) AS fair_ratio,
+       count(*) FILTER (WHERE 2 * ours <= rival) AS seeds_in_half_the_days, round(avg(rival_fair), 1) AS mean_days_at_as_many, round(avg(ours) / avg(rival_fair), 2) AS fair_ratio,
        count(*) FILTER (WHERE 2 * ours <= rival_fair) AS fair_seeds_in_half_the_days, count(*) AS seeds, sum(false_alarms) AS false_alarms,
-       sum(rival_false_alarms) AS mean_alarms_at_233, sum(rival_fair_false_alarms) AS mean_alarms_at_1_percent, sum(looks) AS looks
+       sum(rival_false_alarms) AS mean_alarms_at_233, sum(rival_fair_false_alarms) AS mean_alarms_at_as_many, sum(looks) AS looks
   FROM found;

@@ -6,9 +6,9 @@
  * included, and deletes of a plain table go through one statement-level trigger and its transition table. On a partitioned
  * table all triggers are row-level: the server clones those for each partition, so that rows written to a partition by its
  * own name are seen too, and so it is where rows come by logical replication, which calls no statement-level ones. A row that
- * moves to another partition is one change; rows that go with a partition are partition_pg.c's. A deal that is deleted, or whose stage is emptied, gets a row without a stage: it
- * has left, to none. Rows go into the table as COPY's do, without SQL; which columns to read is kept in the session until the
- * relation changes.
+ * moves to another partition is one change; rows that go with a partition are partition_pg.c's. A deal that is deleted, or whose
+ * stage is emptied, gets a row without a stage: it has left, to none. Rows go into the table as COPY's do, without SQL; which
+ * columns to read is kept in the session until the relation changes.
  *
  * Values are converted by the server's own functions for their types, never by casts, which may be anybody's.
  */

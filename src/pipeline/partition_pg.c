@@ -3,9 +3,10 @@
  *		Deals of a tracked relation that go without being deleted: with a partition that is truncated, detached or dropped.
  *
  * No trigger sees such rows, so what is left is compared with the history: a deal that is in a stage there and has no row any
- * more has left, to none. That is settle_stage_changes(), which a TRUNCATE trigger of each leaf partition calls, and the event triggers after
- * ALTER TABLE ... DETACH PARTITION and after a partition is dropped. Leaf partitions get their trigger as they are made or attached, by the
- * command's own tree: a restore makes partitions before anything is known to be tracked, so it makes no trigger twice.
+ * more has left, to none. That is settle_stage_changes(), which a TRUNCATE trigger of each leaf partition calls, and the event
+ * triggers after ALTER TABLE ... DETACH PARTITION and after a partition is dropped. Leaf partitions get their trigger as they are
+ * made or attached, by the command's own tree: a restore makes partitions before anything is known to be tracked, so it makes no
+ * trigger twice.
  */
 #include "postgres.h"
 
@@ -102,7 +103,8 @@ history_settle(Oid root)
 		return;
 	(void) settle(root);
 	settled.transaction = my_local_transaction();
-	settled.command = GetCurrentCommandId(false);
+	/* marked as used, so that the next command has another one */
+	settled.command = GetCurrentCommandId(true);
 	settled.root = root;
 }
 
@@ -197,7 +199,8 @@ follow_alter(const AlterTableStmt *statement)
 		AlterTableCmd *command = lfirst(cell);
 		Oid			partition;
 
-		if (command->subtype != AT_AttachPartition && command->subtype != AT_DetachPartition && command->subtype != AT_DetachPartitionFinalize)
+		if (command->subtype != AT_AttachPartition && command->subtype != AT_DetachPartition &&
+			command->subtype != AT_DetachPartitionFinalize)
 			continue;
 		partition = RangeVarGetRelid(((PartitionCmd *) command->def)->name, NoLock, true);
 		if (command->subtype == AT_AttachPartition && OidIsValid(partition))
@@ -218,8 +221,8 @@ history_follow_command(const Node *statement)
 		follow_alter((const AlterTableStmt *) statement);
 	if (statement == NULL || !IsA(statement, CreateStmt) || ((const CreateStmt *) statement)->partbound == NULL)
 		return;
-	(void) spi_stream_as_owner("SELECT d.objid FROM pg_catalog.pg_event_trigger_ddl_commands() d WHERE d.object_type = 'table'", 0, NULL, false,
-							   collect_oid, &made);
+	(void) spi_stream_as_owner("SELECT d.objid FROM pg_catalog.pg_event_trigger_ddl_commands() d WHERE d.object_type = 'table'",
+							   0, NULL, false, collect_oid, &made);
 	foreach(cell, made)
 		partition_came(lfirst_oid(cell));
 }

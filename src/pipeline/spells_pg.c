@@ -2,10 +2,11 @@
  * spells_pg.c
  *		A deal's changes gathered by an aggregate, and what they say of its life: its stays in stages, and where it stands.
  *
- * The reports group the history by deal, which the server does by hashing, in parallel or on disk as it sees fit; what is here puts one
- * deal's changes in order and walks them once. The order among changes of one time: change_number, then the stages' order, then
- * stage, amount and close date, unknown values last; a closing that only the deal's own row knows comes after all changes.
- * What comes out of a value does not depend on the order in which it was put together. Which rows count is SQL's business (sql/52_pipeline_views.sql).
+ * The reports group the history by deal, which the server does by hashing, in parallel or on disk as it sees fit; what is here
+ * puts one deal's changes in order and walks them once. The order among changes of one time: change_number, then the stages'
+ * order, then stage, amount and close date, unknown values last; a closing that only the deal's own row knows comes after all
+ * changes. What comes out of a value does not depend on the order in which it was put together. Which rows count is SQL's business
+ * (sql/52_pipeline_views.sql).
  *
  * The value salesops.deal_changes has room to spare while it is aggregated. Its text form is that of deal_change[].
  */
@@ -173,7 +174,8 @@ static uint8
 kind_by_name(text *name)
 {
 	for (uint8 kind = KIND_OPEN; kind < KINDS; kind++)
-		if (VARSIZE_ANY_EXHDR(name) == strlen(kind_names[kind]) && memcmp(VARDATA_ANY(name), kind_names[kind], VARSIZE_ANY_EXHDR(name)) == 0)
+		if (VARSIZE_ANY_EXHDR(name) == strlen(kind_names[kind]) &&
+			memcmp(VARDATA_ANY(name), kind_names[kind], VARSIZE_ANY_EXHDR(name)) == 0)
 			return kind;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -220,7 +222,7 @@ append_change(DealChanges *changes, const NullableDatum *columns)
 	change->ordinal = columns[CHANGE_ORDINAL].isnull ? 0 : DatumGetInt32(columns[CHANGE_ORDINAL].value);
 	change->close_date = columns[CHANGE_CLOSE_DATE].isnull ? 0 : DatumGetDateADT(columns[CHANGE_CLOSE_DATE].value);
 	change->kind = columns[CHANGE_KIND].isnull ? KIND_NONE : kind_by_name(DatumGetTextPP(columns[CHANGE_KIND].value));
-	change->flags = (stage ? 0 : NO_STAGE) | (columns[CHANGE_ORDINAL].isnull ? NO_ORDINAL : 0) | (amount ? 0 : NO_AMOUNT) |
+	change->flags = (stage ? 0 : NO_STAGE) | (amount ? 0 : NO_AMOUNT) | (columns[CHANGE_ORDINAL].isnull ? NO_ORDINAL : 0) |
 		(columns[CHANGE_CLOSE_DATE].isnull ? NO_CLOSE_DATE : 0) | (columns[CHANGE_NUMBER].isnull ? NO_NUMBER : 0) |
 		(!columns[CHANGE_IS_ROW].isnull && DatumGetBool(columns[CHANGE_IS_ROW].value) ? IS_ROW : 0);
 	if (stage)
@@ -437,7 +439,8 @@ compare_fact(const Change *a, const Change *b, uint8 flag)
 		default:
 			left = change_stage(a);
 			right = change_stage(b);
-			return varstr_cmp(VARDATA_ANY(left), VARSIZE_ANY_EXHDR(left), VARDATA_ANY(right), VARSIZE_ANY_EXHDR(right), DEFAULT_COLLATION_OID);
+			return varstr_cmp(VARDATA_ANY(left), VARSIZE_ANY_EXHDR(left), VARDATA_ANY(right), VARSIZE_ANY_EXHDR(right),
+							  DEFAULT_COLLATION_OID);
 	}
 }
 
@@ -466,7 +469,8 @@ same_stage(const Change *a, const Change *b)
 
 	if ((a->flags | b->flags) & NO_STAGE)
 		return (a->flags & b->flags & NO_STAGE) != 0;
-	return VARSIZE_ANY_EXHDR(left) == VARSIZE_ANY_EXHDR(right) && memcmp(VARDATA_ANY(left), VARDATA_ANY(right), VARSIZE_ANY_EXHDR(left)) == 0;
+	return VARSIZE_ANY_EXHDR(left) == VARSIZE_ANY_EXHDR(right) &&
+		memcmp(VARDATA_ANY(left), VARDATA_ANY(right), VARSIZE_ANY_EXHDR(left)) == 0;
 }
 
 /* Does a change begin with another stage than the one before it left behind? Before the first there was none. */

@@ -274,7 +274,13 @@ CREATE FUNCTION salesops.untrack_stage_changes(relation regclass) RETURNS boolea
 	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'salesops_untrack_stage_changes';
 COMMENT ON FUNCTION salesops.untrack_stage_changes(regclass) IS 'Stop tracking; what was written stays. False where nothing was tracked';
+CREATE FUNCTION salesops.settle_stage_changes(relation regclass) RETURNS bigint
+	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'salesops_settle_stage_changes';
+COMMENT ON FUNCTION salesops.settle_stage_changes(regclass) IS
+	'Write the departure of each deal that is in a stage by what is tracked and has no row any more (it went while triggers were off, say); answers how many. Partitions that are truncated, detached or dropped need no call';
 INSERT INTO salesops.access_right (level, kind, object) VALUES
+	('admin', 'function', 'salesops.settle_stage_changes(regclass)'),
 	('admin', 'function', 'salesops.track_stage_changes(regclass,boolean)'),
 	('admin', 'function', 'salesops.untrack_stage_changes(regclass)');
 INSERT INTO salesops.access_right (level, kind, object) VALUES ('reader', 'table', 'salesops.tracked_stage_change');
@@ -298,9 +304,9 @@ COMMENT ON FUNCTION salesops.check_stage_move() IS 'Trigger of enforce_stage_cri
 CREATE FUNCTION salesops.follow_criteria() RETURNS event_trigger
 	LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'salesops_follow_criteria';
-COMMENT ON FUNCTION salesops.follow_criteria() IS 'Event trigger: the texts of criteria follow renames; a criterion goes with the column that was dropped with CASCADE';
+COMMENT ON FUNCTION salesops.follow_criteria() IS 'Event trigger: the texts of criteria follow renames; a criterion goes with the column that was dropped with CASCADE; tracking follows partitions that come and go';
 CREATE EVENT TRIGGER salesops_follow_criteria ON ddl_command_end
-	WHEN TAG IN ('CREATE TRIGGER', 'ALTER TABLE', 'ALTER SCHEMA', 'ALTER FUNCTION', 'ALTER ROUTINE', 'ALTER TYPE', 'ALTER DOMAIN', 'ALTER VIEW',
+	WHEN TAG IN ('CREATE TRIGGER', 'CREATE TABLE', 'ALTER TABLE', 'ALTER SCHEMA', 'ALTER FUNCTION', 'ALTER ROUTINE', 'ALTER TYPE', 'ALTER DOMAIN', 'ALTER VIEW',
 		'ALTER MATERIALIZED VIEW', 'ALTER FOREIGN TABLE', 'ALTER OPERATOR')
 	EXECUTE FUNCTION salesops.follow_criteria();
 COMMENT ON EVENT TRIGGER salesops_follow_criteria IS 'Stage criteria follow renames';

@@ -56,50 +56,22 @@ CREATE FUNCTION salesops.deal_spells(as_of timestamptz)
 		goes_on_to_win boolean, final_kind text, was_won boolean, was_lost boolean)
 	LANGUAGE sql STABLE PARALLEL SAFE ROWS 10000
 BEGIN ATOMIC
-	SELECT d.opportunity_id COLLATE "default", d.visit, d.stage, d.ordinal, d.kind, d.entered_at, d.left_at, d.next_stage, d.next_ordinal, d.next_kind,
-	       d.next_stage IS NOT NULL, d.amount, d.close_date, d.spell_number, d.closes_at, d.gone_at, d.furthest, d.goes_on_to_win, d.final_kind,
-	       d.was_won, d.was_lost
-	  FROM (
-	SELECT s.opportunity_id, row_number() OVER visits AS visit, s.stage, s.ordinal, s.kind, s.entered_at, s.left_at, s.next_stage, s.next_ordinal, s.next_kind,
-	       s.amount, s.close_date, s.spell_number,
-	       min(CASE WHEN s.next_kind <> 'open' THEN s.left_at END) OVER later AS closes_at,
-	       max(CASE WHEN s.next_stage IS NULL THEN s.left_at END) OVER later AS gone_at,
-	       max(CASE WHEN s.next_kind <> 'lost' THEN s.next_ordinal END) OVER later AS furthest,
-	       bool_or(s.next_kind = 'won') OVER later AS goes_on_to_win,
-	       first_value(CASE WHEN s.next_stage IS NOT NULL THEN s.next_kind WHEN s.left_at IS NULL THEN s.kind END) OVER later AS final_kind,
-	       bool_or(s.next_kind = 'won') OVER deal AS was_won, bool_or(s.next_kind = 'lost') OVER deal AS was_lost
-	  FROM (SELECT c.*, CASE WHEN c.has_next THEN c.following_at END AS left_at, CASE WHEN c.has_next THEN c.following_stage END AS next_stage,
-	               CASE WHEN c.has_next THEN c.following_ordinal END AS next_ordinal, CASE WHEN c.has_next THEN c.following_kind END AS next_kind
-	          FROM (SELECT f.*, NOT f.following_is_row OR f.kind = 'open' AND f.following_at >= f.entered_at AS has_next
-	                  FROM (SELECT b.*, lag(b.entered_at) OVER deal AS following_at, lag(b.stage) OVER deal AS following_stage,
-	                               lag(b.ordinal) OVER deal AS following_ordinal, lag(b.kind) OVER deal AS following_kind,
-	                               lag(b.is_row) OVER deal AS following_is_row,
-	                               count(*) OVER (PARTITION BY b.opportunity_id) - row_number() OVER deal + 1 AS spell_number
-	                          FROM (SELECT a.opportunity_id COLLATE "C" AS opportunity_id, a.stage, a.entered_at, a.amount, a.close_date, a.change_number, a.is_row,
-	                                       p.ordinal, p.kind, lead(a.stage) OVER deal AS before
-	                                  FROM (SELECT c.opportunity_id, c.stage, c.entered_at, c.amount, c.close_date, c.change_number, false AS is_row
-	                                          FROM salesops.opportunity_stage_change c
-	                                         WHERE c.entered_at <= as_of AND c.entered_at > '-infinity' AND c.entered_at < 'infinity'
-	                                        UNION ALL
-	                                        -- the row's own closing comes after all changes: it counts where the last of them left the deal open
-	                                        SELECT o.opportunity_id, o.stage, o.closed_at, NULL, NULL, NULL, true
-	                                          FROM salesops.opportunity o
-	                                         WHERE o.closed_at <= as_of AND o.opportunity_id IS NOT NULL
-	                                           AND o.stage IN (SELECT k.stage FROM salesops.pipeline_stage k WHERE k.kind <> 'open')) a
-	                                  LEFT JOIN salesops.pipeline_stage p ON p.stage = a.stage
-	                                WINDOW deal AS (PARTITION BY a.opportunity_id COLLATE "C"
-	                                                ORDER BY a.is_row DESC, a.entered_at DESC, a.change_number DESC, p.ordinal DESC, a.stage DESC,
-	                                                         a.amount DESC, a.close_date DESC)) b
-	                         WHERE b.is_row OR b.before IS DISTINCT FROM b.stage
-	                        WINDOW deal AS (PARTITION BY b.opportunity_id
-	                                        ORDER BY b.is_row DESC, b.entered_at DESC, b.change_number DESC, b.ordinal DESC, b.stage DESC,
-	                                                 b.amount DESC, b.close_date DESC)) f
-	                 WHERE NOT f.is_row AND f.stage IS NOT NULL) c) s
-	WINDOW visits AS (PARTITION BY s.opportunity_id, s.stage ORDER BY s.entered_at, s.change_number, s.ordinal, s.amount, s.close_date),
-	       deal AS (PARTITION BY s.opportunity_id),
-	       later AS (PARTITION BY s.opportunity_id
-	                 ORDER BY s.is_row DESC, s.entered_at DESC, s.change_number DESC, s.ordinal DESC, s.stage DESC, s.amount DESC, s.close_date DESC
-	                 ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)) d;
+	SELECT d.opportunity_id COLLATE "default", (d.spell).visit, (d.spell).stage, (d.spell).ordinal, (d.spell).kind, (d.spell).entered_at, (d.spell).left_at,
+	       (d.spell).next_stage, (d.spell).next_ordinal, (d.spell).next_kind, (d.spell).ended, (d.spell).amount, (d.spell).close_date, (d.spell).spell_number,
+	       (d.spell).closes_at, (d.spell).gone_at, (d.spell).furthest, (d.spell).goes_on_to_win, (d.spell).final_kind, (d.spell).was_won, (d.spell).was_lost
+	  FROM (SELECT a.opportunity_id COLLATE "C" AS opportunity_id,
+	               salesops.spells_of(salesops.collect_changes(a.stage, p.ordinal, p.kind, a.entered_at, a.amount, a.close_date, a.change_number, a.is_row)) AS spell
+	          FROM (SELECT c.opportunity_id, c.stage, c.entered_at, c.amount, c.close_date, c.change_number, false AS is_row
+	                  FROM salesops.opportunity_stage_change c
+	                 WHERE c.entered_at <= as_of AND c.entered_at > '-infinity' AND c.entered_at < 'infinity'
+	                UNION ALL
+	                -- the row's own closing comes after all changes: it counts where the last of them left the deal open
+	                SELECT o.opportunity_id, o.stage, o.closed_at, NULL, NULL, NULL, true
+	                  FROM salesops.opportunity o
+	                 WHERE o.closed_at <= as_of AND o.opportunity_id IS NOT NULL
+	                   AND o.stage IN (SELECT k.stage FROM salesops.pipeline_stage k WHERE k.kind <> 'open')) a
+	          LEFT JOIN salesops.pipeline_stage p ON p.stage = a.stage
+	         GROUP BY 1) d;
 END;
 COMMENT ON FUNCTION salesops.deal_spells(timestamptz) IS
 	'stage_spells() with what the reports need to know of the rest of the deal''s life: when it closes or is gone (closes_at, gone_at), how far it gets from here (furthest, goes_on_to_win), where it stands (final_kind), and whether it was ever won or lost. What is not asked for is not worked out';
@@ -125,13 +97,15 @@ CREATE FUNCTION salesops.pipeline_as_of(at timestamptz)
 		first_entered_at timestamptz)
 	LANGUAGE sql STABLE PARALLEL SAFE ROWS 1000
 BEGIN ATOMIC
-	SELECT l.opportunity_id COLLATE "default", l.stage, l.kind, l.stage_entered_at, l.amount, l.close_date, l.first_entered_at
-	  FROM (SELECT c.opportunity_id COLLATE "C" AS opportunity_id, c.stage, c.kind, c.amount, c.close_date, c.is_last,
-	               max(c.entered_at) FILTER (WHERE c.before IS DISTINCT FROM c.stage) OVER deal AS stage_entered_at,
-	               min(c.entered_at) OVER deal AS first_entered_at
-	          FROM salesops.ordered_stage_changes(at) c
-	        WINDOW deal AS (PARTITION BY c.opportunity_id COLLATE "C")) l
-	 WHERE l.is_last AND l.stage IS NOT NULL;
+	SELECT d.opportunity_id COLLATE "default", (d.state).stage, (d.state).kind, (d.state).entered_at, (d.state).amount, (d.state).close_date,
+	       (d.state).first_entered_at
+	  FROM (SELECT c.opportunity_id COLLATE "C" AS opportunity_id,
+	               salesops.last_change_of(salesops.collect_changes(c.stage, p.ordinal, p.kind, c.entered_at, c.amount, c.close_date, c.change_number, false)) AS state
+	          FROM salesops.opportunity_stage_change c
+	          LEFT JOIN salesops.pipeline_stage p ON p.stage = c.stage
+	         WHERE c.entered_at <= at AND c.entered_at > '-infinity' AND c.entered_at < 'infinity'
+	         GROUP BY 1) d
+	 WHERE (d.state).stage IS NOT NULL;
 END;
 COMMENT ON FUNCTION salesops.pipeline_as_of(timestamptz) IS
 	'Every deal as it was at a time, from the history alone: no value of today gets into it. entered_at: when it came into that stage';
@@ -239,7 +213,7 @@ BEGIN ATOMIC
 		           FILTER (WHERE s.entered_at > as_of - 2 * period AND s.entered_at <= as_of - period) AS previous,
 		       salesops.survival(date_part('epoch', coalesce(s.closes_at, s.gone_at, as_of) - s.entered_at) / 86400,
 		                         s.closes_at IS NOT NULL) AS closing
-		  FROM spell s WHERE s.kind = 'open' GROUP BY 1, 2
+		  FROM spell s WHERE coalesce(s.kind = 'open', false) GROUP BY 1, 2
 	), grps AS (
 		SELECT m.grp FROM measured m GROUP BY 1
 		UNION SELECT '{}'::text[] WHERE cardinality(by) = 0
@@ -292,7 +266,7 @@ BEGIN ATOMIC
 	       nullif(count(*) FILTER (WHERE p.furthest > p.ordinal OR p.was_won OR p.final_kind = 'lost'), 0),
 	       count(*) FILTER (WHERE p.final_kind = 'won')::double precision / nullif(count(*) FILTER (WHERE p.final_kind <> 'open'), 0)
 	  FROM path p
-	 WHERE p.kind = 'open' AND p.visit = 1
+	 WHERE coalesce(p.kind = 'open' AND p.visit = 1, false)
 	 GROUP BY 1, 2, 3, 4;
 END;
 COMMENT ON FUNCTION salesops.stage_conversion_by(text[], timestamptz) IS
@@ -321,12 +295,15 @@ CREATE FUNCTION salesops.pipeline_bottleneck_by(by text[], as_of timestamptz DEF
 	LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
 BEGIN ATOMIC
 	WITH span AS (
-		SELECT as_of - period / d AS from_at, extract(epoch FROM period / d)::double precision / 86400 AS days FROM (VALUES (1), (3)) v (d)
+		-- a slow-down shows soonest where little of the time before it is looked at too; whole weeks, since weekends are slow
+		SELECT as_of - w.length AS from_at, extract(epoch FROM w.length)::double precision / 86400 AS days
+		  FROM (VALUES (period), (period / 3), (CASE WHEN period / 3 > interval '14 days' THEN interval '14 days' END)) w (length)
+		 WHERE w.length IS NOT NULL
 	), spell AS MATERIALIZED (
 		SELECT s.stage, s.ordinal, s.entered_at, s.left_at, s.ended, s.amount, s.was_won, s.was_lost, CASE WHEN cardinality(by) = 0 THEN '{}' ELSE g.grp END AS grp
 		  FROM salesops.deal_spells(as_of) s
 		  LEFT JOIN salesops.opportunity_groups(by) g ON cardinality(by) > 0 AND g.opportunity_id = s.opportunity_id
-		 WHERE s.kind = 'open' AND (cardinality(by) = 0 OR g.opportunity_id IS NOT NULL)
+		 WHERE coalesce(s.kind = 'open', false) AND (cardinality(by) = 0 OR g.opportunity_id IS NOT NULL)
 	), before AS (
 		-- the stays as they stood when the span began, in whole days
 		SELECT w.from_at, s.grp, s.stage, round(extract(epoch FROM least(s.left_at, w.from_at) - s.entered_at) / 86400)::double precision AS age,
@@ -358,7 +335,7 @@ BEGIN ATOMIC
 		       count(*) FILTER (WHERE s.was_won)::double precision / nullif(count(*) FILTER (WHERE s.was_won OR s.was_lost), 0) AS win_rate
 		  FROM spell s GROUP BY 1, 2, 3
 	), costed AS (
-		SELECT c.*, w.ordinal, w.open_deals, w.open_amount, w.win_rate, coalesce(c.z > 2.58, false) AS is_slower,
+		SELECT c.*, w.ordinal, w.open_deals, w.open_amount, w.win_rate, coalesce(c.z > 2.81, false) AS is_slower,
 		       greatest(c.slowdown - 1, 0) * c.mean_days AS excess_days,
 		       round((w.entries / (extract(epoch FROM period) / 86400) * w.average_amount * w.win_rate::numeric)::numeric, 2) AS value_per_day
 		  FROM clearest c JOIN worth w ON w.grp = c.grp AND w.stage = c.stage
@@ -387,10 +364,10 @@ BEGIN ATOMIC
 	  FROM salesops.pipeline_bottleneck_by('{}', as_of, period, baseline) b;
 END;
 COMMENT ON FUNCTION salesops.pipeline_bottleneck_at(timestamptz, interval, interval) IS
-	'Which stage holds deals up: departures in the period, or its last third where that says more, against those that the time before leads to expect of the same deals at the same ages (one-sample log-rank)';
+	'Which stage holds deals up: departures in the period, or its last third or last 14 days where one of them says more, against those that the time before leads to expect of the same deals at the same ages (one-sample log-rank)';
 CREATE VIEW salesops.pipeline_bottleneck WITH (security_invoker = true) AS SELECT * FROM salesops.pipeline_bottleneck_at(pg_catalog.now());
 COMMENT ON VIEW salesops.pipeline_bottleneck IS
-	'Stages ranked by what their slowness costs in the last 90 days: excess_days times value_per_day, those that are beyond chance (z above 2.58) first';
+	'Stages ranked by what their slowness costs in the last 90 days: excess_days times value_per_day, those that are beyond chance (z above 2.81) first';
 
 CREATE FUNCTION salesops.sales_velocity_by(by text[], as_of timestamptz DEFAULT pg_catalog.now(), period interval DEFAULT '90 days', periods integer DEFAULT 4)
 	RETURNS TABLE (grp text[], from_at timestamptz, to_at timestamptz, created bigint, won bigint, lost bigint, win_rate double precision,
@@ -464,7 +441,7 @@ BEGIN ATOMIC
 	WITH usual AS MATERIALIZED (
 		SELECT s.stage, CASE WHEN count(*) FILTER (WHERE s.ended) >= 10
 		                     THEN salesops.survival_quantile(salesops.survival(s.days, s.ended), 0.8) END AS days
-		  FROM salesops.stage_spells(as_of) s WHERE s.kind = 'open' GROUP BY 1
+		  FROM salesops.stage_spells(as_of) s WHERE coalesce(s.kind = 'open', false) GROUP BY 1
 	)
 	SELECT o.opportunity_id, o.name, o.owner_id, o.stage, o.amount, o.currency, o.entered_at, o.days_in_stage,
 	       coalesce(o.max_days, u.days), CASE WHEN o.max_days IS NOT NULL THEN 'max_days' ELSE 'history' END

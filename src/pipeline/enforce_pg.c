@@ -40,6 +40,7 @@
 #include "core/relation.h"
 #include "core/spi.h"
 #include "pipeline/criteria_pg.h"
+#include "pipeline/history_pg.h"
 #include "pipeline/terms_pg.h"
 
 PG_FUNCTION_INFO_V1(salesops_enforce_stage_criteria);
@@ -781,10 +782,18 @@ salesops_follow_criteria(PG_FUNCTION_ARGS)
 	if (rebuilding || !OidIsValid(schema) || !OidIsValid(get_relname_relid("tracked_relation", schema)))
 		PG_RETURN_VOID();
 	if (strcmp(event->event, "sql_drop") == 0)
+	{
 		follow_drops();
+		history_follow_drops();
+	}
+	else if (event->tag == CMDTAG_CREATE_TABLE)
+		history_follow_command(event->parsetree);
 	else if (event->tag == CMDTAG_CREATE_TRIGGER)
 		follow_triggers();
 	else
+	{
 		follow_renames();
+		history_follow_command(event->parsetree);
+	}
 	PG_RETURN_VOID();
 }

@@ -6,9 +6,9 @@
  * included, and deletes of a plain table go through one statement-level trigger and its transition table. On a partitioned
  * table all triggers are row-level: the server clones those for each partition, so that rows written to a partition by its
  * own name are seen too, and so it is where rows come by logical replication, which calls no statement-level ones. A row that
- * moves to another partition is one change. A deal that is deleted, or whose stage is emptied, gets a row without a stage: it
- * has left, to none. Rows go into the table as COPY's do, without SQL; which columns to read is kept in the session until the
- * relation changes.
+ * moves to another partition is one change; rows that go with a partition are partition_pg.c's. A deal that is deleted, or whose
+ * stage is emptied, gets a row without a stage: it has left, to none. Rows go into the table as COPY's do, without SQL; which
+ * columns to read is kept in the session until the relation changes.
  *
  * Values are converted by the server's own functions for their types, never by casts, which may be anybody's.
  */
@@ -46,6 +46,7 @@
 #include "core/relation.h"
 #include "core/spi.h"
 #include "pipeline/criteria_pg.h"
+#include "pipeline/history_pg.h"
 
 PG_FUNCTION_INFO_V1(salesops_record_stage_change);
 PG_FUNCTION_INFO_V1(salesops_track_stage_changes);
@@ -489,7 +490,9 @@ salesops_record_stage_change(PG_FUNCTION_ARGS)
 		 trigger->tg_newtable == NULL && trigger->tg_oldtable == NULL))
 		PG_RETURN_POINTER(NULL);
 	copy = *tracker;			/* an invalidation may come meanwhile */
-	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
+	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event) && copy.root != copy.relid)
+		history_settle(copy.root);
+	else if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
 		record_truncation(copy.root);
 	else
 		record_changes(&copy, trigger);
@@ -603,6 +606,30 @@ create_triggers(Oid relid, char **columns, bool replicated)
 	spi_close(&scope);
 }
 
+/* A relation's replicated, as tracked_relation has it */
+static void
+collect_replicated(TupleTableSlot *slot, void *arg)
+{
+	*(bool *) arg = DatumGetBool(slot->tts_values[0]);
+}
+
+/* The TRUNCATE triggers of leaf partitions: made anew, or dropped where there is no root that is tracked. */
+void
+history_guard_leaves(Oid root, List *leaves)
+{
+	SpiScope	scope;
+	bool		replicated = false;
+	ListCell   *cell;
+
+	if (OidIsValid(root))
+		(void) spi_stream_as_owner("SELECT t.replicated FROM salesops.tracked_relation t WHERE t.relation = $1", 1,
+								   (SpiArg[]) {spi_oid(root)}, false, collect_replicated, &replicated);
+	spi_open(&scope, SPI_AS_OWNER);
+	foreach(cell, leaves)
+		replace_trigger(lfirst_oid(cell), TRIGGER_HISTORY_PARTITION, OidIsValid(root) ? "TRUNCATE" : NULL, "FOR EACH STATEMENT", replicated);
+	spi_close(&scope);
+}
+
 /* Is a history of the user's attached that has rows, as far as the caller may see? */
 static bool
 has_history(void)
@@ -680,6 +707,8 @@ salesops_track_stage_changes(PG_FUNCTION_ARGS)
 								   spi_name(columns[TRACKED_AMOUNT]), spi_name(columns[TRACKED_CLOSE_DATE]), spi_bool(replicated)});
 	spi_close(&scope);
 	create_triggers(relid, columns, replicated);
+	if (get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE)
+		history_guard_leaves(relid, history_leaves(relid));
 	attach_history(relid);
 	criteria_rebuild(relid);
 	PG_RETURN_BOOL(replaced == 0);
@@ -701,6 +730,8 @@ salesops_untrack_stage_changes(PG_FUNCTION_ARGS)
 	for (size_t i = 0; i < lengthof(triggers); i++)
 		replace_trigger(relid, triggers[i], NULL, NULL, false);
 	spi_close(&scope);
+	if (get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE)
+		history_guard_leaves(InvalidOid, history_leaves(relid));
 	criteria_rebuild(relid);
 	PG_RETURN_BOOL(rows > 0);
 }

@@ -44,14 +44,20 @@ run() {
     awk -v l="$1" '$2 !~ /^\[/ && $4 == "user," { c = $2 + $5; e = $8 } /ERROR/ { print > "/dev/stderr" } END { print l, c, e }'
 }
 at="timestamptz '2026-10-01Z'"
-{
-  run hand_written "SELECT s.stage, avg(s.left_at - s.entered_at) FROM (SELECT c.*, lead(c.entered_at) OVER w AS left_at
-      FROM (SELECT h.*, lag(h.stage) OVER v AS before FROM salesops.opportunity_stage_change h WINDOW v AS (PARTITION BY h.opportunity_id ORDER BY h.entered_at, h.change_number)) c
-     WHERE c.before IS DISTINCT FROM c.stage WINDOW w AS (PARTITION BY c.opportunity_id ORDER BY c.entered_at, c.change_number)) s GROUP BY 1"
-  for r in ${REPORTS:-pipeline_as_of stage_spells pipeline_by_stage stage_velocity stage_conversion pipeline_bottleneck sales_velocity stale_opportunity}; do
-    case $r in
-      pipeline_as_of | stage_spells) run "$r" "SELECT * FROM salesops.$r($at)" ;;
-      *) run "$r" "SELECT * FROM salesops.$r" ;;
-    esac
-  done
-} | awk 'NR == 1 { peer = $2; printf "%-20s %10s %10s %10s\n", "", "CPU, s", "elapsed, s", "to peer" } { printf "%-20s %10.1f %10.1f %10.2f\n", $1, $2, $3, $2 / peer; fflush() }'
+# one line as soon as its report is done: awk would wait for all of them
+line() {
+  local label=$1 cpu elapsed
+  read -r label cpu elapsed < <(run "$1" "$2")
+  [ -n "${peer:-}" ] || peer=$cpu
+  awk -v l="$label" -v c="$cpu" -v e="$elapsed" -v p="$peer" 'BEGIN { printf "%-20s %10.1f %10.1f %10.2f\n", l, c, e, c / p }'
+}
+printf '%-20s %10s %10s %10s\n' '' 'CPU, s' 'elapsed, s' 'to peer'
+line hand_written "SELECT s.stage, avg(s.left_at - s.entered_at) FROM (SELECT c.*, lead(c.entered_at) OVER w AS left_at
+    FROM (SELECT h.*, lag(h.stage) OVER v AS before FROM salesops.opportunity_stage_change h WINDOW v AS (PARTITION BY h.opportunity_id ORDER BY h.entered_at, h.change_number)) c
+   WHERE c.before IS DISTINCT FROM c.stage WINDOW w AS (PARTITION BY c.opportunity_id ORDER BY c.entered_at, c.change_number)) s GROUP BY 1"
+for r in ${REPORTS:-pipeline_as_of stage_spells pipeline_by_stage stage_velocity stage_conversion pipeline_bottleneck sales_velocity stale_opportunity pipeline_hygiene}; do
+  case $r in
+    pipeline_as_of | stage_spells) line "$r" "SELECT * FROM salesops.$r($at)" ;;
+    *) line "$r" "SELECT * FROM salesops.$r" ;;
+  esac
+done

@@ -58,7 +58,7 @@ END $$;
 SELECT cmp_ok(most_loops($$ EXECUTE bottleneck('2024-11-01Z') $$), '<=', 6::float8, 'nothing is sorted or aggregated again for each row');
 RESET plan_cache_mode;
 
--- each report sorts the whole history once (other sorts have a deal's rows, or one a group), and one deal is found by an index
+-- no report sorts the whole history more than once, or joins it to itself; and one deal is found by an index
 CREATE FUNCTION sorts(statement text) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
 	plan jsonb;
@@ -67,7 +67,7 @@ BEGIN
 	RETURN (SELECT count(*) FROM jsonb_path_query(plan, 'strict $.** ? (@."Node Type" == "Sort")') n
 	         WHERE (n ->> 'Actual Rows')::float8 >= 6000 AND n ->> 'Sort Key' LIKE '%id%');
 END $$;
-SELECT is(sorts('SELECT * FROM salesops.' || v), 1::bigint, 'one sort: ' || v)
+SELECT cmp_ok(sorts('SELECT * FROM salesops.' || v), '<=', 1::bigint, 'one sort at most: ' || v)
   FROM unnest(ARRAY['stage_velocity', 'stage_conversion', 'pipeline_bottleneck', 'sales_velocity', 'pipeline_by_stage', 'stage_history', 'pipeline_as_of(now())']) v;
 CREATE INDEX log_id ON log ((id::text));
 ANALYZE log;

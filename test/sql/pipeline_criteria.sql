@@ -106,10 +106,14 @@ SELECT key, row_stage, criterion, stage, action FROM salesops.check_all('deal') 
 
 -- days of grace, effective dates, versions
 SELECT salesops.add_criterion('deal', 'new', 'grace', 'parts > 0', grace_until => now() + interval '1 day') > 0;
-UPDATE deal SET owner = 'x' WHERE id = 8;
+UPDATE deal SET owner = 'x' WHERE id = 1;
 INSERT INTO deal (id, stage) VALUES (11, 'new');
 SELECT row_key, criterion, outcome FROM salesops.criterion_violation ORDER BY violation_id DESC LIMIT 1;
 SELECT salesops.drop_criterion('deal', 'grace');
+SELECT salesops.add_criterion('deal', 'new', 'grace over', 'parts > 0', grace_until => clock_timestamp() + interval '10 milliseconds') > 0;
+SELECT pg_sleep(0.02) IS NOT NULL AS grace_is_over;
+UPDATE deal SET owner = 'y' WHERE id = 1;
+SELECT salesops.drop_criterion('deal', 'grace over');
 SELECT salesops.add_criterion('deal', 'new', 'later', 'false', effective_from => now() + interval '1 day') > 0;
 SELECT salesops.add_criterion('deal', 'new', 'ended', 'false', effective_from => now() - interval '2 days', effective_until => now() - interval '1 day') > 0;
 INSERT INTO deal (id, stage) VALUES (11, 'new');

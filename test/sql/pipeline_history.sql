@@ -132,6 +132,46 @@ ALTER TABLE part2 DETACH PARTITION part2_d;
 UPDATE part2_d SET stage = 'won';
 RESET ROLE;
 SELECT opportunity_id, stage, changed_by FROM salesops.tracked_stage_change WHERE relation = 'part2'::regclass ORDER BY change_id DESC LIMIT 2;
+-- a partition that is truncated, detached or dropped takes its deals along: they have left, each once, and the others have not
+CREATE TABLE part2_e PARTITION OF part2 FOR VALUES FROM (40) TO (50) PARTITION BY RANGE (id);
+CREATE TABLE part2_ea PARTITION OF part2_e FOR VALUES FROM (40) TO (45);
+INSERT INTO part2 VALUES (3, 'new', 1), (21, 'new', 1), (22, NULL, 1), (41, 'new', 1), (42, 'proposal', 1);
+TRUNCATE part2_a;
+TRUNCATE part2_a;
+SELECT opportunity_id, stage, previous_stage FROM salesops.tracked_stage_change WHERE relation = 'part2'::regclass ORDER BY change_id DESC LIMIT 2;
+ALTER TABLE part2 DETACH PARTITION part2_c;
+SELECT opportunity_id, stage, previous_stage FROM salesops.tracked_stage_change WHERE relation = 'part2'::regclass ORDER BY change_id DESC LIMIT 3;
+TRUNCATE part2_c;
+ALTER TABLE part2 ATTACH PARTITION part2_c FOR VALUES FROM (20) TO (30);
+INSERT INTO part2 VALUES (23, 'new');
+TRUNCATE part2_c, part2_ea;
+SELECT opportunity_id, stage, previous_stage FROM salesops.tracked_stage_change WHERE relation = 'part2'::regclass ORDER BY change_id DESC LIMIT 4;
+INSERT INTO part2 VALUES (24, 'new'), (43, 'new'), (44, 'new');
+DELETE FROM part2 WHERE id = 44;
+DROP TABLE part2_e;
+SELECT opportunity_id, stage, previous_stage FROM salesops.tracked_stage_change WHERE relation = 'part2'::regclass ORDER BY change_id DESC LIMIT 2;
+BEGIN;
+ALTER TABLE part2 DETACH PARTITION part2_c;
+ROLLBACK;
+SET session_replication_role = replica;
+DELETE FROM part2 WHERE id = 24;
+RESET session_replication_role;
+SELECT salesops.settle_stage_changes('part2'), salesops.settle_stage_changes('part2');
+TRUNCATE part2;
+SELECT opportunity_id, count(*) FILTER (WHERE stage IS NULL) AS departures FROM salesops.tracked_stage_change WHERE relation = 'part2'::regclass GROUP BY 1 ORDER BY opportunity_id::int;
+SELECT count(DISTINCT opportunity_id) FROM salesops.tracked_stage_change c WHERE relation = 'part2'::regclass
+   AND stage IS NOT NULL AND NOT EXISTS (SELECT FROM salesops.tracked_stage_change l WHERE l.relation = c.relation AND l.opportunity_id = c.opportunity_id AND l.change_id > c.change_id);
+SELECT salesops.settle_stage_changes('part2_c');
+BEGIN;
+CREATE TABLE part3 (id int PRIMARY KEY, stage text) PARTITION BY RANGE (id);
+CREATE TABLE part3_a PARTITION OF part3 FOR VALUES FROM (0) TO (10);
+CREATE TABLE part3_b PARTITION OF part3 FOR VALUES FROM (10) TO (20);
+SELECT salesops.track_stage_changes('part3');
+INSERT INTO part3 VALUES (1, 'new'), (11, 'new');
+TRUNCATE part3_a;
+TRUNCATE part3_b;
+SELECT opportunity_id, stage, previous_stage FROM salesops.tracked_stage_change WHERE relation = 'part3'::regclass ORDER BY change_id;
+COMMIT;
 SELECT salesops.untrack_stage_changes('part2');
 SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'zz_salesops_history%' AND tgrelid IN ('part2'::regclass, 'part2_c'::regclass);
 -- under session_replication_role = replica: nothing, as of any trigger, unless it is said; what its owner says of a trigger stays
@@ -157,6 +197,17 @@ SELECT tgname, tgenabled FROM pg_trigger WHERE tgrelid = 'copied'::regclass ORDE
 SELECT salesops.untrack_stage_changes('copied');
 SELECT count(*) FROM salesops.attach('opportunity', 'deal', '{"opportunity_id": "id", "close_date": "due", "owner_id": "owner", "account_id": "customer", "forecast_category": "category"}');
 
+-- an attached history without rows (that of create_crm) gives way to what is tracked; one with rows stays
+CREATE TABLE log_empty (deal text, stage text, at timestamptz);
+SELECT count(*) FROM salesops.attach('opportunity_stage_change', 'log_empty', '{"opportunity_id": "deal", "entered_at": "at"}');
+SELECT salesops.track_stage_changes('deal');
+SELECT relation FROM salesops.source WHERE entity = 'opportunity_stage_change';
+SELECT salesops.untrack_stage_changes('deal');
+INSERT INTO log_empty VALUES ('1', 'new', '2018-01-01');
+SELECT count(*) FROM salesops.attach('opportunity_stage_change', 'log_empty', '{"opportunity_id": "deal", "entered_at": "at"}');
+SELECT salesops.track_stage_changes('deal');
+SELECT relation FROM salesops.source WHERE entity = 'opportunity_stage_change';
+SELECT salesops.untrack_stage_changes('deal');
 -- an attached history, in the shape of an audit table that also logs other changes; re-entries apart
 CREATE TABLE log (deal text, stage text, at timestamptz, amount numeric, due date);
 INSERT INTO log VALUES
@@ -172,6 +223,22 @@ INSERT INTO deal (id, stage, amount, due, owner, customer, name, next_step, cate
 	(4, 'proposal', 700, '2018-06-05', 'ann', 'c3', 'four', 'call', 'commit', NULL), (6, 'new', NULL, '2018-02-15', NULL, 'c4', 'Six ', '', NULL, NULL),
 	(7, 'new', 600, '2018-06-01', 'bob', 'c4', 'six', 'meet', NULL, NULL), (8, 'odd', 5, '2018-06-01', 'bob', 'c5', 'eight', 'x', NULL, NULL);
 SELECT opportunity_id, visit, stage, entered_at::date, left_at::date, next_stage, days, ended FROM salesops.stage_spells('2018-03-03') ORDER BY 1, entered_at;
+-- the aggregate's value: its text is read back as it is, the order in which it is put together is of no matter; bad values
+CREATE TABLE gathered AS SELECT deal, salesops.collect_changes(stage, 1, 'open', at, amount, due, NULL, false ORDER BY at) AS a, salesops.collect_changes(stage, 1, 'open', at, amount, due, NULL, false ORDER BY at DESC) AS b FROM log GROUP BY 1;
+SELECT a FROM gathered WHERE deal = '2';
+SELECT count(*), count(*) FILTER (WHERE a::text::salesops.deal_changes::text = a::text) AS same_text,
+       count(*) FILTER (WHERE ARRAY(SELECT s FROM salesops.spells_of(a) s) = ARRAY(SELECT s FROM salesops.spells_of(b) s)) AS same_spells,
+       count(*) FILTER (WHERE ARRAY(SELECT s FROM salesops.spells_of(a) s) = ARRAY(SELECT s FROM salesops.spells_of(salesops.deal_changes_combine(b, '{}')) s)) AS same_combined,
+       count(*) FILTER (WHERE salesops.last_change_of(a) IS NOT DISTINCT FROM salesops.last_change_of(b)) AS same_state FROM gathered;
+SELECT salesops.spells_of('{}'), salesops.last_change_of('{}');
+SELECT '{NULL}'::salesops.deal_changes;
+SELECT '{"(new,1,open,,1,,,f)"}'::salesops.deal_changes;
+SELECT '{"(new,1,half,2018-01-01,1,,,f)"}'::salesops.deal_changes;
+SELECT 'new'::salesops.deal_changes;
+-- many changes of one deal, many stages of one name apart from each other, and a query that wants only the first of a set
+SELECT count(*), max(visit), max((s.l).spell_number) FROM (SELECT visit, l FROM (SELECT salesops.spells_of(salesops.collect_changes('s' || i % 3, i % 3, 'open', '2018-01-01'::timestamptz + i * interval '1 hour', i, NULL, NULL, false)) AS l
+	FROM generate_series(1, 100000) i) g CROSS JOIN LATERAL (SELECT (g.l).visit) v) s;
+SELECT deal, (SELECT s.stage FROM salesops.spells_of(a) s LIMIT 1), (SELECT count(*) FROM salesops.spells_of(a)) FROM gathered ORDER BY 1 LIMIT 3;
 -- equal times: in the order of change_number where there is one, else of the stages
 INSERT INTO log VALUES ('9', 'proposal', '2018-01-01', 1), ('9', 'new', '2018-01-01', 1), ('9', 'won', '2018-01-01', 2);
 SELECT visit, stage, next_stage, days FROM salesops.stage_spells('2018-03-03') WHERE opportunity_id = '9' ORDER BY spell_number;

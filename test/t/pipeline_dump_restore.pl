@@ -27,6 +27,11 @@ $node->safe_psql(
 	SELECT salesops.enforce_stage_criteria('app.deal');
 	SELECT salesops.bypass_criteria('app.deal', 'old paper', now() + interval '1 day', row_key => '7');
 	SELECT salesops.set_hygiene_rule('pushed', 7);
+	CREATE TABLE app.part (id int PRIMARY KEY, stage text) PARTITION BY RANGE (id);
+	CREATE TABLE app.part_a PARTITION OF app.part FOR VALUES FROM (0) TO (10);
+	CREATE TABLE app.part_b PARTITION OF app.part FOR VALUES FROM (10) TO (20);
+	SELECT salesops.track_stage_changes('app.part', replicated => true);
+	INSERT INTO app.part VALUES (1, 'new'), (11, 'new');
 	INSERT INTO app.deal VALUES (1, 'new', 10, 2), (2, 'proposal', 20, 2);
 	UPDATE app.deal SET stage = 'proposal' WHERE id = 1;
 	ALTER TABLE app.deal RENAME COLUMN amount TO worth;
@@ -48,12 +53,14 @@ my %questions = (
 	'spells' => q{SELECT count(*) FROM salesops.stage_history},
 	'violations' => q{SELECT string_agg(concat_ws('|', row_key, criterion, outcome), chr(10) ORDER BY violation_id) FROM salesops.criterion_violation},
 	'bypasses' => q{SELECT string_agg(concat_ws('|', relation, row_key, reason, expires_at), chr(10) ORDER BY bypass_id) FROM salesops.criterion_bypass},
+	'triggers of partitions' => q{SELECT string_agg(pg_get_triggerdef(oid) || ' ' || tgenabled::text, chr(10) ORDER BY tgrelid::regclass::text, tgname) FROM pg_trigger WHERE tgrelid::regclass::text ~ 'app.part'},
 	'odd triggers' => q{SELECT string_agg(pg_get_triggerdef(oid), chr(10) ORDER BY tgname) FROM pg_trigger WHERE tgrelid = '"We ird"."De""al"'::regclass},
 	'rules' => q{SELECT points FROM salesops.hygiene_rule WHERE rule = 'pushed'},
 	'trees' => q{SELECT count(*) FROM salesops.criterion_tree});
 my %answers = map { $_ => $node->safe_psql('source', $questions{$_}) } keys %questions;
 is($answers{trees}, '6', 'six criteria have trees');
 is($answers{spells}, '3', 'history is there: two for the deal that moved, one for the other');
+is(scalar(() = $answers{'triggers of partitions'} =~ /history_partition .* ON app.part_[ab] .*A$/mg), 2, 'each partition has a trigger of its own');
 
 mkdir $node->backup_dir;
 my $dump = $node->backup_dir . '/plain.sql';
@@ -88,6 +95,8 @@ for my $db ('plain', 'parallel')
 	like($err, qr/trigger zz_salesops_criteria_query on table .* depends on column de al/, "$db: what a subquery reads is minded");
 	is($node->safe_psql($db, q{ALTER TABLE "We ird"."li ne" DROP COLUMN other}), '', "$db: and nothing else");
 	is($node->safe_psql($db, q{SELECT salesops.add_criterion('app.deal', 'new', 'later', 'true') > 6}), 't', "$db: ids go on");
+	is($node->safe_psql($db, q{TRUNCATE app.part_a; CREATE TABLE app.part_c PARTITION OF app.part FOR VALUES FROM (20) TO (30); INSERT INTO app.part VALUES (21, 'new'); TRUNCATE app.part_c;
+		SELECT string_agg(opportunity_id, ' ' ORDER BY change_id) FROM salesops.tracked_stage_change WHERE relation = 'app.part'::regclass AND stage IS NULL}), '1 21', "$db: partitions are minded");
 	is($node->safe_psql($db, q{INSERT INTO app.deal VALUES (8, 'new', 1, 1); SELECT count(*) FROM salesops.tracked_stage_change WHERE opportunity_id = '8'}), '1', "$db: tracked once");
 }
 

@@ -120,6 +120,9 @@ bonus_pay(const Credit *credit, const PlanBonus *bonus, int exponent)
 	Numeric		amount = bonus->amount;
 	CommissionInt pay;
 
+	/* nothing of it counts */
+	if (credit->unpaid && credit->amount == 0 && credit->exact == NULL)
+		return 0;
 	if (bonus->rate)
 		amount = decimal_mul(bonus->rate, credit->exact ? credit->exact :
 							 decimal_to_numeric(credit->amount, COMMISSION_AMOUNT_DIGITS, 0));

@@ -386,6 +386,23 @@ source_rows(Explained *line)
 	line->source_text = text.data;
 }
 
+/* Why a line takes back, or brings back, what was not paid in time */
+static void
+payment_row(Explained *line)
+{
+	int			days = line->definition->unpaid_days;
+	char	   *detail;
+
+	if (line->kind == LINE_UNPAID)
+		detail = psprintf("not paid within %d days of %s", days, line->credited_on);
+	else if (line->kind == LINE_REPAID)
+		detail = psprintf("paid after all, later than %d days from %s", days, line->credited_on);
+	else
+		return;
+	put_row(line, "payment", line->before, line->after, NULL, NULL, detail);
+	appendStringInfo(&line->sentence, "%s%s", detail, line->purpose < PURPOSE_BONUS ? ", " : ": ");
+}
+
 /* A correction where order decides: what the credit had before it, from the ledger, and what it has with it */
 static void
 explain_by_difference(Explained *line)
@@ -478,8 +495,10 @@ verb_of(const Explained *line)
 		case LINE_DRAW:
 			return less ? "gives back" : "is advanced";
 		case LINE_CLAWBACK:
+		case LINE_UNPAID:
 			return "gives back (clawback)";
 		case LINE_TRUE_UP:
+		case LINE_REPAID:
 			return less ? "gives back (true-up)" : "gets (true-up)";
 		default:
 			return less ? "gives back" : "earns";
@@ -542,6 +561,7 @@ salesops_explain_commission(PG_FUNCTION_ARGS)
 			put_row(&line, "amount", NULL, NULL, NULL, line.source.amount ? line.source.amount : decimal_sub(line.after, line.before),
 					psprintf("what counts of the credit by the plan's expression: %s", line.definition->amount));
 		source_rows(&line);
+		payment_row(&line);
 		account = account_make(&line.terms);
 		if (line.purpose >= PURPOSE_BONUS)
 			explain_bonus(&line);

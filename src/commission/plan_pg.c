@@ -27,6 +27,8 @@ const char *const plan_methods[] = {"marginal", "retroactive", NULL};
 static const char *const tiers_on[] = {"period", "deal", NULL};
 static const char *const gates_of[] = {"year_to_date", "year", NULL};
 static const char *const rate_dates[] = {"credited_on", "period_start", "period_end", NULL};
+static const char *const takes_back[] = {"all", "unpaid", NULL};
+static const char *const late_payments[] = {"restores", "is_lost", NULL};
 static const char *const negatives[] = {"reject", "allow", "zero", NULL};
 
 /* ---- the definition's shape --------------------------------------------------------------------------------------- */
@@ -43,6 +45,7 @@ typedef struct RawPlan
 	Jsonb	   *ramp;
 	Jsonb	   *draw;
 	Jsonb	   *gate;
+	Jsonb	   *non_payment;
 	Jsonb	   *override;
 } RawPlan;
 
@@ -73,6 +76,7 @@ static const OptionSpec plan_specs[] = {
 	{"ramp", OPTION_ARRAY, offsetof(RawPlan, ramp)},
 	{"draw", OPTION_OBJECT, offsetof(RawPlan, draw)},
 	{"clawback_days", OPTION_INTEGER, PLAN_FIELD(clawback_days), .min = 0, .max = 36500},
+	{"non_payment", OPTION_OBJECT, offsetof(RawPlan, non_payment)},
 	{"bonuses", OPTION_ARRAY, offsetof(RawPlan, bonuses)},
 	{"manager_override", OPTION_OBJECT, offsetof(RawPlan, override)},
 	{"prorate", OPTION_BOOLEAN, PLAN_FIELD(prorate)},
@@ -138,6 +142,14 @@ static const OptionSpec gate_specs[] = {
 	{"at", OPTION_NUMERIC, offsetof(PlanDefinition, gate_at), .required = true, .min = 0, .max = 1e18},
 	{"above", OPTION_NUMERIC, offsetof(PlanDefinition, gate_above), .required = true, .min = 0, .max = 1e18},
 	{"of", OPTION_CHOICE, offsetof(PlanDefinition, gate_of), .choices = gates_of}
+};
+
+static const OptionSpec non_payment_specs[] = {
+	{"days", OPTION_INTEGER, offsetof(PlanDefinition, unpaid_days), .required = true, .min = 0, .max = 3660},
+	{"share", OPTION_NUMERIC, offsetof(PlanDefinition, unpaid_share), .min = 0, .max = 1},
+	{"take_back", OPTION_CHOICE, offsetof(PlanDefinition, unpaid_takes), .choices = takes_back},
+	{"late_payment", OPTION_CHOICE, offsetof(PlanDefinition, unpaid_late), .choices = late_payments},
+	{"paid_on", OPTION_TEXT, offsetof(PlanDefinition, unpaid_paid_on)}
 };
 
 typedef struct RawOverride
@@ -396,6 +408,10 @@ check_combinations(const PlanDefinition *plan, Problems *problems)
 		problems_add(problems, "\"gate\" needs \"tiers_on\": \"period\"");
 	if (plan->gate_of == GATE_YEAR && plan->measure != PLAN_ATTAINMENT)
 		problems_add(problems, "\"of\" in \"gate\" needs \"measure\": \"attainment\": an amount is the year's as it is given");
+	if (plan->unpaid_days >= 0 && plan->basis == BASIS_PAYMENT)
+		problems_add(problems, "\"non_payment\" goes with another basis than \"payment\": what is not paid is not earned there");
+	if (plan->unpaid_share && decimal_is_zero(plan->unpaid_share))
+		problems_add(problems, "non_payment: \"share\" must be more than 0");
 	if (plan->cap && plan->floor && decimal_compare(plan->floor, plan->cap) > 0)
 		problems_add(problems, "\"floor\" %s is above \"cap\" %s", decimal_text(plan->floor), decimal_text(plan->cap));
 	if (plan->deal_cap && plan->deal_floor && decimal_compare(plan->deal_floor, plan->deal_cap) > 0)
@@ -425,6 +441,7 @@ plan_parse(Jsonb *definition, Problems *problems)
 	plan->period = PLAN_MONTH;
 	plan->currency = "USD";
 	plan->clawback_days = -1;
+	plan->unpaid_days = -1;
 	plan->draw_recoverable = true;
 	plan->prorate = true;
 	plan->draw_periods = -1;
@@ -440,6 +457,8 @@ plan_parse(Jsonb *definition, Problems *problems)
 		options_parse(raw->draw, draw_specs, lengthof(draw_specs), plan, problems, "draw");
 	if (raw->gate)
 		options_parse(raw->gate, gate_specs, lengthof(gate_specs), plan, problems, "gate");
+	if (raw->non_payment)
+		options_parse(raw->non_payment, non_payment_specs, lengthof(non_payment_specs), plan, problems, "non_payment");
 	if (raw->override)
 		parse_override(raw, problems);
 	check_combinations(plan, problems);
@@ -470,12 +489,14 @@ plan_compile(PlanDefinition *plan, const char *name)
 	bool		mutable = false;
 
 	plan->amount_expression = compile_expression(plan->amount, NUMERICOID, name, "amount", &mutable);
+	plan->paid_on_expression = compile_expression(plan->unpaid_paid_on, DATEOID, name, "non_payment.paid_on", &mutable);
 	plan->filter = compile_expression(plan->where, BOOLOID, name, "where", &mutable);
 	for (int i = 0; i < plan->ncomponents; i++)
 		plan->components[i].filter = compile_expression(plan->components[i].where, BOOLOID, name, psprintf("rates[%d].where", i), &mutable);
 	for (int i = 0; i < plan->nbonuses; i++)
 		plan->bonuses[i].filter = compile_expression(plan->bonuses[i].where, BOOLOID, name, psprintf("bonuses[%d].where", i), &mutable);
-	return mutable;
+	/* whether a payment is due depends on the day, not on a change of the credit */
+	return mutable || plan->unpaid_days >= 0;
 }
 
 /* ---- periods ------------------------------------------------------------------------------------------------------ */

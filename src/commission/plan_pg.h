@@ -69,6 +69,19 @@ typedef enum PlanRateDate
 	RATE_PERIOD_END
 } PlanRateDate;
 
+/* How much of an unpaid credit is taken back; and whether a payment after the window brings it back */
+typedef enum PlanTakes
+{
+	TAKES_ALL,
+	TAKES_UNPAID
+} PlanTakes;
+
+typedef enum PlanLate
+{
+	LATE_RESTORES,
+	LATE_IS_LOST
+} PlanLate;
+
 /* Credits below 0 that are no refund */
 typedef enum PlanNegative
 {
@@ -156,6 +169,12 @@ typedef struct PlanDefinition
 	bool		draw_recoverable;
 	int			draw_periods;	/* only in so many first periods; -1: in all */
 	int			clawback_days;	/* -1: no window */
+	int			unpaid_days;	/* a credit not paid so many days after its date is taken back; -1: no matter */
+	Numeric		unpaid_share;	/* of its amount that must be paid; NULL is all of it */
+	int			unpaid_takes;	/* PlanTakes */
+	int			unpaid_late;	/* PlanLate */
+	char	   *unpaid_paid_on; /* date expression over the credit: when it was paid; NULL: by payments of the contract */
+	CompiledExpression *paid_on_expression;
 	Numeric		override_rate;	/* of the first level; NULL without overrides */
 	int			override_levels;
 	Numeric    *override_rates; /* by level, where they differ; otherwise NULL */

@@ -30,6 +30,8 @@ typedef struct Held
 	Numeric		credited;
 	CommissionInt amount;		/* minor units */
 	int64		first_line;
+	int64		last_line;
+	bool		unpaid;			/* the last line took it back for want of payment */
 	bool		seen;
 } Held;
 
@@ -106,6 +108,8 @@ new_line(Work *work, char kind, CommissionInt amount)
 static char
 first_kind(const Work *work, const Credit *credit)
 {
+	if (credit->unpaid)
+		return LINE_UNPAID;
 	switch (work->account->purpose)
 	{
 		case PURPOSE_CREDIT:
@@ -217,7 +221,8 @@ hold_line(const Datum *values, const bool *nulls, void *arg)
 	one->id = TextDatumGetCString(values[ENTRY_CREDIT_ID]);
 	one->component = component;
 	one->amount = amount;
-	one->first_line = held->last_line;
+	one->first_line = one->last_line = held->last_line;
+	one->unpaid = kind == LINE_UNPAID;
 	one->credited = decimal_sub(DatumGetNumeric(values[ENTRY_AFTER]), DatumGetNumeric(values[ENTRY_BEFORE]));
 	one->date = DatumGetDateADT(values[ENTRY_CREDITED_ON]);
 	one->seen = false;
@@ -242,6 +247,11 @@ merge_held(HeldAccount *held)
 		}
 		last->credited = decimal_add(last->credited, held->credits[i].credited);
 		last->amount += held->credits[i].amount;
+		if (held->credits[i].last_line > last->last_line)
+		{
+			last->last_line = held->credits[i].last_line;
+			last->unpaid = held->credits[i].unpaid;
+		}
 		last->first_line = Min(last->first_line, held->credits[i].first_line);
 	}
 	held->count = kept;
@@ -309,11 +319,13 @@ correction_date(const Work *work)
 
 /* Kind of a line that corrects one in the ledger; false where the clawback window has passed and nothing is taken back */
 static bool
-correction_kind(const Work *work, const Held *held, bool less, char *kind)
+correction_kind(const Work *work, const Held *held, bool less, bool unpaid, char *kind)
 {
 	int			days = work->terms.plan->clawback_days;
 
-	*kind = LINE_TRUE_UP;
+	*kind = less && unpaid ? LINE_UNPAID : !less && held->unpaid ? LINE_REPAID : LINE_TRUE_UP;
+	if (*kind != LINE_TRUE_UP)
+		return true;
 	if (!less || days < 0 || !work->account->closed)
 		return true;
 	*kind = LINE_CLAWBACK;
@@ -322,18 +334,18 @@ correction_kind(const Work *work, const Held *held, bool less, char *kind)
 
 /* A credit that the ledger holds with another amount (or that is gone): one line moves the account on */
 static void
-correct_by_amount(Work *work, Held *held, Numeric now, const CreditSource *source)
+correct_by_amount(Work *work, Held *held, Numeric now, const Credit *credit)
 {
 	Numeric		change = decimal_sub(now, held->credited);
 	bool		less = decimal_compare(change, decimal_zero()) < 0;
 	LedgerLine *line;
 	char		kind;
 
-	if (decimal_is_zero(change) || !correction_kind(work, held, less, &kind))
+	if (decimal_is_zero(change) || !correction_kind(work, held, less, credit && credit->unpaid, &kind))
 		return;
 	line = credit_line(work, kind, held->id, held->date, held->component, 0, change);
 	line->corrects = held->first_line;
-	line->source = source;
+	line->source = credit ? credit->source : NULL;
 }
 
 /* The line that makes up what the plan's terms, not the credits, changed */
@@ -395,7 +407,7 @@ correct_by_sum(Work *work, HeldAccount *held)
 
 		if (before)
 		{
-			correct_by_amount(work, before, credit_amount(work, credit), credit->source);
+			correct_by_amount(work, before, credit_amount(work, credit), credit);
 			continue;
 		}
 		line = credit_line(work, first_kind(work, credit), credit->id, credit->date, credit->component,
@@ -420,7 +432,7 @@ correct_credit(Work *work, HeldAccount *held, Held *before, const LedgerLine *no
 		credited = decimal_sub(credited, before->credited);
 	if (change == 0 && decimal_is_zero(credited))
 		return;
-	if (before && !correction_kind(work, before, change < 0, &kind))
+	if (before && !correction_kind(work, before, change < 0, now && now->kind == LINE_UNPAID, &kind))
 	{
 		*skipped += change;
 		return;

@@ -267,6 +267,8 @@ prepare(Calculation *calculation)
 	list_sort(calculation->accounts, compare_accounts);
 	credits_gather(calculation);
 	preset_bonuses(calculation);
+	if (calculation->only == NULL)
+		contest_settle(calculation);
 }
 
 /* Calculate and write; *first_new is the number of the first line written. The caller holds the ledger's lock. */

@@ -97,6 +97,7 @@ struct CreditAccount
 	bool		reread;			/* it was light, and something did: its credits are read once more, and kept */
 	uint64		light_print;
 	CommissionInt bonus_paid;	/* by the credits met so far */
+	CommissionInt *contest;		/* per bonus of the plan: what ranks and pools pay, in minor units; NULL where none are worked out */
 	int64		seen;			/* credits, kept or not */
 	int64		count;			/* credits kept */
 	int64		start;			/* of them in Calculation.credits, once gathered */
@@ -194,6 +195,9 @@ typedef struct UnpaidCredit
  */
 extern void unpaid_load(Calculation *calculation);
 extern bool unpaid_check(const Calculation *calculation, const UnpaidCredit *credit, Numeric *counts, bool *unknown);
+
+/* What ranks and pools of the plan's reps pay to each account (contest_pg.c); the credits are gathered */
+extern void contest_settle(Calculation *calculation);
 
 /* Days before what is asked for in which closed periods are looked at again */
 extern int	scope_look_back(const Calculation *calculation);

@@ -306,7 +306,7 @@ credit_amount(const Work *work, const Credit *credit)
 static bool
 depends_on_order(const Work *work)
 {
-	return work->running->by_deal || work->terms.plan->deal_cap || work->terms.plan->deal_floor || work->terms.orphaned ||
+	return work->running->by_deal || work->running->shared || work->terms.plan->deal_cap || work->terms.plan->deal_floor || work->terms.orphaned ||
 		work->account->purpose >= PURPOSE_BONUS;
 }
 
@@ -425,6 +425,7 @@ correct_credit(Work *work, HeldAccount *held, Held *before, const LedgerLine *no
 	CommissionInt change = (now ? minor_units(work, now->amount) : 0) - (before ? before->amount : 0);
 	Numeric		credited = now ? decimal_sub(now->after, now->before) : decimal_zero();
 	int			component = now ? now->component : before->component;
+	int			position = account_position(work->running, component);
 	LedgerLine *line;
 	char		kind = now ? now->kind : LINE_TRUE_UP;
 
@@ -443,8 +444,8 @@ correct_credit(Work *work, HeldAccount *held, Held *before, const LedgerLine *no
 	line->credited_on = now ? now->credited_on : before->date;
 	line->component = component;
 	line->source = now ? now->source : NULL;
-	line->before = sums[component];
-	line->after = sums[component] = decimal_add(sums[component], credited);
+	line->before = sums[position];
+	line->after = sums[position] = decimal_add(sums[position], credited);
 	line->corrects = before ? before->first_line : kind == LINE_TRUE_UP ? held->last_line : 0;
 }
 
@@ -461,9 +462,12 @@ correct_by_credit(Work *work, HeldAccount *held)
 		sums[i] = decimal_zero();
 	for (int i = 0; i < held->count; i++)
 	{
+		int			position;
+
 		if (held->credits[i].component >= work->running->ncomponents)
 			held->credits[i].component = 0;
-		sums[held->credits[i].component] = decimal_add(sums[held->credits[i].component], held->credits[i].credited);
+		position = account_position(work->running, held->credits[i].component);
+		sums[position] = decimal_add(sums[position], held->credits[i].credited);
 	}
 	for (int i = 0; i < scratch.nlines; i++)
 	{
@@ -537,6 +541,24 @@ mark_value(const Work *work, const PlanBonus *bonus)
 	return bonus->cap && decimal_compare(value, bonus->cap) > 0 ? bonus->cap : value;
 }
 
+/* A bonus by how the plan's reps stand to each other, once the period is over; one rep's calculation leaves it as it is */
+static void
+contest_line(Work *work, const HeldAccount *held, int bonus)
+{
+	CommissionInt held_amount = held ? held->marks[bonus] : 0;
+	CommissionInt due = work->account->contest && !work->terms.orphaned ? work->account->contest[bonus] : 0;
+	int			before = work->nlines;
+
+	if (work->calculation->only)
+		due = held_amount;
+	else if (work->calculation->to < work->account->to)
+		return;
+	account_line(work, LINE_BONUS, bonus + 1, due, held_amount, held ? held->last_line : 0);
+	if (work->nlines > before)
+		work->lines[before].before = work->lines[before].after = credited_sum(work);
+	work->due += due;
+}
+
 /* Bonuses for what the period's sum has reached */
 static void
 mark_lines(Work *work, const HeldAccount *held)
@@ -550,6 +572,11 @@ mark_lines(Work *work, const HeldAccount *held)
 
 		if (!PLAN_BONUS_OF_PERIOD(bonus))
 			continue;
+		if (PLAN_BONUS_OF_REPS(bonus))
+		{
+			contest_line(work, held, i);
+			continue;
+		}
 		if (!work->terms.orphaned)
 			due = minor_units(work, decimal_round(mark_value(work, bonus), work->terms.exponent));
 		account_line(work, LINE_BONUS, i + 1, due, held ? held->marks[i] : 0, held ? held->last_line : 0);
@@ -679,6 +706,8 @@ fingerprint(const Work *work)
 	terms = credits_mix_numeric(terms, work->terms.gate);
 	terms = credits_mix(terms, work->terms.plan->draw && work->calculation->to >= work->account->to ? (uint64) drawn_before(work) + 1 : 0);
 	terms = credits_mix(terms, work->terms.plan->floor && work->calculation->to >= work->account->to);
+	for (int i = 0; work->account->contest && i < work->terms.plan->nbonuses; i++)
+		terms = credits_mix(terms, (uint64) work->account->contest[i]);
 	for (int64 i = 0; i < work->account->count; i++)
 		sum += credits_print(&work->credits[i]);
 	return (int64) credits_mix(terms, sum);

@@ -32,6 +32,7 @@ typedef struct Held
 	int64		first_line;
 	int64		last_line;
 	bool		unpaid;			/* the last line took it back for want of payment */
+	bool		moved;			/* the credit is there, in another component */
 	bool		seen;
 } Held;
 
@@ -219,10 +220,12 @@ hold_line(const Datum *values, const bool *nulls, void *arg)
 	}
 	one = &held->credits[held->count++];
 	one->id = TextDatumGetCString(values[ENTRY_CREDIT_ID]);
-	one->component = component;
+	/* a component that the plan no longer has is settled with the plan's own tiers */
+	one->component = component < holding->work->running->ncomponents ? component : 0;
 	one->amount = amount;
 	one->first_line = one->last_line = held->last_line;
 	one->unpaid = kind == LINE_UNPAID;
+	one->moved = false;
 	one->credited = decimal_sub(DatumGetNumeric(values[ENTRY_AFTER]), DatumGetNumeric(values[ENTRY_BEFORE]));
 	one->date = DatumGetDateADT(values[ENTRY_CREDITED_ON]);
 	one->seen = false;
@@ -326,7 +329,7 @@ correction_kind(const Work *work, const Held *held, bool less, bool unpaid, char
 	*kind = less && unpaid ? LINE_UNPAID : !less && held->unpaid ? LINE_REPAID : LINE_TRUE_UP;
 	if (*kind != LINE_TRUE_UP)
 		return true;
-	if (!less || days < 0 || !work->account->closed)
+	if (!less || days < 0 || !work->account->closed || held->moved)
 		return true;
 	*kind = LINE_CLAWBACK;
 	return correction_date(work) <= held->date + days;
@@ -372,15 +375,31 @@ restore_account(Work *work, HeldAccount *held)
 	{
 		int			component = held->credits[i].component;
 
-		/* a component that the plan no longer has is settled with the plan's own tiers */
-		if (component >= work->running->ncomponents)
-			component = held->credits[i].component = 0;
 		sums[component] = sums[component] ? decimal_add(sums[component], held->credits[i].credited) : held->credits[i].credited;
 	}
 	for (int i = 0; i < work->running->ncomponents; i++)
 		if (sums[i])
 			account_set(work->running, i, sums[i]);
 	account_restate(work->running);
+}
+
+/*
+ * What is held of credits that are now in another component: no loss, so no window keeps it. (What is not taken back there would be
+ * paid twice.)
+ */
+static void
+mark_moved(const Work *work, HeldAccount *held)
+{
+	if (work->terms.plan->clawback_days < 0 || work->running->ncomponents == 1)
+		return;
+	for (int64 i = 0; i < work->account->count; i++)
+		for (int component = 0; component < work->running->ncomponents; component++)
+		{
+			Held	   *other = component != work->credits[i].component ? find_held(held, work->credits[i].id, component) : NULL;
+
+			if (other)
+				other->moved = true;
+		}
 }
 
 /* Corrections where the sum alone decides: from where the ledger left the account, a line a change */
@@ -462,11 +481,8 @@ correct_by_credit(Work *work, HeldAccount *held)
 		sums[i] = decimal_zero();
 	for (int i = 0; i < held->count; i++)
 	{
-		int			position;
+		int			position = account_position(work->running, held->credits[i].component);
 
-		if (held->credits[i].component >= work->running->ncomponents)
-			held->credits[i].component = 0;
-		position = account_position(work->running, held->credits[i].component);
 		sums[position] = decimal_add(sums[position], held->credits[i].credited);
 	}
 	for (int i = 0; i < scratch.nlines; i++)
@@ -757,6 +773,7 @@ work_account(Work *work)
 	else
 	{
 		held = load_held(work);
+		mark_moved(work, held);
 		if (depends_on_order(work))
 			correct_by_credit(work, held);
 		else

@@ -48,7 +48,8 @@ CREATE FUNCTION change(n text) RETURNS void LANGUAGE sql AS $$
   SELECT more(n, 24) $$;
 -- from scratch, by plan and rep, and what the ledger holds; until the day given
 CREATE FUNCTION scratch(until date) RETURNS TABLE (plan text, rep_id text, amount numeric) LANGUAGE sql AS $$
-  SELECT 'p' || p, s.rep_id, s.current FROM plan, salesops.simulate_commissions(daterange('2025-01-01', until), 'p' || p, definition) s WHERE s.current <> 0 ORDER BY 1, 2 $$;
+  SELECT n, s.rep_id, s.current FROM (SELECT 'p' || p, definition FROM plan UNION ALL SELECT 'o', definition FROM plan WHERE p = 1) v(n, d), salesops.simulate_commissions(daterange('2025-01-01', until), n, d) s
+   WHERE s.current <> 0 ORDER BY 1, 2 $$;
 CREATE VIEW held AS SELECT plan, rep_id, sum(earned) AS amount FROM salesops.commission_posting GROUP BY 1, 2 HAVING sum(earned) <> 0 ORDER BY 1, 2;
 -- a draw by a loop over a rep's months: an advance up to it, taken back from what is earned above it
 CREATE FUNCTION wrong_draws() RETURNS SETOF text LANGUAGE plpgsql AS $$
@@ -70,12 +71,20 @@ BEGIN
 END
 $$;
 SELECT more('c', 420);
+-- a plan of which only managers earn
+SELECT salesops.create_commission_plan('o', '{"manager_override":{"rate":0.01,"levels":2},"tiers":[{"from":0,"rate":0}]}');
+INSERT INTO rep SELECT 'o' || i, 'o' || i, CASE WHEN i > 1 THEN 'o' || i / 2 END FROM generate_series(1, 7) i;
+SELECT count(salesops.assign_commission_plan('o' || i, 'o', '[2025-01-01,)')) FROM generate_series(4, 7) i;
+INSERT INTO credit (credit_id, rep_id, amount, credited_on) SELECT 'o' || i, 'o' || 4 + i % 4, 1000 * i, '2025-02-03' FROM generate_series(1, 8) i;
 -- in pieces: rep by rep in another order, a later month before the earlier ones
 SELECT count(*) FROM generate_series(36, 1, -5) r, salesops.calculate_commission('r' || r, '[2025-02-01,2025-03-01)');
 SELECT count(*) FROM salesops.calculate_commissions('[2025-03-01,2025-04-01)');
 SELECT count(*) FROM salesops.calculate_commissions('[2025-01-01,2025-02-01)');
 SELECT count(*) FROM salesops.calculate_commissions('[2025-01-01,2025-04-01)');
 SELECT results_eq('SELECT * FROM held', $$SELECT * FROM scratch('2025-04-01')$$, 'in pieces');
+SELECT is_empty($$SELECT p, s.* FROM plan, salesops.simulate_commissions('[2025-01-01,2025-04-01)', 'p' || p, definition) s WHERE s.current <> s.simulated$$, 'simulated with the same plan is the same, overrides and ranks too');
+SELECT ok(sum(s.simulated) = 2 * sum(s.current) AND count(*) > 3, 'simulated: overrides at twice the rate, managers alone')
+  FROM salesops.simulate_commissions('[2025-01-01,2025-04-01)', 'o', '{"manager_override":{"rate":0.02,"levels":2},"tiers":[{"from":0,"rate":0}]}') s;
 -- credits change, and plans: new versions in the middle of a month
 SELECT change('d');
 SELECT count(salesops.replace_commission_plan('p' || p, definition || jsonb_build_object('tiers', '[{"from":0,"rate":0.04},{"from":0.8,"rate":0.09}]'::jsonb), CASE WHEN p % 2 = 0 THEN '2025-03-11' ELSE '2025-03-01' END::date)) FROM plan WHERE p % 3 = 0;

@@ -82,7 +82,7 @@ SELECT throws_ok($$SELECT months('{"non_payment":{"days":30},"tiers":[{"from":0,
 UPDATE credit SET currency = NULL;
 -- by a column of the credit's own
 UPDATE credit SET attributes = '{"paid": "2025-02-05"}' WHERE credit_id IN ('o', 'l');
-SELECT is(paid('{"non_payment":{"days":30,"paid_on":"(attributes->>''paid'')::pg_catalog.date"},"tiers":[{"from":0,"rate":0.1}]}'), 
+SELECT is(paid('{"non_payment":{"days":30,"paid_on":"(attributes->>''paid'')::pg_catalog.date"},"tiers":[{"from":0,"rate":0.1}]}'),
   '{"01 r":600.00,"02 r":-200.00,"01 s":400.00,"02 s":-400.00}', 'by a date in the credit''s own row');
 -- not before its day: this month and the next, nothing is unpaid yet
 SELECT salesops.create_commission_plan('now', '{"period":"quarter","non_payment":{"days":40},"tiers":[{"from":0,"rate":0.1}]}'), salesops.assign_commission_plan('s', 'now', '[2025-01-01,)');

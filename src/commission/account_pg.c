@@ -393,7 +393,8 @@ credit_numeric(RunningAccount *account, int component, Numeric amount, AccountSt
 	Numeric		after = decimal_add(account->cumulated[position], amount);
 	Numeric		earned = plan_cumulative(&account->tiers[component], after);
 	Numeric		value = account->by_deal ? account_deal_value(&account->tiers[component], amount) :
-		decimal_sub(earned, account->shared ? plan_cumulative(&account->tiers[component], account->cumulated[position]) : account->earned[component]);
+		decimal_sub(earned, account->shared ? plan_cumulative(&account->tiers[component], account->cumulated[position]) :
+					account->earned[component]);
 	Numeric		commission = deal_commission(account, amount, value);
 	Numeric		total = decimal_add(account->total, commission);
 	CommissionInt rounded = round_total(account, total);

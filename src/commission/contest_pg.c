@@ -187,7 +187,8 @@ settle_contest(const Contest *contest)
 static bool
 is_entrant(const CreditAccount *account)
 {
-	const PlanDefinition *plan = account->version && account->process && account->purpose == PURPOSE_CREDIT ? account->version->definition : NULL;
+	bool		counts = account->version && account->process && account->purpose == PURPOSE_CREDIT;
+	const PlanDefinition *plan = counts ? account->version->definition : NULL;
 
 	for (int i = 0; plan && i < plan->nbonuses; i++)
 		if (PLAN_BONUS_OF_REPS(&plan->bonuses[i]))

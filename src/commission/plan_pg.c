@@ -462,7 +462,8 @@ parse_ranks(Jsonb *rank, PlanBonus *bonus, const char *where, Problems *problems
 
 		bonus->ranks[bonus->nranks] = decimal_zero();
 		if (JB_ROOT_IS_SCALAR(element) && JsonbExtractScalar(&element->root, &value) && value.type == jbvNumeric &&
-			!decimal_is_negative(value.val.numeric) && decimal_compare(value.val.numeric, decimal_integer(INT64CONST(1000000000000000000))) <= 0)
+			!decimal_is_negative(value.val.numeric) &&
+			decimal_compare(value.val.numeric, decimal_integer(INT64CONST(1000000000000000000))) <= 0)
 			bonus->ranks[bonus->nranks] = DatumGetNumericCopy(NumericGetDatum(value.val.numeric));
 		else
 			problems_add(problems, "%s.rank[%d] must be a prize of 0 or more", where, bonus->nranks);

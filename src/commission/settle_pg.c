@@ -309,7 +309,8 @@ credit_amount(const Work *work, const Credit *credit)
 static bool
 depends_on_order(const Work *work)
 {
-	return work->running->by_deal || work->running->shared || work->terms.plan->deal_cap || work->terms.plan->deal_floor || work->terms.orphaned ||
+	return work->running->by_deal || work->running->shared || work->terms.plan->deal_cap || work->terms.plan->deal_floor ||
+		work->terms.orphaned ||
 		work->account->purpose >= PURPOSE_BONUS;
 }
 

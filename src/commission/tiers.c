@@ -133,7 +133,8 @@ commission_credit(CommissionAccount *account, int component, CommissionInt amoun
 	CommissionInt rounded;
 
 	/* where sums are shared, others may have moved on what this component earned up to now */
-	if (account->shared && !commission_cumulative(&account->components[component], account->cumulated[position], &account->earned[component]))
+	if (account->shared &&
+		!commission_cumulative(&account->components[component], account->cumulated[position], &account->earned[component]))
 		return false;
 	if (__builtin_add_overflow(account->cumulated[position], amount, &after) ||
 		!commission_cumulative(&account->components[component], after, &earned) ||

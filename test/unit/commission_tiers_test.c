@@ -174,10 +174,10 @@ test_shared(void)
 	.cumulated = cumulated, .earned = earned};
 	CommissionStep step;
 
-	ok(commission_credit(&account, 0, 60 * UNIT, &step) && step.amount == 300, "60 at 5 %");
-	ok(commission_credit(&account, 1, 60 * UNIT, &step) && step.before == 60 * UNIT && step.amount == 140, "40 at 2 %, 20 at 3 %");
-	ok(commission_credit(&account, 0, 30 * UNIT, &step) && step.before == 120 * UNIT && step.amount == 240, "30 at 8 %");
-	ok(commission_credit(&account, 1, -60 * UNIT, &step) && step.after == 90 * UNIT && step.amount == -170, "back: 50 at 3 %, 10 at 2 %");
+	ok(commission_credit(&account, 0, 60 * UNIT, &step) && step.amount == 300, "60 at 5 %%");
+	ok(commission_credit(&account, 1, 60 * UNIT, &step) && step.before == 60 * UNIT && step.amount == 140, "40 at 2 %%, 20 at 3 %%");
+	ok(commission_credit(&account, 0, 30 * UNIT, &step) && step.before == 120 * UNIT && step.amount == 240, "30 at 8 %%");
+	ok(commission_credit(&account, 1, -60 * UNIT, &step) && step.after == 90 * UNIT && step.amount == -170, "back: 50 at 3 %%, 10 at 2 %%");
 }
 
 static void

@@ -100,7 +100,7 @@ UPDATE credit SET amount = 11 WHERE credit_id = '2';
 SELECT results_eq($$SELECT rep_id, earned FROM salesops.calculate_commission('y', '[2025-03-01,2025-04-01)')$$, $$VALUES ('y', 1.10)$$, 'one rep: ranks wait');
 SELECT results_eq($$SELECT rep_id, earned FROM salesops.calculate_commissions('[2025-03-01,2025-04-01)')$$, $$VALUES ('x', 1.00), ('y', 51.10)$$, 'overtaken');
 -- what an explanation says
-SELECT matches((SELECT string_agg(e.detail, ' ') FROM salesops.commission_line l, salesops.explain_commission(l.line_id) e WHERE l.rep_id = 'y' AND l.kind = 'bonus'), 'by rank of the period''s sum among the plan''s reps \(50\)', 'a rank is explained');
+SELECT matches((SELECT string_agg(e.detail, ' ') FROM salesops.commission_line l, salesops.explain_commission(l.line_id) e WHERE l.rep_id = 'y' AND l.kind = 'bonus'), 'by rank of the period''s sum among the plan''s reps \(50\.00\)', 'a rank is explained');
 
 -- mistakes, all at once
 CREATE FUNCTION mistakes(definition jsonb) RETURNS text LANGUAGE plpgsql AS $$

@@ -48,7 +48,7 @@ CREATE FUNCTION change(n text) RETURNS void LANGUAGE sql AS $$
   SELECT more(n, 24) $$;
 -- from scratch, by plan and rep, and what the ledger holds; until the day given
 CREATE FUNCTION scratch(until date) RETURNS TABLE (plan text, rep_id text, amount numeric) LANGUAGE sql AS $$
-  SELECT n, s.rep_id, s.current FROM (SELECT 'p' || p, definition FROM plan UNION ALL SELECT 'o', definition FROM plan WHERE p = 1) v(n, d), salesops.simulate_commissions(daterange('2025-01-01', until), n, d) s
+  SELECT n, s.rep_id, s.current FROM (SELECT 'p' || p, definition FROM plan UNION ALL SELECT 'o', '{"tiers":[{"from":0,"rate":0}]}') v(n, d), salesops.simulate_commissions(daterange('2025-01-01', until), n, d) s
    WHERE s.current <> 0 ORDER BY 1, 2 $$;
 CREATE VIEW held AS SELECT plan, rep_id, sum(earned) AS amount FROM salesops.commission_posting GROUP BY 1, 2 HAVING sum(earned) <> 0 ORDER BY 1, 2;
 -- a draw by a loop over a rep's months: an advance up to it, taken back from what is earned above it

@@ -232,8 +232,8 @@ CREATE POLICY visible_posting ON salesops.commission_entry FOR SELECT
 
 CREATE VIEW salesops.commission_line WITH (security_invoker = true) AS
   SELECT e.line_id, p.rep_id, p.plan, p.plan_version, p.period, e.credit_id,
-         CASE e.kind WHEN 'e' THEN 'earned' WHEN 't' THEN 'true_up' WHEN 'c' THEN 'clawback' WHEN 'd' THEN 'draw'
-                     WHEN 'b' THEN 'bonus' WHEN 'o' THEN 'override' END AS kind,
+         CASE e.kind WHEN 'e' THEN 'earned' WHEN 't' THEN 'true_up' WHEN 'c' THEN 'clawback' WHEN 'n' THEN 'clawback' WHEN 'd' THEN 'draw'
+                     WHEN 'b' THEN 'bonus' WHEN 'o' THEN 'override' WHEN 'p' THEN 'true_up' END AS kind,
          e.amount, p.currency, e.cumulated_before, e.cumulated_after, e.corrects, p.created_at, e.hash,
          p.for_period, e.credited_on, e.component, p.purpose, e.total_before, e.posting_id,
          e.source_amount, e.split, e.factor, e.exchange_rate, e.source_currency

@@ -85,12 +85,69 @@ scale_multiplier(const ScaleTerms *scale, Numeric divisor)
 	return divisor;
 }
 
+/* A sum that levels are read at, in amount: a level's bound times its quota */
+static Numeric
+level_bound(const PlanLevels *levels, int index, const ScaleTerms *scales)
+{
+	Numeric		unit = scales[Max(levels->of, 0)].quota;
+
+	return unit ? decimal_mul(levels->at[index], unit) : levels->at[index];
+}
+
+/* The tiers of each level of a component */
+static void
+make_levels(RunningAccount *account, const AccountTerms *terms, int component, const ScaleTerms *scales, const ScaleTerms *level_scales)
+{
+	const PlanLevels *levels = &terms->plan->components[component - 1].levels;
+	AccountLevels *made;
+
+	if (account->levels == NULL)
+		account->levels = palloc0(sizeof(AccountLevels) * account->ncomponents);
+	made = &account->levels[component];
+	made->of = levels->of;
+	made->count = levels->count;
+	made->from = palloc(sizeof(Numeric) * levels->count);
+	made->tiers = palloc0(sizeof(NumericTiers) * levels->count);
+	for (int i = 0; i < levels->count; i++)
+	{
+		made->from[i] = level_bound(levels, i, scales);
+		plan_pieces(level_scales[i].list, terms->plan->method, level_scales[i].quota, scale_multiplier(&level_scales[i], account->divisor),
+					account->divisor, NULL, NULL, NULL, &made->tiers[i]);
+	}
+	account->tiers[component] = made->tiers[0];
+}
+
+/* Terms of all levels, one component's after the other's, behind those of the components */
+static int
+level_terms(const PlanDefinition *plan, ScaleTerms *scales, int count)
+{
+	for (int i = 0; i < plan->ncomponents; i++)
+		for (int j = 0; j < plan->components[i].levels.count; j++)
+		{
+			scales[count] = scales[i + 1];
+			scales[count++].list = &plan->components[i].levels.lists[j];
+		}
+	return count;
+}
+
+/* Room for the terms of all components and levels */
+static int
+count_scales(const PlanDefinition *plan)
+{
+	int			count = plan->ncomponents + 1;
+
+	for (int i = 0; i < plan->ncomponents; i++)
+		count += plan->components[i].levels.count;
+	return count;
+}
+
 /* The pieces of the plan's tiers and of each component that has its own */
 static void
 make_tiers(RunningAccount *account, const AccountTerms *terms)
 {
 	const PlanDefinition *plan = terms->plan;
-	ScaleTerms *scales = palloc0(sizeof(ScaleTerms) * account->ncomponents);
+	ScaleTerms *scales = palloc0(sizeof(ScaleTerms) * count_scales(plan));
+	int			at = account->ncomponents;
 	Numeric		cliff;
 
 	scales[0].list = &plan->tiers;
@@ -99,14 +156,34 @@ make_tiers(RunningAccount *account, const AccountTerms *terms)
 	for (int i = 0; i < plan->ncomponents; i++)
 		if (plan->components[i].own_tiers)
 			scales[i + 1] = component_terms(terms, &plan->components[i], &scales[0]);
-	account->divisor = common_divisor(scales, account->ncomponents);
+	/* a component with levels has no list of its own */
+	for (int i = 0; i < plan->ncomponents; i++)
+		if (plan->components[i].levels.count > 0)
+			scales[i + 1].list = NULL;
+	account->divisor = common_divisor(scales, level_terms(plan, scales, at));
 	cliff = plan->cliff && scales[0].quota ? decimal_mul(plan->cliff, scales[0].quota) : plan->cliff;
 	for (int i = 0; i < account->ncomponents; i++)
-		if (scales[i].list)
+	{
+		const PlanComponent *component = i > 0 ? &plan->components[i - 1] : NULL;
+		bool		plans_sum = component == NULL || component->shared;
+
+		if (component && component->levels.count > 0)
+		{
+			make_levels(account, terms, i, scales, &scales[at]);
+			at += component->levels.count;
+		}
+		else if (scales[i].list)
 			plan_pieces(scales[i].list, plan->method, scales[i].quota, scale_multiplier(&scales[i], account->divisor),
-						account->divisor, i == 0 ? cliff : NULL, i == 0 ? terms->gate : NULL, plan->gate_above, &account->tiers[i]);
+						account->divisor, plans_sum ? cliff : NULL, plans_sum ? terms->gate : NULL, plan->gate_above, &account->tiers[i]);
 		else
 			account->tiers[i] = account->tiers[0];
+		if (component && component->shared)
+		{
+			if (account->shared == NULL)
+				account->shared = palloc0(sizeof(bool) * account->ncomponents);
+			account->shared[i] = true;
+		}
+	}
 }
 
 /* A single rate from 0 on */
@@ -136,6 +213,9 @@ make_kernel(RunningAccount *account)
 	CommissionTiers *tiers = palloc(sizeof(CommissionTiers) * account->ncomponents);
 
 	account->fixed = false;
+	if (account->levels)
+		return;
+	kernel->shared = account->shared;
 	kernel->ncomponents = account->ncomponents;
 	kernel->components = tiers;
 	kernel->exponent = account->exponent;
@@ -247,23 +327,83 @@ account_deal_value(const NumericTiers *tiers, Numeric amount)
 	return decimal_sub(decimal_zero(), plan_cumulative(tiers, decimal_sub(decimal_zero(), amount)));
 }
 
+/* Where a component's running sum is kept: with the plan's where it is shared */
+int
+account_position(const RunningAccount *account, int component)
+{
+	return account->shared && account->shared[component] ? 0 : component;
+}
+
+/* The tiers of a component as the sums stand; see account_pg.h. */
+const NumericTiers *
+account_tiers(const RunningAccount *account, int component, Numeric *level)
+{
+	const AccountLevels *levels = account->levels ? &account->levels[component] : NULL;
+	Numeric		sum = decimal_zero();
+	int			index = 0;
+
+	*level = sum;
+	if (levels == NULL || levels->count == 0)
+		return &account->tiers[component];
+	if (levels->of == LEVELS_OF_ALL)
+		for (int i = 0; i < account->ncomponents; i++)
+			sum = decimal_add(sum, account->cumulated[i]);
+	else
+		sum = account->cumulated[levels->of];
+	while (index + 1 < levels->count && decimal_compare(levels->from[index + 1], sum) <= 0)
+		index++;
+	*level = levels->from[index];
+	return &levels->tiers[index];
+}
+
+/* What all sums together come to, unrounded; what each component earns of it is kept */
+static Numeric
+total_of(RunningAccount *account)
+{
+	Numeric		total = decimal_zero();
+	Numeric		level;
+
+	for (int i = 0; i < account->ncomponents; i++)
+	{
+		account->earned[i] = plan_cumulative(account_tiers(account, i, &level), account->cumulated[i]);
+		total = decimal_add(total, account->earned[i]);
+	}
+	return total;
+}
+
+/* Credit an amount where commission follows from all sums together */
+static void
+credit_by_levels(RunningAccount *account, int component, Numeric amount, AccountStep *step)
+{
+	CommissionInt before = account->rounded;
+
+	step->before = account->cumulated[component];
+	step->total_before = account->total;
+	account->cumulated[component] = step->after = decimal_add(step->before, amount);
+	account->total = total_of(account);
+	account->rounded = round_total(account, account->total);
+	step->amount = account->rounded - before;
+}
+
 /* Credit an amount in numeric: the kernel's commission_credit, of any size */
 static void
 credit_numeric(RunningAccount *account, int component, Numeric amount, AccountStep *step)
 {
-	Numeric		after = decimal_add(account->cumulated[component], amount);
+	int			position = account_position(account, component);
+	Numeric		after = decimal_add(account->cumulated[position], amount);
 	Numeric		earned = plan_cumulative(&account->tiers[component], after);
 	Numeric		value = account->by_deal ? account_deal_value(&account->tiers[component], amount) :
-		decimal_sub(earned, account->earned[component]);
+		decimal_sub(earned, account->shared ? plan_cumulative(&account->tiers[component], account->cumulated[position]) :
+					account->earned[component]);
 	Numeric		commission = deal_commission(account, amount, value);
 	Numeric		total = decimal_add(account->total, commission);
 	CommissionInt rounded = round_total(account, total);
 
-	step->before = account->cumulated[component];
+	step->before = account->cumulated[position];
 	step->after = after;
 	step->total_before = account->keep_totals ? account->total : NULL;
 	step->amount = rounded - account->rounded;
-	account->cumulated[component] = after;
+	account->cumulated[position] = after;
 	account->earned[component] = earned;
 	account->total = total;
 	account->rounded = rounded;
@@ -292,12 +432,7 @@ account_restate(RunningAccount *account)
 	}
 	if (account->fixed)
 		leave_kernel(account);
-	account->total = decimal_zero();
-	for (int i = 0; i < account->ncomponents; i++)
-	{
-		account->earned[i] = plan_cumulative(&account->tiers[i], account->cumulated[i]);
-		account->total = decimal_add(account->total, account->earned[i]);
-	}
+	account->total = total_of(account);
 	account->rounded = round_total(account, account->total);
 }
 
@@ -311,9 +446,11 @@ account_credit(RunningAccount *account, int component, CommissionInt amount, Num
 		leave_kernel(account);
 	if (account->fixed && commission_credit(&account->kernel, component, amount, &small))
 	{
+		int			position = account_position(account, component);
+
 		/* the last line's 'after' is this one's 'before': made once */
-		step->before = account->cumulated[component];
-		step->after = account->cumulated[component] =
+		step->before = account->cumulated[position];
+		step->after = account->cumulated[position] =
 			decimal_to_numeric(small.after, COMMISSION_AMOUNT_DIGITS, account->exponent);
 		step->total_before = account->keep_totals ?
 			decimal_to_numeric(small.total_before, COMMISSION_VALUE_DIGITS, account->exponent) : NULL;
@@ -323,8 +460,12 @@ account_credit(RunningAccount *account, int component, CommissionInt amount, Num
 	}
 	if (account->fixed)
 		leave_kernel(account);
-	credit_numeric(account, component,
-				   exact ? exact : decimal_to_numeric(amount, COMMISSION_AMOUNT_DIGITS, account->exponent), step);
+	if (exact == NULL)
+		exact = decimal_to_numeric(amount, COMMISSION_AMOUNT_DIGITS, account->exponent);
+	if (account->levels)
+		credit_by_levels(account, component, exact, step);
+	else
+		credit_numeric(account, component, exact, step);
 }
 
 /* What was credited to a component so far */

@@ -24,6 +24,15 @@ typedef struct AccountTerms
 	bool		orphaned;		/* the plan, or this cut of its period, is not the rep's any more: all is taken back */
 } AccountTerms;
 
+/* A component whose tiers are those of the level that another sum has reached */
+typedef struct AccountLevels
+{
+	int			of;				/* component, or LEVELS_OF_ALL */
+	int			count;			/* 0: none, its tiers are fixed */
+	Numeric    *from;			/* amounts */
+	NumericTiers *tiers;
+} AccountLevels;
+
 typedef struct RunningAccount
 {
 	int			ncomponents;
@@ -39,6 +48,8 @@ typedef struct RunningAccount
 	CommissionInt rounded;		/* in minor units */
 	bool		fixed;			/* whether the kernel holds the state */
 	bool		by_deal;		/* each credit goes through the tiers by itself */
+	bool	   *shared;			/* per component: read at component 0's sum; NULL for none: what lines earn depends on their order */
+	AccountLevels *levels;		/* per component; NULL for none: commission follows from all sums together */
 	bool		keep_totals;	/* whether a line needs its total_before (several components, deals by themselves, deal caps) */
 	CommissionAccount kernel;
 } RunningAccount;
@@ -60,6 +71,12 @@ extern void account_restate(RunningAccount *account);
 
 /* Credit an amount, given in the kernel's integers or (where not NULL) as numeric. */
 extern void account_credit(RunningAccount *account, int component, CommissionInt amount, Numeric exact, AccountStep *step);
+
+/* Where a component's running sum is kept */
+extern int	account_position(const RunningAccount *account, int component);
+
+/* The tiers of a component as the sums stand, and the amount at which their level begins (0 without levels) */
+extern const NumericTiers *account_tiers(const RunningAccount *account, int component, Numeric *level);
 
 /* What a credit earns unrounded and without limits where each goes through the tiers by itself */
 extern Numeric account_deal_value(const NumericTiers *tiers, Numeric amount);

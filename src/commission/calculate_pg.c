@@ -120,6 +120,9 @@ bonus_pay(const Credit *credit, const PlanBonus *bonus, int exponent)
 	Numeric		amount = bonus->amount;
 	CommissionInt pay;
 
+	/* nothing of it counts */
+	if (credit->unpaid && credit->amount == 0 && credit->exact == NULL)
+		return 0;
 	if (bonus->rate)
 		amount = decimal_mul(bonus->rate, credit->exact ? credit->exact :
 							 decimal_to_numeric(credit->amount, COMMISSION_AMOUNT_DIGITS, 0));
@@ -264,6 +267,8 @@ prepare(Calculation *calculation)
 	list_sort(calculation->accounts, compare_accounts);
 	credits_gather(calculation);
 	preset_bonuses(calculation);
+	if (calculation->only == NULL)
+		contest_settle(calculation);
 }
 
 /* Calculate and write; *first_new is the number of the first line written. The caller holds the ledger's lock. */

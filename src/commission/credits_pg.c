@@ -571,6 +571,30 @@ add_bonuses(Calculation *calculation, TupleTableSlot *slot, const Credit *credit
 	}
 }
 
+/* A credit that was not paid within its plan's window counts for less; false with a problem where that cannot be told */
+static bool
+hold_unpaid(Calculation *calculation, const RepSegment *segment, TupleTableSlot *slot, Credit *credit, Numeric *amount)
+{
+	const PlanDefinition *plan = segment->definition;
+	UnpaidCredit unpaid = {.account = segment->account, .id = credit->id, .date = credit->date};
+	bool		unknown;
+	bool		isnull = true;
+
+	if (plan->unpaid_days < 0 || slot->tts_isnull[CREDIT_AMOUNT] || column_choice(slot, CREDIT_EVENT, plan_bases) == BASIS_PAYMENT)
+		return true;
+	unpaid.amount = DatumGetNumeric(slot->tts_values[CREDIT_AMOUNT]);
+	unpaid.opportunity = column_text(slot, CREDIT_OPPORTUNITY);
+	unpaid.currency = column_text(slot, CREDIT_CURRENCY);
+	if (plan->paid_on_expression)
+		unpaid.paid_on = DatumGetDateADT(expression_evaluate(plan->paid_on_expression, slot, &isnull));
+	unpaid.has_paid_on = !isnull;
+	credit->unpaid = unpaid_check(calculation, &unpaid, amount, &unknown);
+	if (unknown && may_list(calculation))
+		problems_add(&calculation->problems, "credit \"%s\" of rep \"%s\": a payment of opportunity \"%s\" is in another currency than the credit, "
+					 "so whether it is paid cannot be told", credit->id, segment->account->rep->id, unpaid.opportunity);
+	return !unknown;
+}
+
 /* The credit to its account; of a light one, its fingerprint only */
 static void
 put_credit(Calculation *calculation, RepSegment *segment, TupleTableSlot *slot, const Credit *source)
@@ -657,6 +681,8 @@ receive_credit(TupleTableSlot *slot, void *arg)
 	credit.hash = credits_hash(credit.id);
 	credit.prefix = id_prefix(credit.id);
 	credit.refund = is_refund(slot);
+	if (!hold_unpaid(calculation, segment, slot, &credit, &amount))
+		return;
 	if (!credited_amount(calculation, segment, &credit, slot, amount, component > 0 ? plan->components[component - 1].factor : NULL))
 		return;
 	credit.component = component > 0 && plan->components[component - 1].own_tiers ? component : 0;
@@ -949,6 +975,7 @@ credits_load(Calculation *calculation)
 	require_all_rows();
 	scope_load(calculation);
 	progress_phase("reading credits", 0);
+	unpaid_load(calculation);
 	load_credits(calculation);
 	if (calculation->only ? calculation->shared != NIL : contract_source_column("commission_credit", "split") != NULL)
 		check_splits(calculation);

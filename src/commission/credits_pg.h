@@ -14,7 +14,7 @@
 #include "core/errors.h"
 #include "core/own.h"
 
-#define LOOK_BACK_DAYS 366		/* closed periods that are looked at again for later changes */
+#define LOOK_BACK_DAYS 366		/* closed periods that are looked at again for later changes; more where a plan waits longer for payment */
 
 typedef struct PlanVersion
 {
@@ -97,6 +97,7 @@ struct CreditAccount
 	bool		reread;			/* it was light, and something did: its credits are read once more, and kept */
 	uint64		light_print;
 	CommissionInt bonus_paid;	/* by the credits met so far */
+	CommissionInt *contest;		/* per bonus of the plan: what ranks and pools pay, in minor units; NULL where none are worked out */
 	int64		seen;			/* credits, kept or not */
 	int64		count;			/* credits kept */
 	int64		start;			/* of them in Calculation.credits, once gathered */
@@ -114,6 +115,7 @@ typedef struct Credit
 	DateADT		date;
 	int16		component;
 	bool		refund;
+	bool		unpaid;			/* not paid within the plan's window: it counts for less, or for 0 */
 	CreditSource *source;		/* NULL: credited as it is */
 } Credit;
 
@@ -151,6 +153,7 @@ typedef struct Calculation
 	int64		terms_hash;
 	bool		closed_written; /* a closed period's account was corrected */
 	struct ratehash_hash *rates;
+	struct unpaidhash_hash *unpaid;	/* payments of deals, where a plan asks for them (unpaid_pg.c) */
 	Problems	problems;
 	MemoryContext context;		/* of all of the above */
 } Calculation;
@@ -172,6 +175,32 @@ extern void scope_load(Calculation *calculation);
 extern Rep *scope_find_rep(Calculation *calculation, const char *id);
 /* Postings of the rep asked for, or all, in no order */
 extern void scope_scan_postings(const Calculation *calculation, OwnRow callback, void *arg);
+
+/* A credit as its payment is looked for */
+typedef struct UnpaidCredit
+{
+	const CreditAccount *account;
+	const char *id;
+	const char *opportunity;
+	const char *currency;		/* NULL: the account's */
+	DateADT		date;
+	Numeric		amount;			/* in the credit's own row */
+	bool		has_paid_on;
+	DateADT		paid_on;		/* by the plan's expression */
+} UnpaidCredit;
+
+/*
+ * Payments of the deals (unpaid_pg.c); whether a credit is unpaid after its plan's window, and then what of 'counts' still does.
+ * unknown: that cannot be told, a payment is in another currency.
+ */
+extern void unpaid_load(Calculation *calculation);
+extern bool unpaid_check(const Calculation *calculation, const UnpaidCredit *credit, Numeric *counts, bool *unknown);
+
+/* What ranks and pools of the plan's reps pay to each account (contest_pg.c); the credits are gathered */
+extern void contest_settle(Calculation *calculation);
+
+/* Days before what is asked for in which closed periods are looked at again */
+extern int	scope_look_back(const Calculation *calculation);
 
 /* Whether closed periods can be left alone: sets closed_unchanged; and note what was looked at, once all of it is written */
 extern void unchanged_decide(Calculation *calculation);

@@ -176,6 +176,7 @@ require_definition(const char *plan, Jsonb *json)
 	definition = plan_parse(json, &problems);
 	check_expression(definition->where, BOOLOID, "where", &problems);
 	check_expression(definition->amount, NUMERICOID, "amount", &problems);
+	check_expression(definition->unpaid_paid_on, DATEOID, "non_payment.paid_on", &problems);
 	for (int i = 0; i < definition->ncomponents; i++)
 		check_expression(definition->components[i].where, BOOLOID, psprintf("rates[%d].where", i), &problems);
 	for (int i = 0; i < definition->nbonuses; i++)

@@ -349,6 +349,92 @@ explain_by_tiers(Explained *line, RunningAccount *account)
 	total_rows(line, account, total, decimal_add(total, commission));
 }
 
+/* Sums of the account's components before the line: of the lines before it in the ledger */
+static void
+restore_sums(const Explained *line, RunningAccount *account)
+{
+	MemoryContext context = CurrentMemoryContext;
+	SpiScope	scope;
+	uint64		rows;
+
+	spi_open(&scope, SPI_AS_CALLER);
+	rows = spi_execute(SPI_OK_SELECT,
+					   "SELECT e.component, pg_catalog.sum(e.cumulated_after OPERATOR(pg_catalog.-) e.cumulated_before) "
+					   "FROM salesops.commission_posting o "
+					   "JOIN salesops.commission_posting p ON p.rep_id OPERATOR(pg_catalog.=) o.rep_id AND p.plan OPERATOR(pg_catalog.=) o.plan "
+					   "AND p.for_period OPERATOR(pg_catalog.=) o.for_period AND p.currency OPERATOR(pg_catalog.=) o.currency "
+					   "AND p.purpose OPERATOR(pg_catalog.=) o.purpose AND p.posting_id OPERATOR(pg_catalog.<=) o.posting_id "
+					   "JOIN salesops.commission_entry e ON e.line_id OPERATOR(pg_catalog.>=) p.first_line "
+					   "AND e.line_id OPERATOR(pg_catalog.<) (p.first_line OPERATOR(pg_catalog.+) p.line_count) "
+					   "WHERE o.first_line OPERATOR(pg_catalog.<=) $1 AND $1 OPERATOR(pg_catalog.<) (o.first_line OPERATOR(pg_catalog.+) o.line_count) "
+					   "AND o.rep_id OPERATOR(pg_catalog.=) $2 AND e.line_id OPERATOR(pg_catalog.<) $1 AND e.credit_id IS NOT NULL GROUP BY e.component", 2,
+					   (SpiArg[]) {spi_int8(line->line_id), spi_text(line->rep_id)});
+	for (uint64 i = 0; i < rows; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(context);
+		bool		isnull;
+		int			component = DatumGetInt16(spi_get_datum(i, 1, &isnull));
+		Numeric		sum = DatumGetNumericCopy(spi_get_datum(i, 2, &isnull));
+
+		component = component < account->ncomponents ? component : 0;
+		account->cumulated[component] = decimal_add(account->cumulated[component], sum);
+		MemoryContextSwitchTo(old);
+	}
+	spi_close(&scope);
+}
+
+/* What a component is called */
+static const char *
+component_name(const Explained *line, int component)
+{
+	return component > 0 ? line->definition->components[component - 1].name : "the plan's tiers";
+}
+
+/* One component's part where sums decide together: its sum and level before and after, and what that changes */
+static Numeric
+level_row(Explained *line, const RunningAccount *account, int component, Numeric before, Numeric before_value, Numeric before_level)
+{
+	Numeric		level;
+	Numeric		value = plan_cumulative(account_tiers(account, component, &level), account->cumulated[component]);
+	Numeric		change = decimal_sub(value, before_value);
+	bool		same = decimal_compare(level, before_level) == 0;
+	char	   *detail;
+
+	if (decimal_is_zero(change) && same)
+		return change;
+	detail = psprintf("%s: %s on %s", component_name(line, component), money_text(line, as_money(account, value)),
+					  money_text(line, account->cumulated[component]));
+	if (account->levels[component].count > 0)
+		detail = psprintf("%s at the level from %s%s", detail, money_text(line, level),
+						  same ? "" : psprintf(" (before: from %s)", money_text(line, before_level)));
+	detail = psprintf("%s, %s before", detail, money_text(line, as_money(account, before_value)));
+	put_row(line, "level", before, account->cumulated[component], NULL, as_money(account, change), detail);
+	appendStringInfo(&line->sentence, "%s%s", line->slices++ > 0 ? "; " : "", detail);
+	return change;
+}
+
+/* A credit's line where commission follows from all of the account's sums */
+static void
+explain_by_levels(Explained *line, RunningAccount *account)
+{
+	int			component = line->component < account->ncomponents ? line->component : 0;
+	Numeric    *sums = palloc(sizeof(Numeric) * account->ncomponents);
+	Numeric    *values = palloc(sizeof(Numeric) * account->ncomponents);
+	Numeric    *levels = palloc(sizeof(Numeric) * account->ncomponents);
+	Numeric		total = line->total_before;
+
+	restore_sums(line, account);
+	for (int i = 0; i < account->ncomponents; i++)
+	{
+		sums[i] = account->cumulated[i];
+		values[i] = plan_cumulative(account_tiers(account, i, &levels[i]), sums[i]);
+	}
+	account->cumulated[component] = line->after;
+	for (int i = 0; i < account->ncomponents; i++)
+		total = decimal_add(total, level_row(line, account, i, sums[i], values[i], levels[i]));
+	total_rows(line, account, line->total_before, total);
+}
+
 /* How the amount that counts came from the credit's own: split, factor, exchange rate */
 static void
 source_rows(Explained *line)
@@ -384,6 +470,23 @@ source_rows(Explained *line)
 	}
 	appendStringInfo(&text, " = %s)", money_text(line, amount));
 	line->source_text = text.data;
+}
+
+/* Why a line takes back, or brings back, what was not paid in time */
+static void
+payment_row(Explained *line)
+{
+	int			days = line->definition->unpaid_days;
+	char	   *detail;
+
+	if (line->kind == LINE_UNPAID)
+		detail = psprintf("not paid within %d days of %s", days, line->credited_on);
+	else if (line->kind == LINE_REPAID)
+		detail = psprintf("paid after all, later than %d days from %s", days, line->credited_on);
+	else
+		return;
+	put_row(line, "payment", line->before, line->after, NULL, NULL, detail);
+	appendStringInfo(&line->sentence, "%s%s", detail, line->purpose < PURPOSE_BONUS ? ", " : ": ");
 }
 
 /* A correction where order decides: what the credit had before it, from the ledger, and what it has with it */
@@ -434,7 +537,18 @@ mark_detail(const Explained *line, const PlanBonus *mark)
 
 	initStringInfo(&text);
 	appendStringInfo(&text, "bonus \"%s\"", mark->name);
-	if (mark->rate)
+	if (mark->nranks > 0)
+	{
+		appendStringInfoString(&text, " by rank of the period's sum among the plan's reps (");
+		for (int i = 0; i < mark->nranks; i++)
+			appendStringInfo(&text, "%s%s", i > 0 ? ", " : "", money_text(line, mark->ranks[i]));
+		appendStringInfoChar(&text, ')');
+	}
+	else if (mark->pool != POOL_NONE)
+		appendStringInfo(&text, ": %s share of a pool of %s%s", mark->pool == POOL_EQUAL ? "an equal" : "the",
+						 mark->rate ? psprintf("%s of what all reps of the plan were credited", percent(mark->rate)) : money_text(line, mark->amount),
+						 mark->pool == POOL_EQUAL ? "" : ", in proportion to the period's sums");
+	else if (mark->rate)
 		appendStringInfo(&text, " of %s of the period's sum", percent(mark->rate));
 	if (mark->every)
 		appendStringInfo(&text, " of %s for every %s%s", money_text(line, mark->amount), decimal_text(mark->every), of);
@@ -478,8 +592,10 @@ verb_of(const Explained *line)
 		case LINE_DRAW:
 			return less ? "gives back" : "is advanced";
 		case LINE_CLAWBACK:
+		case LINE_UNPAID:
 			return "gives back (clawback)";
 		case LINE_TRUE_UP:
+		case LINE_REPAID:
 			return less ? "gives back (true-up)" : "gets (true-up)";
 		default:
 			return less ? "gives back" : "earns";
@@ -542,11 +658,14 @@ salesops_explain_commission(PG_FUNCTION_ARGS)
 			put_row(&line, "amount", NULL, NULL, NULL, line.source.amount ? line.source.amount : decimal_sub(line.after, line.before),
 					psprintf("what counts of the credit by the plan's expression: %s", line.definition->amount));
 		source_rows(&line);
+		payment_row(&line);
 		account = account_make(&line.terms);
 		if (line.purpose >= PURPOSE_BONUS)
 			explain_bonus(&line);
 		else if (line.terms.orphaned || (account->keep_totals && line.total_before == NULL))
 			explain_by_difference(&line);
+		else if (account->levels)
+			explain_by_levels(&line, account);
 		else
 			explain_by_tiers(&line, account);
 	}

@@ -39,6 +39,8 @@ enum
 #define LINE_DRAW		'd'
 #define LINE_BONUS		'b'
 #define LINE_OVERRIDE	'o'
+#define LINE_UNPAID		'n'		/* shown as a clawback: not paid within the plan's window */
+#define LINE_REPAID		'p'		/* shown as a true-up: paid after all */
 
 /* What an account collects */
 #define PURPOSE_CREDIT		0

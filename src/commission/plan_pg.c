@@ -27,6 +27,10 @@ const char *const plan_methods[] = {"marginal", "retroactive", NULL};
 static const char *const tiers_on[] = {"period", "deal", NULL};
 static const char *const gates_of[] = {"year_to_date", "year", NULL};
 static const char *const rate_dates[] = {"credited_on", "period_start", "period_end", NULL};
+static const char *const takes_back[] = {"all", "unpaid", NULL};
+static const char *const late_payments[] = {"restores", "is_lost", NULL};
+static const char *const sums[] = {"own", "plan", NULL};
+static const char *const pools[] = {"equal", "proportional", NULL};
 static const char *const negatives[] = {"reject", "allow", "zero", NULL};
 
 /* ---- the definition's shape --------------------------------------------------------------------------------------- */
@@ -43,6 +47,7 @@ typedef struct RawPlan
 	Jsonb	   *ramp;
 	Jsonb	   *draw;
 	Jsonb	   *gate;
+	Jsonb	   *non_payment;
 	Jsonb	   *override;
 } RawPlan;
 
@@ -73,6 +78,7 @@ static const OptionSpec plan_specs[] = {
 	{"ramp", OPTION_ARRAY, offsetof(RawPlan, ramp)},
 	{"draw", OPTION_OBJECT, offsetof(RawPlan, draw)},
 	{"clawback_days", OPTION_INTEGER, PLAN_FIELD(clawback_days), .min = 0, .max = 36500},
+	{"non_payment", OPTION_OBJECT, offsetof(RawPlan, non_payment)},
 	{"bonuses", OPTION_ARRAY, offsetof(RawPlan, bonuses)},
 	{"manager_override", OPTION_OBJECT, offsetof(RawPlan, override)},
 	{"prorate", OPTION_BOOLEAN, PLAN_FIELD(prorate)},
@@ -98,8 +104,39 @@ typedef struct RawComponent
 	Numeric		rate;
 	Jsonb	   *tiers;
 	Jsonb	   *curve;
+	Jsonb	   *by;
+	int			sum;
 	bool		interpolate;
 } RawComponent;
+
+/* A component's "by", and one of its levels */
+typedef struct RawLevels
+{
+	char	   *of;
+	Jsonb	   *levels;
+} RawLevels;
+
+typedef struct RawLevel
+{
+	Numeric		at;
+	Numeric		rate;
+	Jsonb	   *tiers;
+	Jsonb	   *curve;
+	bool		interpolate;
+} RawLevel;
+
+static const OptionSpec levels_specs[] = {
+	{"of", OPTION_TEXT, offsetof(RawLevels, of), .required = true},
+	{"levels", OPTION_ARRAY, offsetof(RawLevels, levels), .required = true}
+};
+
+static const OptionSpec level_specs[] = {
+	{"at", OPTION_NUMERIC, offsetof(RawLevel, at), .required = true, .min = 0, .max = 1e18},
+	{"rate", OPTION_NUMERIC, offsetof(RawLevel, rate), .min = -1e6, .max = 1e6},
+	{"tiers", OPTION_ARRAY, offsetof(RawLevel, tiers)},
+	{"curve", OPTION_ARRAY, offsetof(RawLevel, curve)},
+	{"interpolate", OPTION_BOOLEAN, offsetof(RawLevel, interpolate)}
+};
 
 static const OptionSpec component_specs[] = {
 	{"name", OPTION_TEXT, offsetof(RawComponent, component.name)},
@@ -108,6 +145,8 @@ static const OptionSpec component_specs[] = {
 	{"rate", OPTION_NUMERIC, offsetof(RawComponent, rate), .min = -1e6, .max = 1e6},
 	{"tiers", OPTION_ARRAY, offsetof(RawComponent, tiers)},
 	{"curve", OPTION_ARRAY, offsetof(RawComponent, curve)},
+	{"by", OPTION_OBJECT, offsetof(RawComponent, by)},
+	{"sum", OPTION_CHOICE, offsetof(RawComponent, sum), .choices = sums},
 	{"interpolate", OPTION_BOOLEAN, offsetof(RawComponent, interpolate)},
 	{"quota", OPTION_NUMERIC, offsetof(RawComponent, component.quota), .min = 0, .max = 1e18},
 	{"quota_share", OPTION_NUMERIC, offsetof(RawComponent, component.quota_share), .min = 0, .max = 1000},
@@ -115,8 +154,16 @@ static const OptionSpec component_specs[] = {
 	{"target_share", OPTION_NUMERIC, offsetof(RawComponent, component.target_share), .min = 0, .max = 1000}
 };
 
+/* A bonus as it is written */
+typedef struct RawBonus
+{
+	PlanBonus	bonus;
+	Jsonb	   *rank;
+} RawBonus;
+
 static const OptionSpec bonus_specs[] = {
 	{"name", OPTION_TEXT, offsetof(PlanBonus, name)},
+	{"pool", OPTION_CHOICE, offsetof(PlanBonus, pool), .choices = pools},
 	{"where", OPTION_TEXT, offsetof(PlanBonus, where)},
 	{"amount", OPTION_NUMERIC, offsetof(PlanBonus, amount), .min = 0, .max = 1e18},
 	{"rate", OPTION_NUMERIC, offsetof(PlanBonus, rate), .min = 0, .max = 1e6},
@@ -125,7 +172,8 @@ static const OptionSpec bonus_specs[] = {
 	{"cap", OPTION_NUMERIC, offsetof(PlanBonus, cap), .min = 0, .max = 1e18},
 	{"budget", OPTION_NUMERIC, offsetof(PlanBonus, budget), .min = 0, .max = 1e18},
 	{"from", OPTION_DATE, offsetof(PlanBonus, from)},
-	{"to", OPTION_DATE, offsetof(PlanBonus, to)}
+	{"to", OPTION_DATE, offsetof(PlanBonus, to)},
+	{"rank", OPTION_ARRAY, offsetof(RawBonus, rank)}
 };
 
 static const OptionSpec draw_specs[] = {
@@ -138,6 +186,14 @@ static const OptionSpec gate_specs[] = {
 	{"at", OPTION_NUMERIC, offsetof(PlanDefinition, gate_at), .required = true, .min = 0, .max = 1e18},
 	{"above", OPTION_NUMERIC, offsetof(PlanDefinition, gate_above), .required = true, .min = 0, .max = 1e18},
 	{"of", OPTION_CHOICE, offsetof(PlanDefinition, gate_of), .choices = gates_of}
+};
+
+static const OptionSpec non_payment_specs[] = {
+	{"days", OPTION_INTEGER, offsetof(PlanDefinition, unpaid_days), .required = true, .min = 0, .max = 3660},
+	{"share", OPTION_NUMERIC, offsetof(PlanDefinition, unpaid_share), .min = 0, .max = 1},
+	{"take_back", OPTION_CHOICE, offsetof(PlanDefinition, unpaid_takes), .choices = takes_back},
+	{"late_payment", OPTION_CHOICE, offsetof(PlanDefinition, unpaid_late), .choices = late_payments},
+	{"paid_on", OPTION_TEXT, offsetof(PlanDefinition, unpaid_paid_on)}
 };
 
 typedef struct RawOverride
@@ -258,6 +314,102 @@ check_component_terms(const PlanComponent *component, const PlanDefinition *plan
 		problems_add(problems, "%s: a quota must be more than 0", where);
 }
 
+/* One of rate, tiers and curve as a list of tiers */
+static void
+parse_list(Numeric rate, Jsonb *tiers, Jsonb *curve, bool interpolate, const char *where, PlanTierList *list, Problems *problems)
+{
+	if (tiers)
+		plan_parse_tiers(tiers, psprintf("%s.tiers", where), list, problems);
+	else if (curve)
+		parse_curve(curve, interpolate, psprintf("%s.curve", where), list, problems);
+	else if (rate)
+	{
+		list->count = 1;
+		list->tiers = palloc0(sizeof(PlanTier));
+		list->tiers[0].from = decimal_zero();
+		list->tiers[0].rate = rate;
+	}
+}
+
+/* Tiers by the level that another sum has reached; which one it is, is found when all components have their names. */
+static void
+parse_levels(Jsonb *by, const char *where, PlanLevels *levels, Problems *problems)
+{
+	RawLevels	raw = {0};
+	List	   *elements;
+	ListCell   *cell;
+
+	options_parse(by, levels_specs, lengthof(levels_specs), &raw, problems, psprintf("%s.by", where));
+	elements = jsonb_elements(raw.levels);
+	levels->of_name = raw.of;
+	levels->count = list_length(elements);
+	levels->at = palloc0(sizeof(Numeric) * (levels->count + 1));
+	levels->lists = palloc0(sizeof(PlanTierList) * (levels->count + 1));
+	if (raw.levels && elements == NIL)
+		problems_add(problems, "%s.by.levels must be a list of at least one {\"at\": …, \"rate\": …}", where);
+	foreach(cell, elements)
+	{
+		RawLevel	level = {.interpolate = true};
+		int			index = foreach_current_index(cell);
+		char	   *name = psprintf("%s.by.levels[%d]", where, index);
+
+		options_parse((Jsonb *) lfirst(cell), level_specs, lengthof(level_specs), &level, problems, name);
+		if ((level.rate != NULL) + (level.tiers != NULL) + (level.curve != NULL) != 1)
+			problems_add(problems, "%s: one of \"rate\", \"tiers\" and \"curve\" is needed", name);
+		parse_list(level.rate, level.tiers, level.curve, level.interpolate, name, &levels->lists[index], problems);
+		levels->at[index] = level.at;
+		if (level.at && index == 0 && !decimal_is_zero(level.at))
+			problems_add(problems, "%s: \"at\" must be 0, not %s: what is below would have no rate", name, decimal_text(level.at));
+		if (level.at && index > 0 && levels->at[index - 1] && decimal_compare(level.at, levels->at[index - 1]) <= 0)
+			problems_add(problems, "%s: \"at\" %s must be above the level before it (%s)", name, decimal_text(level.at),
+						 decimal_text(levels->at[index - 1]));
+	}
+}
+
+/* The sums that levels are read at, by their names; and what does not go together */
+static void
+resolve_levels(PlanDefinition *plan, Problems *problems)
+{
+	for (int i = 0; i < plan->ncomponents; i++)
+	{
+		PlanLevels *levels = &plan->components[i].levels;
+		int			of = levels->of_name && strcmp(levels->of_name, "all") == 0 ? LEVELS_OF_ALL : 0;
+
+		if (levels->of_name == NULL)
+			continue;
+		for (int j = 0; j < plan->ncomponents && of == 0; j++)
+			if (strcmp(plan->components[j].name, levels->of_name) == 0 && plan->components[j].own_tiers)
+				of = j + 1;
+		if (of == 0 && strcmp(levels->of_name, "plan") != 0)
+			problems_add(problems, "rates[%d].by: \"of\" must be \"all\", \"plan\" or the name of another of the rates that has a running sum, not \"%s\"",
+						 i, levels->of_name);
+		levels->of = of;
+		if (plan->tiers_on == TIERS_ON_DEAL || plan->deal_cap || plan->deal_floor)
+			problems_add(problems, "rates[%d].by: levels are of the period's sums: they go without \"tiers_on\": \"deal\", \"deal_cap\" and \"deal_floor\"", i);
+		for (int j = 0; j < plan->ncomponents; j++)
+			if (plan->components[j].shared)
+				problems_add(problems, "rates[%d].by: it does not go with \"sum\": \"plan\" of rates[%d]", i, j);
+	}
+}
+
+/* A component whose tiers are read at the plan's running sum: each credit by itself, so nothing may hold for what came before */
+static void
+check_shared(const PlanComponent *component, const PlanDefinition *plan, const char *where, Problems *problems)
+{
+	bool		jumps = plan->method == PLAN_RETROACTIVE;
+
+	if (!component->shared)
+		return;
+	for (int i = 0; i < component->tiers.count; i++)
+		jumps |= component->tiers.tiers[i].retroactive || component->tiers.tiers[i].bonus;
+	if (!component->own_tiers || component->tiers.is_curve || jumps)
+		problems_add(problems, "%s: \"sum\": \"plan\" goes with a rate or with marginal tiers (with \"by\" a whole sum goes by what another has reached)", where);
+	if (component->quota || component->quota_share)
+		problems_add(problems, "%s: \"sum\": \"plan\" is measured against the plan's quota", where);
+	if (plan->tiers_on == TIERS_ON_DEAL)
+		problems_add(problems, "%s: \"sum\": \"plan\" needs \"tiers_on\": \"period\"", where);
+}
+
 /* Components: rates of their own by an expression over the credit. */
 static void
 parse_components(RawPlan *raw, Problems *problems)
@@ -275,26 +427,47 @@ parse_components(RawPlan *raw, Problems *problems)
 		char	   *where = psprintf("rates[%d]", index);
 
 		options_parse((Jsonb *) lfirst(cell), component_specs, lengthof(component_specs), &part, problems, where);
-		if ((part.rate != NULL) + (part.tiers != NULL) + (part.curve != NULL) > 1)
-			problems_add(problems, "%s: give one of \"rate\", \"tiers\" and \"curve\"", where);
-		if (!part.rate && !part.tiers && !part.curve && !part.component.factor)
-			problems_add(problems, "%s: one of \"rate\", \"tiers\", \"curve\" and \"factor\" is needed", where);
-		part.component.own_tiers = part.rate || part.tiers || part.curve;
+		if ((part.rate != NULL) + (part.tiers != NULL) + (part.curve != NULL) + (part.by != NULL) > 1)
+			problems_add(problems, "%s: give one of \"rate\", \"tiers\", \"curve\" and \"by\"", where);
+		if (!part.rate && !part.tiers && !part.curve && !part.by && !part.component.factor)
+			problems_add(problems, "%s: one of \"rate\", \"tiers\", \"curve\", \"by\" and \"factor\" is needed", where);
+		part.component.own_tiers = part.rate || part.tiers || part.curve || part.by;
+		part.component.shared = part.sum == 1;
 		check_component_terms(&part.component, plan, plan->target != NULL, where, problems);
-		if (part.tiers)
-			plan_parse_tiers(part.tiers, psprintf("%s.tiers", where), &part.component.tiers, problems);
-		else if (part.curve)
-			parse_curve(part.curve, part.interpolate, psprintf("%s.curve", where), &part.component.tiers, problems);
-		else if (part.rate)
-		{
-			part.component.tiers.count = 1;
-			part.component.tiers.tiers = palloc0(sizeof(PlanTier));
-			part.component.tiers.tiers[0].from = decimal_zero();
-			part.component.tiers.tiers[0].rate = part.rate;
-		}
+		parse_list(part.rate, part.tiers, part.curve, part.interpolate, where, &part.component.tiers, problems);
+		if (part.by)
+			parse_levels(part.by, where, &part.component.levels, problems);
+		check_shared(&part.component, plan, where, problems);
 		if (part.component.name == NULL)
 			part.component.name = psprintf("rate %d", index + 1);
 		plan->components[index] = part.component;
+	}
+	resolve_levels(plan, problems);
+}
+
+/* Prizes by rank: for the first, the second, ... */
+static void
+parse_ranks(Jsonb *rank, PlanBonus *bonus, const char *where, Problems *problems)
+{
+	List	   *elements = jsonb_elements(rank);
+	ListCell   *cell;
+
+	if (rank && (elements == NIL || list_length(elements) > 1000))
+		problems_add(problems, "%s: \"rank\" is a list of 1 to 1000 prizes, the first one's first", where);
+	bonus->ranks = palloc0(sizeof(Numeric) * (list_length(elements) + 1));
+	foreach(cell, elements)
+	{
+		Jsonb	   *element = lfirst(cell);
+		JsonbValue	value;
+
+		bonus->ranks[bonus->nranks] = decimal_zero();
+		if (JB_ROOT_IS_SCALAR(element) && JsonbExtractScalar(&element->root, &value) && value.type == jbvNumeric &&
+			!decimal_is_negative(value.val.numeric) &&
+			decimal_compare(value.val.numeric, decimal_integer(INT64CONST(1000000000000000000))) <= 0)
+			bonus->ranks[bonus->nranks] = DatumGetNumericCopy(NumericGetDatum(value.val.numeric));
+		else
+			problems_add(problems, "%s.rank[%d] must be a prize of 0 or more", where, bonus->nranks);
+		bonus->nranks++;
 	}
 }
 
@@ -312,13 +485,20 @@ parse_bonuses(RawPlan *raw, Problems *problems)
 	{
 		int			index = foreach_current_index(cell);
 		PlanBonus  *bonus = &plan->bonuses[index];
+		RawBonus	raw_bonus = {.bonus.pool = POOL_NONE};
 		char	   *where = psprintf("bonuses[%d]", index);
 
-		options_parse((Jsonb *) lfirst(cell), bonus_specs, lengthof(bonus_specs), bonus, problems, where);
-		if (!bonus->amount == !bonus->rate)
-			problems_add(problems, "%s: one of \"amount\" and \"rate\" is needed", where);
+		options_parse((Jsonb *) lfirst(cell), bonus_specs, lengthof(bonus_specs), &raw_bonus, problems, where);
+		*bonus = raw_bonus.bonus;
+		parse_ranks(raw_bonus.rank, bonus, where, problems);
+		if ((bonus->amount != NULL) + (bonus->rate != NULL) + (raw_bonus.rank != NULL) != 1)
+			problems_add(problems, "%s: one of \"amount\", \"rate\" and \"rank\" is needed", where);
+		if (bonus->pool != POOL_NONE && (raw_bonus.rank || bonus->every))
+			problems_add(problems, "%s: a \"pool\" goes with \"amount\" or \"rate\", without \"every\"", where);
+		if (raw_bonus.rank && bonus->every)
+			problems_add(problems, "%s: \"rank\" goes without \"every\"", where);
 		if (PLAN_BONUS_OF_PERIOD(bonus) && (bonus->where || bonus->budget || bonus->from || bonus->to))
-			problems_add(problems, "%s: \"at\" and \"every\" are about the period's sum: they go without \"where\", \"budget\", \"from\" and \"to\"",
+			problems_add(problems, "%s: \"at\", \"every\", \"rank\" and \"pool\" are about the period's sum: they go without \"where\", \"budget\", \"from\" and \"to\"",
 						 where);
 		if (bonus->every && (bonus->rate || decimal_is_zero(bonus->every)))
 			problems_add(problems, "%s: \"every\" is more than 0 and goes with \"amount\"", where);
@@ -396,6 +576,10 @@ check_combinations(const PlanDefinition *plan, Problems *problems)
 		problems_add(problems, "\"gate\" needs \"tiers_on\": \"period\"");
 	if (plan->gate_of == GATE_YEAR && plan->measure != PLAN_ATTAINMENT)
 		problems_add(problems, "\"of\" in \"gate\" needs \"measure\": \"attainment\": an amount is the year's as it is given");
+	if (plan->unpaid_days >= 0 && plan->basis == BASIS_PAYMENT)
+		problems_add(problems, "\"non_payment\" goes with another basis than \"payment\": what is not paid is not earned there");
+	if (plan->unpaid_share && decimal_is_zero(plan->unpaid_share))
+		problems_add(problems, "non_payment: \"share\" must be more than 0");
 	if (plan->cap && plan->floor && decimal_compare(plan->floor, plan->cap) > 0)
 		problems_add(problems, "\"floor\" %s is above \"cap\" %s", decimal_text(plan->floor), decimal_text(plan->cap));
 	if (plan->deal_cap && plan->deal_floor && decimal_compare(plan->deal_floor, plan->deal_cap) > 0)
@@ -425,6 +609,7 @@ plan_parse(Jsonb *definition, Problems *problems)
 	plan->period = PLAN_MONTH;
 	plan->currency = "USD";
 	plan->clawback_days = -1;
+	plan->unpaid_days = -1;
 	plan->draw_recoverable = true;
 	plan->prorate = true;
 	plan->draw_periods = -1;
@@ -440,6 +625,8 @@ plan_parse(Jsonb *definition, Problems *problems)
 		options_parse(raw->draw, draw_specs, lengthof(draw_specs), plan, problems, "draw");
 	if (raw->gate)
 		options_parse(raw->gate, gate_specs, lengthof(gate_specs), plan, problems, "gate");
+	if (raw->non_payment)
+		options_parse(raw->non_payment, non_payment_specs, lengthof(non_payment_specs), plan, problems, "non_payment");
 	if (raw->override)
 		parse_override(raw, problems);
 	check_combinations(plan, problems);
@@ -470,12 +657,14 @@ plan_compile(PlanDefinition *plan, const char *name)
 	bool		mutable = false;
 
 	plan->amount_expression = compile_expression(plan->amount, NUMERICOID, name, "amount", &mutable);
+	plan->paid_on_expression = compile_expression(plan->unpaid_paid_on, DATEOID, name, "non_payment.paid_on", &mutable);
 	plan->filter = compile_expression(plan->where, BOOLOID, name, "where", &mutable);
 	for (int i = 0; i < plan->ncomponents; i++)
 		plan->components[i].filter = compile_expression(plan->components[i].where, BOOLOID, name, psprintf("rates[%d].where", i), &mutable);
 	for (int i = 0; i < plan->nbonuses; i++)
 		plan->bonuses[i].filter = compile_expression(plan->bonuses[i].where, BOOLOID, name, psprintf("bonuses[%d].where", i), &mutable);
-	return mutable;
+	/* whether a payment is due depends on the day, not on a change of the credit */
+	return mutable || plan->unpaid_days >= 0;
 }
 
 /* ---- periods ------------------------------------------------------------------------------------------------------ */

@@ -69,6 +69,19 @@ typedef enum PlanRateDate
 	RATE_PERIOD_END
 } PlanRateDate;
 
+/* How much of an unpaid credit is taken back; and whether a payment after the window brings it back */
+typedef enum PlanTakes
+{
+	TAKES_ALL,
+	TAKES_UNPAID
+} PlanTakes;
+
+typedef enum PlanLate
+{
+	LATE_RESTORES,
+	LATE_IS_LOST
+} PlanLate;
+
 /* Credits below 0 that are no refund */
 typedef enum PlanNegative
 {
@@ -94,6 +107,18 @@ typedef struct PlanTierList
 	bool		interpolated;	/* between points; otherwise each point's pay holds up to the next */
 } PlanTierList;
 
+/* Tiers that depend on what another sum has reached: a rate table over two measures, an accelerator that waits for another product */
+#define LEVELS_OF_ALL	(-1)	/* the sum of all components */
+
+typedef struct PlanLevels
+{
+	int			of;				/* component whose sum decides, 0 the plan's own, or LEVELS_OF_ALL */
+	char	   *of_name;
+	int			count;			/* 0: no such thing */
+	Numeric    *at;				/* in the measure's unit, ascending from 0 */
+	PlanTierList *lists;
+} PlanLevels;
+
 /* Credits of their own rate: each credit belongs to the first component whose condition is met, else to the plan's tiers */
 typedef struct PlanComponent
 {
@@ -105,9 +130,19 @@ typedef struct PlanComponent
 	Numeric		target;			/* instead of the plan's, or NULL */
 	Numeric		target_share;	/* of the plan's, or NULL */
 	bool		own_tiers;		/* a running sum of its own; otherwise the plan's */
+	bool		shared;			/* own tiers, read at the plan's running sum, which the credits move along */
+	PlanLevels	levels;
 	PlanTierList tiers;
 	CompiledExpression *filter;
 } PlanComponent;
+
+/* How a pool is shared among the reps who qualify */
+typedef enum PlanPool
+{
+	POOL_NONE = -1,
+	POOL_EQUAL,
+	POOL_PROPORTIONAL			/* to the period's sums */
+} PlanPool;
 
 typedef struct PlanBonus
 {
@@ -119,6 +154,9 @@ typedef struct PlanBonus
 	Numeric		every;			/* the lump sum for every so much of the period's sum (measure's unit), or NULL */
 	Numeric		cap;			/* most that a rep is paid in a period, or NULL */
 	Numeric		budget;			/* most that is paid to all reps together, or NULL */
+	int			nranks;			/* prizes for the first so many of the plan's reps by the period's sum */
+	Numeric    *ranks;
+	int			pool;			/* PlanPool: the amount, or the rate of all reps' sums, is shared out */
 	DateADT    *from;			/* half-open, either may be NULL */
 	DateADT    *to;
 	CompiledExpression *filter;
@@ -156,6 +194,12 @@ typedef struct PlanDefinition
 	bool		draw_recoverable;
 	int			draw_periods;	/* only in so many first periods; -1: in all */
 	int			clawback_days;	/* -1: no window */
+	int			unpaid_days;	/* a credit not paid so many days after its date is taken back; -1: no matter */
+	Numeric		unpaid_share;	/* of its amount that must be paid; NULL is all of it */
+	int			unpaid_takes;	/* PlanTakes */
+	int			unpaid_late;	/* PlanLate */
+	char	   *unpaid_paid_on; /* date expression over the credit: when it was paid; NULL: by payments of the contract */
+	CompiledExpression *paid_on_expression;
 	Numeric		override_rate;	/* of the first level; NULL without overrides */
 	int			override_levels;
 	Numeric    *override_rates; /* by level, where they differ; otherwise NULL */
@@ -166,7 +210,10 @@ typedef struct PlanDefinition
 } PlanDefinition;
 
 /* Bonuses that follow from the period's sum, not from single credits */
-#define PLAN_BONUS_OF_PERIOD(bonus)	((bonus)->at != NULL || (bonus)->every != NULL)
+#define PLAN_BONUS_OF_PERIOD(bonus)	((bonus)->at != NULL || (bonus)->every != NULL || PLAN_BONUS_OF_REPS(bonus))
+
+/* Bonuses that follow from how the plan's reps stand to each other (contest_pg.c) */
+#define PLAN_BONUS_OF_REPS(bonus)	((bonus)->nranks > 0 || (bonus)->pool != POOL_NONE)
 
 extern const char *const plan_periods[];
 extern const char *const plan_bases[];

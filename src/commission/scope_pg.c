@@ -321,16 +321,29 @@ scope_segment(const PlanVersion *version, DateADT date, DateADT *from, DateADT *
 	*from = Max(start, version->from);
 }
 
+/* Days before what is asked for in which closed periods are looked at again: a year, and the longest wait for a payment */
+int
+scope_look_back(const Calculation *calculation)
+{
+	int			days = 0;
+	ListCell   *cell;
+
+	foreach(cell, calculation->versions)
+		days = Max(days, ((PlanVersion *) lfirst(cell))->definition->unpaid_days);
+	return LOOK_BACK_DAYS + days;
+}
+
 /* From which date credits are needed: whole periods of every plan, the year for gates, closed periods to look at again */
 static void
 choose_read_from(Calculation *calculation)
 {
 	DateADT		earliest = calculation->from;
+	DateADT		back = calculation->from - scope_look_back(calculation);
 	ListCell   *cell;
 
 	for (int i = 0; i < calculation->nclosed && !calculation->dry && !calculation->closed_unchanged; i++)
-		if (calculation->closed_from[i] < calculation->to && calculation->closed_to[i] > calculation->from - LOOK_BACK_DAYS)
-			earliest = Min(earliest, Max(calculation->closed_from[i], calculation->from - LOOK_BACK_DAYS));
+		if (calculation->closed_from[i] < calculation->to && calculation->closed_to[i] > back)
+			earliest = Min(earliest, Max(calculation->closed_from[i], back));
 	calculation->read_from = earliest;
 	foreach(cell, calculation->versions)
 	{
@@ -351,7 +364,7 @@ set_scope(Calculation *calculation, CreditAccount *account)
 	account->closed = scope_closed_until(calculation, account->from) >= account->to;
 	account->process = (account->from < calculation->to && account->to > calculation->from) ||
 		(account->closed && !calculation->dry && !calculation->closed_unchanged &&
-		 account->from >= calculation->from - LOOK_BACK_DAYS && account->from < calculation->to);
+		 account->from >= calculation->from - scope_look_back(calculation) && account->from < calculation->to);
 }
 
 /* Whether an account depends on other reps' credits: left alone where one rep is calculated */

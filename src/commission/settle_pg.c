@@ -30,6 +30,9 @@ typedef struct Held
 	Numeric		credited;
 	CommissionInt amount;		/* minor units */
 	int64		first_line;
+	int64		last_line;
+	bool		unpaid;			/* the last line took it back for want of payment */
+	bool		moved;			/* the credit is there, in another component */
 	bool		seen;
 } Held;
 
@@ -106,6 +109,8 @@ new_line(Work *work, char kind, CommissionInt amount)
 static char
 first_kind(const Work *work, const Credit *credit)
 {
+	if (credit->unpaid)
+		return LINE_UNPAID;
 	switch (work->account->purpose)
 	{
 		case PURPOSE_CREDIT:
@@ -215,9 +220,12 @@ hold_line(const Datum *values, const bool *nulls, void *arg)
 	}
 	one = &held->credits[held->count++];
 	one->id = TextDatumGetCString(values[ENTRY_CREDIT_ID]);
-	one->component = component;
+	/* a component that the plan no longer has is settled with the plan's own tiers */
+	one->component = component < holding->work->running->ncomponents ? component : 0;
 	one->amount = amount;
-	one->first_line = held->last_line;
+	one->first_line = one->last_line = held->last_line;
+	one->unpaid = kind == LINE_UNPAID;
+	one->moved = false;
 	one->credited = decimal_sub(DatumGetNumeric(values[ENTRY_AFTER]), DatumGetNumeric(values[ENTRY_BEFORE]));
 	one->date = DatumGetDateADT(values[ENTRY_CREDITED_ON]);
 	one->seen = false;
@@ -242,6 +250,11 @@ merge_held(HeldAccount *held)
 		}
 		last->credited = decimal_add(last->credited, held->credits[i].credited);
 		last->amount += held->credits[i].amount;
+		if (held->credits[i].last_line > last->last_line)
+		{
+			last->last_line = held->credits[i].last_line;
+			last->unpaid = held->credits[i].unpaid;
+		}
 		last->first_line = Min(last->first_line, held->credits[i].first_line);
 	}
 	held->count = kept;
@@ -296,7 +309,8 @@ credit_amount(const Work *work, const Credit *credit)
 static bool
 depends_on_order(const Work *work)
 {
-	return work->running->by_deal || work->terms.plan->deal_cap || work->terms.plan->deal_floor || work->terms.orphaned ||
+	return work->running->by_deal || work->running->shared || work->terms.plan->deal_cap || work->terms.plan->deal_floor ||
+		work->terms.orphaned ||
 		work->account->purpose >= PURPOSE_BONUS;
 }
 
@@ -309,12 +323,14 @@ correction_date(const Work *work)
 
 /* Kind of a line that corrects one in the ledger; false where the clawback window has passed and nothing is taken back */
 static bool
-correction_kind(const Work *work, const Held *held, bool less, char *kind)
+correction_kind(const Work *work, const Held *held, bool less, bool unpaid, char *kind)
 {
 	int			days = work->terms.plan->clawback_days;
 
-	*kind = LINE_TRUE_UP;
-	if (!less || days < 0 || !work->account->closed)
+	*kind = less && unpaid ? LINE_UNPAID : !less && held->unpaid ? LINE_REPAID : LINE_TRUE_UP;
+	if (*kind != LINE_TRUE_UP)
+		return true;
+	if (!less || days < 0 || !work->account->closed || held->moved)
 		return true;
 	*kind = LINE_CLAWBACK;
 	return correction_date(work) <= held->date + days;
@@ -322,18 +338,18 @@ correction_kind(const Work *work, const Held *held, bool less, char *kind)
 
 /* A credit that the ledger holds with another amount (or that is gone): one line moves the account on */
 static void
-correct_by_amount(Work *work, Held *held, Numeric now, const CreditSource *source)
+correct_by_amount(Work *work, Held *held, Numeric now, const Credit *credit)
 {
 	Numeric		change = decimal_sub(now, held->credited);
 	bool		less = decimal_compare(change, decimal_zero()) < 0;
 	LedgerLine *line;
 	char		kind;
 
-	if (decimal_is_zero(change) || !correction_kind(work, held, less, &kind))
+	if (decimal_is_zero(change) || !correction_kind(work, held, less, credit && credit->unpaid, &kind))
 		return;
 	line = credit_line(work, kind, held->id, held->date, held->component, 0, change);
 	line->corrects = held->first_line;
-	line->source = source;
+	line->source = credit ? credit->source : NULL;
 }
 
 /* The line that makes up what the plan's terms, not the credits, changed */
@@ -360,15 +376,31 @@ restore_account(Work *work, HeldAccount *held)
 	{
 		int			component = held->credits[i].component;
 
-		/* a component that the plan no longer has is settled with the plan's own tiers */
-		if (component >= work->running->ncomponents)
-			component = held->credits[i].component = 0;
 		sums[component] = sums[component] ? decimal_add(sums[component], held->credits[i].credited) : held->credits[i].credited;
 	}
 	for (int i = 0; i < work->running->ncomponents; i++)
 		if (sums[i])
 			account_set(work->running, i, sums[i]);
 	account_restate(work->running);
+}
+
+/*
+ * What is held of credits that are now in another component: no loss, so no window keeps it. (What is not taken back there would be
+ * paid twice.)
+ */
+static void
+mark_moved(const Work *work, HeldAccount *held)
+{
+	if (work->terms.plan->clawback_days < 0 || work->running->ncomponents == 1)
+		return;
+	for (int64 i = 0; i < work->account->count; i++)
+		for (int component = 0; component < work->running->ncomponents; component++)
+		{
+			Held	   *other = component != work->credits[i].component ? find_held(held, work->credits[i].id, component) : NULL;
+
+			if (other)
+				other->moved = true;
+		}
 }
 
 /* Corrections where the sum alone decides: from where the ledger left the account, a line a change */
@@ -395,7 +427,7 @@ correct_by_sum(Work *work, HeldAccount *held)
 
 		if (before)
 		{
-			correct_by_amount(work, before, credit_amount(work, credit), credit->source);
+			correct_by_amount(work, before, credit_amount(work, credit), credit);
 			continue;
 		}
 		line = credit_line(work, first_kind(work, credit), credit->id, credit->date, credit->component,
@@ -413,6 +445,7 @@ correct_credit(Work *work, HeldAccount *held, Held *before, const LedgerLine *no
 	CommissionInt change = (now ? minor_units(work, now->amount) : 0) - (before ? before->amount : 0);
 	Numeric		credited = now ? decimal_sub(now->after, now->before) : decimal_zero();
 	int			component = now ? now->component : before->component;
+	int			position = account_position(work->running, component);
 	LedgerLine *line;
 	char		kind = now ? now->kind : LINE_TRUE_UP;
 
@@ -420,7 +453,7 @@ correct_credit(Work *work, HeldAccount *held, Held *before, const LedgerLine *no
 		credited = decimal_sub(credited, before->credited);
 	if (change == 0 && decimal_is_zero(credited))
 		return;
-	if (before && !correction_kind(work, before, change < 0, &kind))
+	if (before && !correction_kind(work, before, change < 0, now && now->kind == LINE_UNPAID, &kind))
 	{
 		*skipped += change;
 		return;
@@ -431,8 +464,8 @@ correct_credit(Work *work, HeldAccount *held, Held *before, const LedgerLine *no
 	line->credited_on = now ? now->credited_on : before->date;
 	line->component = component;
 	line->source = now ? now->source : NULL;
-	line->before = sums[component];
-	line->after = sums[component] = decimal_add(sums[component], credited);
+	line->before = sums[position];
+	line->after = sums[position] = decimal_add(sums[position], credited);
 	line->corrects = before ? before->first_line : kind == LINE_TRUE_UP ? held->last_line : 0;
 }
 
@@ -449,9 +482,9 @@ correct_by_credit(Work *work, HeldAccount *held)
 		sums[i] = decimal_zero();
 	for (int i = 0; i < held->count; i++)
 	{
-		if (held->credits[i].component >= work->running->ncomponents)
-			held->credits[i].component = 0;
-		sums[held->credits[i].component] = decimal_add(sums[held->credits[i].component], held->credits[i].credited);
+		int			position = account_position(work->running, held->credits[i].component);
+
+		sums[position] = decimal_add(sums[position], held->credits[i].credited);
 	}
 	for (int i = 0; i < scratch.nlines; i++)
 	{
@@ -525,6 +558,24 @@ mark_value(const Work *work, const PlanBonus *bonus)
 	return bonus->cap && decimal_compare(value, bonus->cap) > 0 ? bonus->cap : value;
 }
 
+/* A bonus by how the plan's reps stand to each other, once the period is over; one rep's calculation leaves it as it is */
+static void
+contest_line(Work *work, const HeldAccount *held, int bonus)
+{
+	CommissionInt held_amount = held ? held->marks[bonus] : 0;
+	CommissionInt due = work->account->contest && !work->terms.orphaned ? work->account->contest[bonus] : 0;
+	int			before = work->nlines;
+
+	if (work->calculation->only)
+		due = held_amount;
+	else if (work->calculation->to < work->account->to)
+		return;
+	account_line(work, LINE_BONUS, bonus + 1, due, held_amount, held ? held->last_line : 0);
+	if (work->nlines > before)
+		work->lines[before].before = work->lines[before].after = credited_sum(work);
+	work->due += due;
+}
+
 /* Bonuses for what the period's sum has reached */
 static void
 mark_lines(Work *work, const HeldAccount *held)
@@ -538,6 +589,11 @@ mark_lines(Work *work, const HeldAccount *held)
 
 		if (!PLAN_BONUS_OF_PERIOD(bonus))
 			continue;
+		if (PLAN_BONUS_OF_REPS(bonus))
+		{
+			contest_line(work, held, i);
+			continue;
+		}
 		if (!work->terms.orphaned)
 			due = minor_units(work, decimal_round(mark_value(work, bonus), work->terms.exponent));
 		account_line(work, LINE_BONUS, i + 1, due, held ? held->marks[i] : 0, held ? held->last_line : 0);
@@ -667,6 +723,8 @@ fingerprint(const Work *work)
 	terms = credits_mix_numeric(terms, work->terms.gate);
 	terms = credits_mix(terms, work->terms.plan->draw && work->calculation->to >= work->account->to ? (uint64) drawn_before(work) + 1 : 0);
 	terms = credits_mix(terms, work->terms.plan->floor && work->calculation->to >= work->account->to);
+	for (int i = 0; work->account->contest && i < work->terms.plan->nbonuses; i++)
+		terms = credits_mix(terms, (uint64) work->account->contest[i]);
 	for (int64 i = 0; i < work->account->count; i++)
 		sum += credits_print(&work->credits[i]);
 	return (int64) credits_mix(terms, sum);
@@ -716,6 +774,7 @@ work_account(Work *work)
 	else
 	{
 		held = load_held(work);
+		mark_moved(work, held);
 		if (depends_on_order(work))
 			correct_by_credit(work, held);
 		else

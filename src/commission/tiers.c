@@ -115,16 +115,28 @@ deal_value(const CommissionTiers *tiers, CommissionInt amount, CommissionInt *va
 		!__builtin_sub_overflow((CommissionInt) 0, *value, value);
 }
 
+/* Where a component's running amount is kept: its own, or the plan's */
+static int
+position_of(const CommissionAccount *account, int component)
+{
+	return account->shared && account->shared[component] ? 0 : component;
+}
+
 /* Credit an amount to a component: round(total after) - round(total before), with the caps of deal and period. */
 bool
 commission_credit(CommissionAccount *account, int component, CommissionInt amount, CommissionStep *step)
 {
+	int			position = position_of(account, component);
 	CommissionInt after;
 	CommissionInt earned;
 	CommissionInt total;
 	CommissionInt rounded;
 
-	if (__builtin_add_overflow(account->cumulated[component], amount, &after) ||
+	/* where sums are shared, others may have moved on what this component earned up to now */
+	if (account->shared &&
+		!commission_cumulative(&account->components[component], account->cumulated[position], &account->earned[component]))
+		return false;
+	if (__builtin_add_overflow(account->cumulated[position], amount, &after) ||
 		!commission_cumulative(&account->components[component], after, &earned) ||
 		__builtin_sub_overflow(earned, account->earned[component], &total))
 		return false;
@@ -134,11 +146,11 @@ commission_credit(CommissionAccount *account, int component, CommissionInt amoun
 	if (__builtin_add_overflow(account->total, total, &total) ||
 		!commission_round(capped(account, total), account->divisor, account->exponent, &rounded))
 		return false;
-	step->before = account->cumulated[component];
+	step->before = account->cumulated[position];
 	step->after = after;
 	step->total_before = account->total;
 	step->amount = rounded - account->rounded;
-	account->cumulated[component] = after;
+	account->cumulated[position] = after;
 	account->earned[component] = earned;
 	account->total = total;
 	account->rounded = rounded;

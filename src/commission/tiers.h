@@ -44,6 +44,7 @@ typedef struct CommissionAccount
 {
 	int			ncomponents;
 	const CommissionTiers *components;
+	const bool *shared;			/* per component: its tiers are read at component 0's sum, which it moves; NULL for none */
 	CommissionInt divisor;		/* of every value: at least 1 */
 	bool		by_deal;		/* each credit goes through the tiers by itself, not on top of those before it */
 	bool		has_cap;		/* of the period's commission */

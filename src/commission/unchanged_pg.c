@@ -118,7 +118,7 @@ can_compare(Oid relid, const char *date_column)
 static DateADT
 looked_at_from(const Calculation *calculation)
 {
-	return calculation->from - LOOK_BACK_DAYS;
+	return calculation->from - scope_look_back(calculation);
 }
 
 /* Whether any closed period is to be looked at again */

@@ -158,6 +158,28 @@ test_caps(void)
 	ok(commission_credit(&account, 0, 100 * UNIT, &step) && step.amount == 5000, "a deal's floor: 50 instead of 5");
 }
 
+/* Components read at one sum: 5 % to 100 and 8 % beyond for the plan's own, 2 % and 3 % for the other; each moves the sum for both */
+static void
+test_shared(void)
+{
+	const CommissionInt percent = commission_power10(COMMISSION_RATE_DIGITS - 2);
+	const CommissionInt at = 100 * UNIT;
+	const CommissionPiece own[] = {{0, 0, 5 * percent}, {at, at * 5 * percent, 8 * percent}};
+	const CommissionPiece other[] = {{0, 0, 2 * percent}, {at, at * 2 * percent, 3 * percent}};
+	const CommissionTiers tiers[] = {{2, own}, {2, other}};
+	const bool	shared[] = {false, true};
+	CommissionInt cumulated[] = {0, 0};
+	CommissionInt earned[] = {0, 0};
+	CommissionAccount account = {.ncomponents = 2, .components = tiers, .shared = shared, .divisor = 1, .exponent = 2,
+	.cumulated = cumulated, .earned = earned};
+	CommissionStep step;
+
+	ok(commission_credit(&account, 0, 60 * UNIT, &step) && step.amount == 300, "60 at 5 %%");
+	ok(commission_credit(&account, 1, 60 * UNIT, &step) && step.before == 60 * UNIT && step.amount == 140, "40 at 2 %%, 20 at 3 %%");
+	ok(commission_credit(&account, 0, 30 * UNIT, &step) && step.before == 120 * UNIT && step.amount == 240, "30 at 8 %%");
+	ok(commission_credit(&account, 1, -60 * UNIT, &step) && step.after == 90 * UNIT && step.amount == -170, "back: 50 at 3 %%, 10 at 2 %%");
+}
+
 static void
 test_overflow(void)
 {
@@ -210,6 +232,7 @@ main(void)
 	test_rounding();
 	test_telescoping();
 	test_caps();
+	test_shared();
 	test_overflow();
 	test_share();
 	test_currency();

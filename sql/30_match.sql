@@ -217,8 +217,26 @@ CREATE TRIGGER follow_matcher AFTER DELETE OR UPDATE OF matcher ON salesops.matc
   FOR EACH ROW EXECUTE FUNCTION salesops.follow_matcher();
 COMMENT ON TRIGGER follow_matcher ON salesops.matcher IS 'clusters go with their matcher, and are renamed with it';
 
+CREATE TABLE salesops.match_cluster_state (
+  matcher text PRIMARY KEY REFERENCES salesops.matcher ON UPDATE CASCADE ON DELETE CASCADE,
+  signature text NOT NULL,
+  records integer NOT NULL,
+  looked_at integer NOT NULL,
+  updated_at timestamptz NOT NULL DEFAULT now(),
+  touched text[] NOT NULL DEFAULT '{}',
+  state bytea
+);
+ALTER TABLE salesops.match_cluster_state ALTER COLUMN state SET STORAGE EXTERNAL;
+COMMENT ON TABLE salesops.match_cluster_state IS
+  'what the last update_clusters went by, so that the next looks at what has changed since; without its row the next looks at everything';
+COMMENT ON COLUMN salesops.match_cluster_state.signature IS 'hashes of what all pairs have in common: definition, model, threshold, blocks left out';
+COMMENT ON COLUMN salesops.match_cluster_state.looked_at IS 'records whose pairs the last run scored';
+COMMENT ON COLUMN salesops.match_cluster_state.touched IS 'keys that refresh_matches() has stored clusters of since';
+COMMENT ON COLUMN salesops.match_cluster_state.state IS 'a hash of each record and the number of the component it was in; NULL: look at everything';
+SELECT pg_catalog.pg_extension_config_dump('salesops.match_cluster_state', '');
+
 CREATE FUNCTION salesops.store_clusters(matcher text, keys text[], groups integer[], right_sides boolean[], entity text,
-                                        scope text[] DEFAULT NULL, OUT event text, OUT records bigint) RETURNS SETOF record
+                                        scope text[] DEFAULT NULL, scope_sides boolean[] DEFAULT NULL, OUT event text, OUT records bigint) RETURNS SETOF record
   LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 4 SET search_path = pg_catalog, pg_temp AS $$
   SELECT FROM salesops.matcher m WHERE m.matcher = $1 FOR KEY SHARE;
   WITH present AS (
@@ -238,7 +256,11 @@ CREATE FUNCTION salesops.store_clusters(matcher text, keys text[], groups intege
   ), change AS (
     SELECT coalesce(n.key, c.key) AS key, coalesce(n.right_side, c.right_side) AS right_side, c.cluster_id AS from_cluster, n.cluster_id AS to_cluster
       FROM (SELECT p.key, p.right_side, i.cluster_id FROM present p JOIN id i USING (grp)) n
-      FULL JOIN (SELECT * FROM salesops.match_cluster m WHERE m.matcher = $1 AND ($6 IS NULL OR m.key = ANY ($6))) c ON c.key = n.key AND c.right_side = n.right_side
+      FULL JOIN (SELECT m.* FROM salesops.match_cluster m WHERE m.matcher = $1 AND $6 IS NULL
+                 UNION ALL
+                 SELECT m.* FROM (SELECT DISTINCT u.key, coalesce(u.side, false) AS side FROM unnest($6, $7) AS u (key, side)) u
+                   JOIN salesops.match_cluster m ON m.matcher = $1 AND m.key = u.key AND m.right_side = u.side) c
+        ON c.key = n.key AND c.right_side = n.right_side
      WHERE c.cluster_id IS DISTINCT FROM n.cluster_id
   ), gone AS (
     DELETE FROM salesops.match_cluster m USING change c
@@ -257,7 +279,7 @@ CREATE FUNCTION salesops.store_clusters(matcher text, keys text[], groups intege
   )
   SELECT h.event, count(*) FROM history h GROUP BY 1 ORDER BY 1
 $$;
-COMMENT ON FUNCTION salesops.store_clusters(text, text[], integer[], boolean[], text, text[]) IS
+COMMENT ON FUNCTION salesops.store_clusters(text, text[], integer[], boolean[], text, text[], boolean[]) IS
   'what update_clusters writes with: groups into match_cluster under ids that last, changes into its history; of the records of scope only, where it is given';
 CREATE FUNCTION salesops.update_clusters(matcher text, threshold double precision DEFAULT 0.5, OUT event text, OUT records bigint)
   RETURNS SETOF record
@@ -547,7 +569,7 @@ INSERT INTO salesops.access_right (level, kind, object) VALUES
   ('operator', 'function', 'salesops.reject_match(text,text,text)'),
   ('operator', 'function', 'salesops.withdraw_decision(text,text,text)'),
   ('operator', 'function', 'salesops.update_clusters(text,double precision)'),
-  ('admin', 'function', 'salesops.store_clusters(text,text[],integer[],boolean[],text,text[])'),
+  ('admin', 'function', 'salesops.store_clusters(text,text[],integer[],boolean[],text,text[],boolean[])'),
   ('reader', 'function', 'salesops.entity_clusters(text)'),
   ('reader', 'function', 'salesops.cluster_members(text,text)'),
   ('reader', 'function', 'salesops.merge_preview(text,text)'),

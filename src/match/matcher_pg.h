@@ -126,6 +126,8 @@ extern void matcher_records_add(MatcherRecords *loaded, const char *key, char **
 extern void matcher_records_load_keys(const Matcher *matcher, MatcherRecords *loaded, int nkeys, const char *const *keys);
 /* Prepare comparisons and rules over loaded records */
 extern void matcher_prepare(Matcher *matcher, MatcherRecords *loaded, MatchRules *rules);
+/* A hash of the key and the values of each record, in the current memory context; before match_records_finish */
+extern uint64 *matcher_fingerprints(const MatcherRecords *loaded);
 extern void matcher_report_blocks(const Matcher *matcher, const MatcherRecords *loaded, const MatcherSpill *spill);
 extern bool matcher_utf8(void);
 
@@ -243,6 +245,10 @@ typedef struct MatcherRun
 	MatchScorer scorer;
 	int			ndecisions;
 	MatcherDecision *decision;	/* ascending */
+	const uint8 *among;			/* not NULL: only pairs of which a record is marked here */
+	uint64	   *fingerprint;	/* of each record's key and values, where they were asked for and the records are in memory */
+	uint64		skipped;		/* with them: of the blocks left out */
+	int32	   *component;		/* where there is room: the least record that each record hangs together with, filled as clusters are found */
 	MatcherSpill *spill;		/* where the records exceed maintenance_work_mem: loaded are those of pairs, once these are found */
 } MatcherRun;
 
@@ -252,12 +258,14 @@ typedef struct MatcherRun
  */
 extern MatcherRun *matcher_run_start(const char *name, const char *command, int nkeys, const char *const *keys);
 /* The same over all records, in memory or, beyond maintenance_work_mem, through temporary files */
-extern MatcherRun *matcher_run_start_bounded(const char *name, const char *command);
+extern MatcherRun *matcher_run_start_bounded(const char *name, const char *command, bool fingerprints);
 extern void matcher_run_end(MatcherRun *run);
 /* Pairs of probability threshold and more, best first. Warns of blocks that are too large where 'report' says so */
 extern void matcher_find_pairs(MatcherRun *run, double threshold, bool report, MatcherPairs *pairs);
 /* Cluster number of each record */
 extern int32 *matcher_find_clusters(MatcherRun *run, double threshold, bool report, int32 *count);
+/* The records in groups of two and more, by group and key; least is the record with the least key of each group */
+extern int32 *matcher_grouped_members(MatcherRun *run, const int32 *cluster, int32 count, int32 **least, int32 *members);
 extern void matcher_keep_pair(MatcherPairs *pairs, MemoryContext context, int32 a, int32 b, double log2_odds);
 
 /* Calibrated log2 odds of a weight in fixed point */

@@ -224,6 +224,7 @@ CREATE TABLE salesops.match_cluster_state (
   looked_at integer NOT NULL,
   updated_at timestamptz NOT NULL DEFAULT now(),
   touched text[] NOT NULL DEFAULT '{}',
+  stored bigint NOT NULL DEFAULT 0,
   state bytea
 );
 ALTER TABLE salesops.match_cluster_state ALTER COLUMN state SET STORAGE EXTERNAL;
@@ -232,8 +233,16 @@ COMMENT ON TABLE salesops.match_cluster_state IS
 COMMENT ON COLUMN salesops.match_cluster_state.signature IS 'hashes of what all pairs have in common: definition, model, threshold, blocks left out';
 COMMENT ON COLUMN salesops.match_cluster_state.looked_at IS 'records whose pairs the last run scored';
 COMMENT ON COLUMN salesops.match_cluster_state.touched IS 'keys that refresh_matches() has stored clusters of since';
+COMMENT ON COLUMN salesops.match_cluster_state.stored IS
+  'of the rows of match_cluster: cluster_hash() of all, combined by exclusive or; where something else has changed them, everything is looked at';
 COMMENT ON COLUMN salesops.match_cluster_state.state IS 'a hash of each record and the number of the component it was in; NULL: look at everything';
 SELECT pg_catalog.pg_extension_config_dump('salesops.match_cluster_state', '');
+
+CREATE FUNCTION salesops.cluster_hash(key text, right_side boolean, cluster_id text) RETURNS bigint
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+  SELECT pg_catalog.hashtextextended(key, pg_catalog.hashtextextended(cluster_id, CASE WHEN right_side THEN 1 ELSE 0 END))
+$$;
+COMMENT ON FUNCTION salesops.cluster_hash(text, boolean, text) IS 'a hash of a row of match_cluster';
 
 CREATE FUNCTION salesops.store_clusters(matcher text, keys text[], groups integer[], right_sides boolean[], entity text,
                                         scope text[] DEFAULT NULL, scope_sides boolean[] DEFAULT NULL, OUT event text, OUT records bigint) RETURNS SETOF record
@@ -269,6 +278,11 @@ CREATE FUNCTION salesops.store_clusters(matcher text, keys text[], groups intege
     INSERT INTO salesops.match_cluster AS m (matcher, right_side, key, cluster_id, entity)
     SELECT $1, c.right_side, c.key, c.to_cluster, $5 FROM change c WHERE c.to_cluster IS NOT NULL
     ON CONFLICT (matcher, key, right_side) DO UPDATE SET cluster_id = excluded.cluster_id, entity = excluded.entity, since = excluded.since
+  ), state AS (
+    UPDATE salesops.match_cluster_state s SET stored = s.stored # x.hash
+      FROM (SELECT bit_xor(coalesce(salesops.cluster_hash(c.key, c.right_side, c.from_cluster), 0) #
+                           coalesce(salesops.cluster_hash(c.key, c.right_side, c.to_cluster), 0)) AS hash FROM change c) x
+     WHERE s.matcher = $1 AND x.hash <> 0
   ), history AS (
     INSERT INTO salesops.match_cluster_history AS h (matcher, right_side, key, event, from_cluster, to_cluster)
     SELECT $1, c.right_side, c.key,

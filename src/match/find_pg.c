@@ -105,6 +105,24 @@ matcher_run_end(MatcherRun *run)
 	MemoryContextDelete(run->context);
 }
 
+void
+matcher_each_key(const MatcherRun *run, MatcherKeyCallback each, void *arg)
+{
+	const MatchRecords *records = &run->loaded.records;
+
+	if (run->spill != NULL)
+	{
+		matcher_spill_each_key(run->spill, each, arg);
+		return;
+	}
+	for (int32 i = 0; i < records->nrecords; i++)
+	{
+		const char *key = matcher_key(&run->loaded, i);
+
+		each(key, strlen(key), records->nleft > 0 && i >= records->nleft, arg);
+	}
+}
+
 /* The least weight whose probability is the threshold or more, fixed point. */
 static int64
 least_weight(const MatcherRun *run, double threshold)

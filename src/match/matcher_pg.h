@@ -260,6 +260,9 @@ extern MatcherRun *matcher_run_start(const char *name, const char *command, int 
 /* The same over all records, in memory or, beyond maintenance_work_mem, through temporary files */
 extern MatcherRun *matcher_run_start_bounded(const char *name, const char *command, bool fingerprints);
 extern void matcher_run_end(MatcherRun *run);
+typedef void (*MatcherKeyCallback) (const char *key, size_t length, bool right, void *arg);
+/* The key of every record; before pairs are found */
+extern void matcher_each_key(const MatcherRun *run, MatcherKeyCallback each, void *arg);
 /* Pairs of probability threshold and more, best first. Warns of blocks that are too large where 'report' says so */
 extern void matcher_find_pairs(MatcherRun *run, double threshold, bool report, MatcherPairs *pairs);
 /* Cluster number of each record */
@@ -280,6 +283,7 @@ extern MatcherSpill *matcher_spill_start(Matcher *matcher);
 extern void matcher_spill_pairs(MatcherSpill *spill, int64 least, MatcherPairs *pairs);
 /* Load the records of the pairs and those with decided keys, and number the pairs' ends by them */
 extern void matcher_spill_finish(MatcherSpill *spill, const MatchRecords *decided, MatcherPairs *pairs, MatcherRecords *loaded);
+extern void matcher_spill_each_key(const MatcherSpill *spill, MatcherKeyCallback each, void *arg);
 extern int64 matcher_spill_prior(const MatcherSpill *spill);
 extern const char *matcher_spill_largest(const MatcherSpill *spill, int rule);
 

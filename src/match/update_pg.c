@@ -6,7 +6,8 @@
  * After each run salesops.match_cluster_state has a fingerprint of every record (its key, its values as they are compared, what people
  * decided of it) and the component it was in: the records that hang together by pairs of the threshold and more. A pair depends on
  * nothing but its two records and what all pairs have in common: the definition, the model, the threshold and which blocks are too
- * large. While the latter stay, records whose fingerprint is there already have among themselves the pairs that they had. So only these
+ * large. While the latter stay, and nobody else has written to match_cluster (a hash of its rows tells, refresh_matches() keeps it),
+ * records whose fingerprint is there already have among themselves the pairs that they had. So only these
  * components can differ: those that a record was in that has changed or gone, and those that a changed or new record comes into. Pairs
  * with a record in them are scored, and only they are clustered and stored, as a full run would.
  *
@@ -35,6 +36,10 @@ PG_FUNCTION_INFO_V1(salesops_update_clusters);
 #define LARGEST_STATE ((Size) 1000000000)	/* bytes */
 #define ALONE (-1)				/* no component: the record has no pair */
 #define ABSENT (-1)
+/* What match_cluster has of matcher $1, to tell whether something else has written there */
+#define STORED_SQL \
+	"(SELECT coalesce(pg_catalog.bit_xor(salesops.cluster_hash(c.key, c.right_side, c.cluster_id)), 0) FROM salesops.match_cluster c " \
+	"WHERE c.matcher OPERATOR(pg_catalog.=) $1)"
 #define SHARE_OF_CHANGES 5		/* beyond one in so many records everything is looked at */
 
 /* What the last run left */
@@ -140,7 +145,7 @@ load_state(const MatcherRun *run, const char *signature)
 	spi_open(&scope, SPI_AS_OWNER);
 	if (spi_execute(SPI_OK_SELECT,
 					"SELECT s.state, s.touched FROM salesops.match_cluster_state s WHERE s.matcher OPERATOR(pg_catalog.=) $1 "
-					"AND s.signature OPERATOR(pg_catalog.=) $2 AND s.state IS NOT NULL", 2, args) > 0)
+					"AND s.signature OPERATOR(pg_catalog.=) $2 AND s.state IS NOT NULL AND s.stored OPERATOR(pg_catalog.=) " STORED_SQL, 2, args) > 0)
 	{
 		bool		isnull;
 		MemoryContext inner = MemoryContextSwitchTo(caller);
@@ -218,14 +223,16 @@ save_state(const MatcherRun *run, const char *signature, const ClusterState *sta
 	SpiScope	scope;
 	SpiArg		args[] = {
 		spi_text(run->matcher->name), spi_text(signature), spi_int4(run->loaded.records.nrecords), spi_int4(region->count),
-		spi_datum(BYTEAOID, PointerGetDatum(stored), stored == NULL),
+		spi_datum(BYTEAOID, PointerGetDatum(stored), stored == NULL), spi_bool(region->full),
 	};
 
 	spi_open(&scope, SPI_AS_OWNER);
 	spi_execute(SPI_OK_INSERT,
-				"INSERT INTO salesops.match_cluster_state AS s (matcher, signature, records, looked_at, state) VALUES ($1, $2, $3, $4, $5) "
+				"INSERT INTO salesops.match_cluster_state AS s (matcher, signature, records, looked_at, state, stored) "
+				"VALUES ($1, $2, $3, $4, $5, CASE WHEN $6 AND $5 IS NOT NULL THEN " STORED_SQL " ELSE 0 END) "
 				"ON CONFLICT (matcher) DO UPDATE SET signature = excluded.signature, records = excluded.records, "
-				"looked_at = excluded.looked_at, state = excluded.state, touched = '{}', updated_at = pg_catalog.now()",
+				"looked_at = excluded.looked_at, state = excluded.state, touched = '{}', updated_at = pg_catalog.now(), "
+				"stored = CASE WHEN $6 THEN excluded.stored ELSE s.stored END",
 				lengthof(args), args);
 	spi_close(&scope);
 }

@@ -121,8 +121,8 @@ BEGIN
   INSERT INTO looked SELECT 'small ' || i, s.records, s.looked_at FROM salesops.match_cluster_state s WHERE s.matcher = 'p';
   RETURN (SELECT count(*) FROM kept FULL JOIN full_run f USING (keys) WHERE kept.keys IS NULL OR f.keys IS NULL);
 END $$;
-SELECT is(small_round(i), 0::bigint, 'small changes are as in a full run, round ' || i) FROM generate_series(1, 40) i;
-SELECT cmp_ok(count(*) FILTER (WHERE looked_at < records), '>=', 38::bigint, 'after small changes not all is looked at') FROM looked WHERE round LIKE 'small%';
+SELECT is(small_round(i), 0::bigint, 'small changes are as in a full run, round ' || i) FROM generate_series(1, 24) i;
+SELECT cmp_ok(count(*) FILTER (WHERE looked_at < records), '>=', 23::bigint, 'after small changes not all is looked at') FROM looked WHERE round LIKE 'small%';
 SELECT cmp_ok(avg(looked_at), '<', avg(records) / 2, 'but less than half') FROM (SELECT * FROM looked WHERE round LIKE 'small%' OFFSET 1) x;
 SELECT salesops.update_clusters('p', 0.9);
 SELECT is((SELECT looked_at FROM salesops.match_cluster_state), (SELECT count(*)::int FROM person), 'another threshold: everything is looked at');
@@ -130,8 +130,12 @@ SELECT salesops.update_clusters('p', 0.5);
 SELECT count(*) FROM salesops.train_matcher('p');
 SELECT salesops.update_clusters('p');
 SELECT is((SELECT looked_at FROM salesops.match_cluster_state), (SELECT count(*)::int FROM person), 'so after training');
+DELETE FROM salesops.match_cluster WHERE matcher = 'p' AND md5(key) < '2';
+SELECT salesops.update_clusters('p');
+SELECT is((SELECT looked_at FROM salesops.match_cluster_state), (SELECT count(*)::int FROM person), 'so where somebody else has written to the clusters');
+SELECT is((SELECT count(*) FROM kept FULL JOIN full_run f USING (keys) WHERE kept.keys IS NULL OR f.keys IS NULL), 0::bigint, 'and the groups are back');
 -- a block that grows beyond the bound takes pairs from records that have not changed
-UPDATE salesops.matcher SET options = options || '{"max_block": 30}' WHERE matcher = 'p';
+UPDATE salesops.matcher SET blocking = replace(blocking::text, '"max_block": 2000', '"max_block": 30')::jsonb WHERE matcher = 'p' AND blocking::text LIKE '%"max_block": 2000%';
 SELECT salesops.update_clusters('p');
 INSERT INTO person SELECT nextval('next_id'), 'x' || i, (SELECT last_name FROM person GROUP BY 1 HAVING count(*) BETWEEN 5 AND 29 ORDER BY count(*) DESC, 1 LIMIT 1), NULL, NULL, NULL
   FROM generate_series(1, 30) i;
@@ -171,7 +175,7 @@ SELECT salesops.update_clusters('two');
 SELECT cmp_ok(count(*), '>', 100::bigint, 'two relations have groups') FROM salesops.match_cluster WHERE matcher = 'two';
 CREATE FUNCTION two_rounds() RETURNS SETOF text LANGUAGE plpgsql AS $$
 BEGIN
-  FOR i IN 1..8 LOOP
+  FOR i IN 1..5 LOOP
     RETURN NEXT is(two_round(i), 0::bigint, 'two relations are as in a full run, round ' || i);
     DROP TABLE incremental;
   END LOOP;

@@ -48,6 +48,9 @@ COMMENT ON FUNCTION salesops.match_code(text) IS 'letters and digits only, in lo
 CREATE FUNCTION salesops.match_words(text[]) RETURNS text[]
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'salesops_match_words';
 COMMENT ON FUNCTION salesops.match_words(text[]) IS 'all words of all elements, of two bytes and more; NULL where there are none';
+CREATE FUNCTION salesops.match_elements(text[]) RETURNS text
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'salesops_match_elements';
+COMMENT ON FUNCTION salesops.match_elements(text[]) IS 'the elements that are neither NULL nor empty as one text, kept apart by chr(31); NULL where there are none';
 CREATE FUNCTION salesops.match_key(text) RETURNS text
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 2 AS 'MODULE_PATHNAME', 'salesops_match_key';
 COMMENT ON FUNCTION salesops.match_key(text) IS 'a blocking key as an index can hold it: beyond 512 bytes its beginning and a hash of the whole';

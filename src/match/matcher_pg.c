@@ -134,7 +134,7 @@ value_sql(const RowExpression *expression)
 			return psprintf("salesops.match_date(%s)", expression->text);
 		default:
 			if (OidIsValid(get_element_type(expression->type)))
-				return psprintf("pg_catalog.array_to_string((%s)::pg_catalog.text[], pg_catalog.chr(31))", expression->text);
+				return psprintf("salesops.match_elements((%s)::pg_catalog.text[])", expression->text);
 			return psprintf("(%s)::pg_catalog.text", expression->text);
 	}
 }

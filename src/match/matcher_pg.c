@@ -294,9 +294,10 @@ read_comparison(Matcher *matcher, Jsonb *json, bool stored, Problems *problems, 
 	MatchComparison *comparison;
 	const char *expression;
 
-	if (number == MATCH_MAX_COMPARISONS)
+	if (number >= MATCH_MAX_COMPARISONS)
 	{
-		problems_add(problems, "at most %d comparisons", MATCH_MAX_COMPARISONS);
+		if (number == MATCH_MAX_COMPARISONS)
+			problems_add(problems, "at most %d comparisons", MATCH_MAX_COMPARISONS);
 		return;
 	}
 	options_parse(json, comparison_specs, stored ? lengthof(comparison_specs) : USER_COMPARISON_SPECS, &spec, problems, where);

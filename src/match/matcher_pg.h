@@ -248,7 +248,7 @@ typedef struct MatcherRun
 	const uint8 *among;			/* not NULL: only pairs of which a record is marked here */
 	uint64	   *fingerprint;	/* of each record's key and values, where they were asked for and the records are in memory */
 	uint64		skipped;		/* with them: of the blocks left out */
-	int32	   *component;		/* where there is room: the least record that each record hangs together with, filled as clusters are found */
+	int32	   *component;		/* not NULL: filled as clusters are found: the least record that each hangs together with */
 	MatcherSpill *spill;		/* where the records exceed maintenance_work_mem: loaded are those of pairs, once these are found */
 } MatcherRun;
 

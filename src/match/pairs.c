@@ -298,7 +298,10 @@ block_pairs(const MatchRecords *records, const int32_t *member, int32_t count)
 	return (double) left * (count - left);
 }
 
-/* A hash of what a record has as key of a key rule, from its texts: the same whatever their codes are. Before match_records_finish: no whole values after it. */
+/*
+ * A hash of what a record has as key of a key rule, from its texts: the same whatever their codes are. Before match_records_finish; after
+ * it whole values have no hash any more.
+ */
 static uint64_t
 key_print(const MatchRecords *records, const MatchRule *rule, int32_t record)
 {

@@ -146,8 +146,8 @@ salesops_match_words(PG_FUNCTION_ARGS)
 }
 
 /*
- * match_elements(text[]) -> text: the elements that are neither NULL nor empty, in one text that keeps them apart; NULL where there are none.
- * What array_to_string is for others, but immutable, so that an index can hold it.
+ * match_elements(text[]) -> text: the elements that are neither NULL nor empty, in one text that keeps them apart; NULL where there are
+ * none. What array_to_string is for others, but immutable, so that an index can hold it.
  */
 Datum
 salesops_match_elements(PG_FUNCTION_ARGS)

@@ -103,7 +103,8 @@ read_state(bytea *stored, ClusterState *state)
 	if (head[0] != STATE_MAGIC || size != sizeof(head) + head[1] * (sizeof(uint64) + sizeof(int32)))
 		return false;
 	state->nrecords = (int32) head[1];
-	state->fingerprint = memcpy(palloc_extended(sizeof(uint64) * (head[1] + 1), MCXT_ALLOC_HUGE), at + sizeof(head), sizeof(uint64) * head[1]);
+	state->fingerprint = memcpy(palloc_extended(sizeof(uint64) * (head[1] + 1), MCXT_ALLOC_HUGE), at + sizeof(head),
+								sizeof(uint64) * head[1]);
 	state->component = memcpy(palloc_extended(sizeof(int32) * (head[1] + 1), MCXT_ALLOC_HUGE),
 							  at + sizeof(head) + sizeof(uint64) * head[1], sizeof(int32) * head[1]);
 	for (int32 e = 0; e < state->nrecords; e++)
@@ -165,7 +166,8 @@ number_components(const MatcherRun *run, const ClusterState *state, const Cluste
 	int32		n = run->loaded.records.nrecords;
 	int32	   *number = palloc_extended(sizeof(int32) * ((Size) n + 1), MCXT_ALLOC_HUGE);
 	int32	   *of_root = palloc_extended(sizeof(int32) * ((Size) n + 1), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	int32	   *of_old = region->full ? NULL : palloc_extended(sizeof(int32) * ((Size) state->ncomponents + 1), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	int32	   *of_old = region->full ? NULL :
+		palloc_extended(sizeof(int32) * ((Size) state->ncomponents + 1), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	int32		used = 0;
 
 	/* sizes first, so that records without a pair have no number */
@@ -535,7 +537,8 @@ make_scope(const MatcherRun *run, const ClusterRegion *region, SpiArg *keys, Spi
 
 /* Store the groups under lasting ids, as the extension's owner; returns what changed as rows (event, records). */
 static void
-store_clusters(FunctionCallInfo fcinfo, MatcherRun *run, const ClusterRegion *region, const int32 *cluster, const int32 *member, int32 members)
+store_clusters(FunctionCallInfo fcinfo, MatcherRun *run, const ClusterRegion *region, const int32 *cluster, const int32 *member,
+			   int32 members)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	int32		nleft = run->loaded.records.nleft;

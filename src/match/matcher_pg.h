@@ -164,7 +164,7 @@ typedef struct MatcherKeyDecisions
 extern MatcherKeyDecisions matcher_decisions_of(const Matcher *matcher, const char *key);
 
 /* ---- cache_pg.c: matchers compiled for look-ups ---- */
-#define MATCHER_LOOKUP_RULES 8	/* key rules that a lookup uses, the narrowest; rare words besides */
+#define MATCHER_LOOKUP_RULES 8	/* rules of keys and arrays that a lookup uses, the narrowest; rare words besides */
 
 typedef struct MatcherCompiled
 {

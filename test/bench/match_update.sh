@@ -37,5 +37,6 @@ for share in 1000 100; do
   incremental=$(groups)
   sql "DELETE FROM salesops.match_cluster_state"
   update "the same from scratch"
-  [ "$(groups)" = "$incremental" ] && echo "    the groups are the same" || { echo "    the groups differ"; exit 1; }
+  [ "$(groups)" = "$incremental" ] || { echo "    the groups differ"; exit 1; }
+  echo "    the groups are the same"
 done

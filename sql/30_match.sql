@@ -48,6 +48,9 @@ COMMENT ON FUNCTION salesops.match_code(text) IS 'letters and digits only, in lo
 CREATE FUNCTION salesops.match_words(text[]) RETURNS text[]
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'salesops_match_words';
 COMMENT ON FUNCTION salesops.match_words(text[]) IS 'all words of all elements, of two bytes and more; NULL where there are none';
+CREATE FUNCTION salesops.match_elements(text[]) RETURNS text
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'salesops_match_elements';
+COMMENT ON FUNCTION salesops.match_elements(text[]) IS 'the elements that are neither NULL nor empty as one text, kept apart by chr(31); NULL where there are none';
 CREATE FUNCTION salesops.match_key(text) RETURNS text
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 2 AS 'MODULE_PATHNAME', 'salesops_match_key';
 COMMENT ON FUNCTION salesops.match_key(text) IS 'a blocking key as an index can hold it: beyond 512 bytes its beginning and a hash of the whole';
@@ -217,8 +220,35 @@ CREATE TRIGGER follow_matcher AFTER DELETE OR UPDATE OF matcher ON salesops.matc
   FOR EACH ROW EXECUTE FUNCTION salesops.follow_matcher();
 COMMENT ON TRIGGER follow_matcher ON salesops.matcher IS 'clusters go with their matcher, and are renamed with it';
 
+CREATE TABLE salesops.match_cluster_state (
+  matcher text PRIMARY KEY REFERENCES salesops.matcher ON UPDATE CASCADE ON DELETE CASCADE,
+  signature text NOT NULL,
+  records integer NOT NULL,
+  looked_at integer NOT NULL,
+  updated_at timestamptz NOT NULL DEFAULT now(),
+  touched text[] NOT NULL DEFAULT '{}',
+  stored bigint NOT NULL DEFAULT 0,
+  state bytea
+);
+ALTER TABLE salesops.match_cluster_state ALTER COLUMN state SET STORAGE EXTERNAL;
+COMMENT ON TABLE salesops.match_cluster_state IS
+  'what the last update_clusters went by, so that the next looks at what has changed since; without its row the next looks at everything';
+COMMENT ON COLUMN salesops.match_cluster_state.signature IS 'hashes of what all pairs have in common: definition, model, threshold, blocks left out';
+COMMENT ON COLUMN salesops.match_cluster_state.looked_at IS 'records whose pairs the last run scored';
+COMMENT ON COLUMN salesops.match_cluster_state.touched IS 'keys that refresh_matches() has stored clusters of since';
+COMMENT ON COLUMN salesops.match_cluster_state.stored IS
+  'of the rows of match_cluster: cluster_hash() of all, combined by exclusive or; where something else has changed them, everything is looked at';
+COMMENT ON COLUMN salesops.match_cluster_state.state IS 'a hash of each record and the number of the component it was in; NULL: look at everything';
+SELECT pg_catalog.pg_extension_config_dump('salesops.match_cluster_state', '');
+
+CREATE FUNCTION salesops.cluster_hash(key text, right_side boolean, cluster_id text) RETURNS bigint
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+  SELECT pg_catalog.hashtextextended(key, pg_catalog.hashtextextended(cluster_id, CASE WHEN right_side THEN 1 ELSE 0 END))
+$$;
+COMMENT ON FUNCTION salesops.cluster_hash(text, boolean, text) IS 'a hash of a row of match_cluster';
+
 CREATE FUNCTION salesops.store_clusters(matcher text, keys text[], groups integer[], right_sides boolean[], entity text,
-                                        scope text[] DEFAULT NULL, OUT event text, OUT records bigint) RETURNS SETOF record
+                                        scope text[] DEFAULT NULL, scope_sides boolean[] DEFAULT NULL, OUT event text, OUT records bigint) RETURNS SETOF record
   LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 4 SET search_path = pg_catalog, pg_temp AS $$
   SELECT FROM salesops.matcher m WHERE m.matcher = $1 FOR KEY SHARE;
   WITH present AS (
@@ -238,7 +268,11 @@ CREATE FUNCTION salesops.store_clusters(matcher text, keys text[], groups intege
   ), change AS (
     SELECT coalesce(n.key, c.key) AS key, coalesce(n.right_side, c.right_side) AS right_side, c.cluster_id AS from_cluster, n.cluster_id AS to_cluster
       FROM (SELECT p.key, p.right_side, i.cluster_id FROM present p JOIN id i USING (grp)) n
-      FULL JOIN (SELECT * FROM salesops.match_cluster m WHERE m.matcher = $1 AND ($6 IS NULL OR m.key = ANY ($6))) c ON c.key = n.key AND c.right_side = n.right_side
+      FULL JOIN (SELECT m.* FROM salesops.match_cluster m WHERE m.matcher = $1 AND $6 IS NULL
+                 UNION ALL
+                 SELECT m.* FROM (SELECT DISTINCT u.key, coalesce(u.side, false) AS side FROM unnest($6, $7) AS u (key, side)) u
+                   JOIN salesops.match_cluster m ON m.matcher = $1 AND m.key = u.key AND m.right_side = u.side) c
+        ON c.key = n.key AND c.right_side = n.right_side
      WHERE c.cluster_id IS DISTINCT FROM n.cluster_id
   ), gone AS (
     DELETE FROM salesops.match_cluster m USING change c
@@ -247,6 +281,11 @@ CREATE FUNCTION salesops.store_clusters(matcher text, keys text[], groups intege
     INSERT INTO salesops.match_cluster AS m (matcher, right_side, key, cluster_id, entity)
     SELECT $1, c.right_side, c.key, c.to_cluster, $5 FROM change c WHERE c.to_cluster IS NOT NULL
     ON CONFLICT (matcher, key, right_side) DO UPDATE SET cluster_id = excluded.cluster_id, entity = excluded.entity, since = excluded.since
+  ), state AS (
+    UPDATE salesops.match_cluster_state s SET stored = s.stored # x.hash
+      FROM (SELECT bit_xor(coalesce(salesops.cluster_hash(c.key, c.right_side, c.from_cluster), 0) #
+                           coalesce(salesops.cluster_hash(c.key, c.right_side, c.to_cluster), 0)) AS hash FROM change c) x
+     WHERE s.matcher = $1 AND x.hash <> 0
   ), history AS (
     INSERT INTO salesops.match_cluster_history AS h (matcher, right_side, key, event, from_cluster, to_cluster)
     SELECT $1, c.right_side, c.key,
@@ -257,7 +296,7 @@ CREATE FUNCTION salesops.store_clusters(matcher text, keys text[], groups intege
   )
   SELECT h.event, count(*) FROM history h GROUP BY 1 ORDER BY 1
 $$;
-COMMENT ON FUNCTION salesops.store_clusters(text, text[], integer[], boolean[], text, text[]) IS
+COMMENT ON FUNCTION salesops.store_clusters(text, text[], integer[], boolean[], text, text[], boolean[]) IS
   'what update_clusters writes with: groups into match_cluster under ids that last, changes into its history; of the records of scope only, where it is given';
 CREATE FUNCTION salesops.update_clusters(matcher text, threshold double precision DEFAULT 0.5, OUT event text, OUT records bigint)
   RETURNS SETOF record
@@ -547,7 +586,7 @@ INSERT INTO salesops.access_right (level, kind, object) VALUES
   ('operator', 'function', 'salesops.reject_match(text,text,text)'),
   ('operator', 'function', 'salesops.withdraw_decision(text,text,text)'),
   ('operator', 'function', 'salesops.update_clusters(text,double precision)'),
-  ('admin', 'function', 'salesops.store_clusters(text,text[],integer[],boolean[],text,text[])'),
+  ('admin', 'function', 'salesops.store_clusters(text,text[],integer[],boolean[],text,text[],boolean[])'),
   ('reader', 'function', 'salesops.entity_clusters(text)'),
   ('reader', 'function', 'salesops.cluster_members(text,text)'),
   ('reader', 'function', 'salesops.merge_preview(text,text)'),

@@ -70,6 +70,11 @@ COMMENT ON FUNCTION salesops.cluster_mates(text, text[]) IS
 
 CREATE FUNCTION salesops.store_clusters_of(matcher text, scope text[], keys text[], groups integer[]) RETURNS bigint
   LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  -- the next update_clusters() looks at them again; where they become many, at everything
+  UPDATE salesops.match_cluster_state s
+     SET touched = CASE WHEN cardinality(s.touched) + cardinality($2) > 100000 THEN '{}' ELSE s.touched || $2 END,
+         state = CASE WHEN cardinality(s.touched) + cardinality($2) > 100000 THEN NULL ELSE s.state END
+   WHERE s.matcher = $1 AND s.state IS NOT NULL;
   SELECT coalesce(sum(s.records), 0)::bigint
     FROM salesops.store_clusters($1, $3, $4, array_fill(false, ARRAY[cardinality($3)]),
            (SELECT coalesce((SELECT c.entity FROM salesops.match_cluster c WHERE c.matcher = $1 LIMIT 1),

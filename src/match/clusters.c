@@ -36,7 +36,7 @@ find_root(int32_t *parent, int32_t x)
 
 /* Components over the edges, best first, none larger than the limit. */
 static void
-components(const KernelEnv *env, int32_t n, const MatchEdge *edges, size_t nedges, int32_t *parent)
+components(const KernelEnv *env, int32_t n, const MatchEdge *edges, size_t nedges, int32_t limit, int32_t *parent)
 {
 	int32_t    *size = kernel_alloc_array(env, int32_t, n);
 
@@ -50,7 +50,7 @@ components(const KernelEnv *env, int32_t n, const MatchEdge *edges, size_t nedge
 		int32_t		x = find_root(parent, edges[e].a);
 		int32_t		y = find_root(parent, edges[e].b);
 
-		if (x == y || size[x] + size[y] > MATCH_LARGEST_COMPONENT)
+		if (x == y || size[x] > limit - size[y])
 			continue;
 		/* the least record is the root: numbers of clusters do not depend on the order of edges */
 		if (y < x)
@@ -66,6 +66,12 @@ components(const KernelEnv *env, int32_t n, const MatchEdge *edges, size_t nedge
 	for (int32_t i = 0; i < n; i++)
 		parent[i] = find_root(parent, i);
 	kernel_release(env, size);
+}
+
+void
+match_components(const KernelEnv *env, int32_t n, const MatchEdge *edges, size_t nedges, int32_t *least)
+{
+	components(env, n, edges, nedges, INT32_MAX, least);
 }
 
 /* Sums of log odds between the groups of one component, and each group's best partner. */
@@ -212,7 +218,7 @@ match_cluster(const KernelEnv *env, int32_t n, MatchEdge *edges, size_t nedges, 
 	int32_t		count = 0;
 
 	qsort(edges, nedges, sizeof(MatchEdge), compare_edges);
-	components(env, n, edges, nedges, root);
+	components(env, n, edges, nedges, MATCH_LARGEST_COMPONENT, root);
 	member = members_by_root(env, n, root, start);
 	for (int32_t i = 0; i < n;)
 	{

@@ -34,6 +34,9 @@ typedef double (*MatchOdds) (void *context, int32_t a, int32_t b);
 extern int32_t match_cluster(const KernelEnv *env, int32_t n, MatchEdge *edges, size_t nedges, double cut,
 							 MatchOdds odds, void *context, int32_t *cluster);
 
+/* The least record that each of n records hangs together with over the edges, whatever their order: plain connected components */
+extern void match_components(const KernelEnv *env, int32_t n, const MatchEdge *edges, size_t nedges, int32_t *least);
+
 /* Keep the best edges such that no record has two: greedy, by weight; returns how many remain, best first. */
 extern size_t match_one_to_one(const KernelEnv *env, int32_t n, MatchEdge *edges, size_t nedges);
 

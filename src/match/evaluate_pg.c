@@ -3,7 +3,8 @@
  *		evaluate_matcher: what a trained matcher finds, held against a truth that a query of the user's gives.
  *
  * The truth is a list of pairs or of (key, cluster) rows; which one, the query's column names say, or else its content: a
- * second column all of whose values are keys makes pairs.
+ * second column all of whose values are keys makes pairs. What is kept of the relation's keys is which of the truth's values are there,
+ * so that the memory needed is the truth's and that of finding, which maintenance_work_mem bounds.
  */
 #include "postgres.h"
 
@@ -32,17 +33,19 @@ typedef enum TruthKind
 	TRUTH_CLUSTERS
 } TruthKind;
 
-/* The truth's rows, both columns interned */
+/* The truth's rows, both columns interned, and all its values as names */
 typedef struct Truth
 {
 	TruthKind	kind;
+	bool		two;			/* relations */
 	MatchRecords rows;
-	MatchRecords keys;			/* column 0: keys of the left or only relation; 1: of the right one */
-	int32	   *record_of[2];	/* code in keys -> record */
-	/* TRUTH_PAIRS: sorted, distinct; TRUTH_CLUSTERS: cluster of each record */
+	MatchRecords names;			/* column 0: every value of either column */
+	int32	   *name_of[2];		/* code in a column of rows -> name */
+	uint8	   *present[2];		/* of each name: whether it is a key of the left or only relation; of the right one */
+	/* TRUTH_PAIRS: names, sorted, distinct; TRUTH_CLUSTERS: cluster of each name on either side */
 	uint64	   *pair;
 	size_t		npairs;
-	int32	   *cluster;
+	int32	   *cluster[2];
 	double		matches;		/* true pairs in all */
 	FmgrInfo	output[2];
 	int64		unknown_keys;
@@ -123,42 +126,60 @@ read_truth(Truth *truth, const char *query, const KernelEnv *env)
 	spi_close(&scope);
 }
 
-/* Keys of the loaded records, by text. */
+/* All values of the truth as names, none of them known to be a key yet. */
 static void
-index_keys(Truth *truth, const MatcherRecords *loaded)
+intern_names(Truth *truth)
 {
-	int32		nleft = loaded->records.nleft;
+	const KernelEnv *env = &truth->rows.env;
+	MatchColumn *names;
 
-	match_records_init(&truth->keys, 2, &loaded->records.env);
-	truth->record_of[0] = kernel_alloc_array(&loaded->records.env, int32, loaded->records.nrecords + 1);
-	truth->record_of[1] = kernel_alloc_array(&loaded->records.env, int32, loaded->records.nrecords + 1);
-	for (int32 i = 0; i < loaded->records.nrecords; i++)
+	match_records_init(&truth->names, 1, env);
+	for (int c = 0; c < 2; c++)
 	{
-		const char *key = matcher_key(loaded, i);
-		int			side = nleft > 0 && i >= nleft ? 1 : 0;
-		int32		row = match_records_add(&truth->keys);
+		const MatchColumn *values = &truth->rows.column[c];
 
-		match_records_set(&truth->keys, row, side, key, strlen(key));
-		truth->record_of[side][truth->keys.column[side].code[row]] = i;
+		truth->name_of[c] = kernel_alloc_array(env, int32, values->nvalues + 1);
+		for (int32 v = 0; v < values->nvalues; v++)
+		{
+			int32		row = match_records_add(&truth->names);
+
+			match_records_set(&truth->names, row, 0, match_value(values, v), match_value_length(values, v));
+			truth->name_of[c][v] = truth->names.column[0].code[row];
+		}
+	}
+	names = &truth->names.column[0];
+	for (int side = 0; side < 2; side++)
+	{
+		truth->present[side] = kernel_alloc_array(env, uint8, names->nvalues + 1);
+		memset(truth->present[side], 0, names->nvalues + 1);
 	}
 }
 
-/* The record of the truth's value, on one side; UNKNOWN where there is none. */
-static int32
-record_of_value(const Truth *truth, int column, int32 row, int side)
+/* A key of the relation. */
+static void
+note_key(const char *key, size_t length, bool right, void *arg)
 {
-	const MatchColumn *values = &truth->rows.column[column];
-	int32		value = values->code[row];
-	int32		code = match_column_find(&truth->keys.column[side], match_value(values, value), match_value_length(values, value));
+	Truth	   *truth = arg;
+	int32		name = match_column_find(&truth->names.column[0], key, length);
 
-	return code == MATCH_NULL ? UNKNOWN : truth->record_of[side][code];
+	if (name != MATCH_NULL)
+		truth->present[right ? 1 : 0][name] = 1;
 }
 
-/* A pair as one number, the lower record first. */
-static uint64
-pair_number(int32 a, int32 b)
+/* The name of a row's value where that is a key on one side; UNKNOWN where it is none. */
+static int32
+name_of_value(const Truth *truth, int column, int32 row, int side)
 {
-	return a < b ? (uint64) a << 32 | (uint32) b : (uint64) b << 32 | (uint32) a;
+	int32		name = truth->name_of[column][truth->rows.column[column].code[row]];
+
+	return truth->present[side][name] ? name : UNKNOWN;
+}
+
+/* A pair as one number: of one relation the lower name first, of two the left one. */
+static uint64
+pair_number(const Truth *truth, int32 a, int32 b)
+{
+	return truth->two || a < b ? (uint64) a << 32 | (uint32) b : (uint64) b << 32 | (uint32) a;
 }
 
 /* For qsort. */
@@ -171,22 +192,22 @@ compare_pair_numbers(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* The truth as sorted pairs of records. */
+/* The truth as sorted pairs of names. */
 static void
-make_pairs(Truth *truth, bool two)
+make_pairs(Truth *truth)
 {
 	size_t		kept = 0;
 
 	truth->pair = kernel_alloc_array(&truth->rows.env, uint64, truth->rows.nrecords + 1);
 	for (int32 row = 0; row < truth->rows.nrecords; row++)
 	{
-		int32		a = record_of_value(truth, 0, row, 0);
-		int32		b = record_of_value(truth, 1, row, two ? 1 : 0);
+		int32		a = name_of_value(truth, 0, row, 0);
+		int32		b = name_of_value(truth, 1, row, truth->two ? 1 : 0);
 
 		if (a == UNKNOWN || b == UNKNOWN)
 			truth->unknown_keys++;
-		else if (a != b)
-			truth->pair[truth->npairs++] = pair_number(a, b);
+		else if (truth->two || a != b)
+			truth->pair[truth->npairs++] = pair_number(truth, a, b);
 	}
 	qsort(truth->pair, truth->npairs, sizeof(uint64), compare_pair_numbers);
 	for (size_t i = 0; i < truth->npairs; i++)
@@ -198,66 +219,94 @@ make_pairs(Truth *truth, bool two)
 	truth->matches = kept;
 }
 
-/* The truth as a cluster of each record; records it does not name are alone. */
+/* One row of a truth of clusters: the cluster of a key on each side that has it; counts keys by cluster. */
 static void
-make_clusters(Truth *truth, const MatchRecords *records)
+put_into_cluster(Truth *truth, int32 row, double *const *count)
 {
-	int32		nclusters = truth->rows.column[1].nvalues;
-	double	   *left = kernel_alloc_array(&truth->rows.env, double, nclusters + 1);
-	double	   *right = kernel_alloc_array(&truth->rows.env, double, nclusters + 1);
+	int32		cluster = truth->rows.column[1].code[row];
+	bool		found = false;
 
-	memset(left, 0, sizeof(double) * nclusters);
-	memset(right, 0, sizeof(double) * nclusters);
-	truth->cluster = kernel_alloc_array(&truth->rows.env, int32, records->nrecords + 1);
-	for (int32 i = 0; i < records->nrecords; i++)
-		truth->cluster[i] = UNKNOWN;
-	for (int32 row = 0; row < truth->rows.nrecords; row++)
+	for (int side = 0; side < (truth->two ? 2 : 1); side++)
 	{
-		int32		cluster = truth->rows.column[1].code[row];
-		bool		found = false;
+		int32		name = name_of_value(truth, 0, row, side);
 
-		for (int side = 0; side < (records->nleft > 0 ? 2 : 1); side++)
-		{
-			int32		record = record_of_value(truth, 0, row, side);
-
-			if (record == UNKNOWN)
-				continue;
-			found = true;
-			if (truth->cluster[record] != UNKNOWN && truth->cluster[record] != cluster)
-				ereport(ERROR,
-						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("the truth puts key \"%s\" into two clusters", match_value(&truth->rows.column[0], truth->rows.column[0].code[row])),
-						 errhint("Name the columns left_key and right_key if the rows are pairs; with two relations give pairs.")));
-			if (truth->cluster[record] == UNKNOWN)
-				(side == 0 ? left : right)[cluster] += 1;
-			truth->cluster[record] = cluster;
-		}
-		truth->unknown_keys += !found;
+		if (name == UNKNOWN)
+			continue;
+		found = true;
+		if (truth->cluster[side][name] != UNKNOWN && truth->cluster[side][name] != cluster)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("the truth puts key \"%s\" into two clusters", match_value(&truth->rows.column[0], truth->rows.column[0].code[row])),
+					 errhint("Name the columns left_key and right_key if the rows are pairs; with two relations give pairs.")));
+		if (truth->cluster[side][name] == UNKNOWN)
+			count[side][cluster] += 1;
+		truth->cluster[side][name] = cluster;
 	}
+	truth->unknown_keys += !found;
+}
+
+/* The truth as a cluster of each name; keys it does not name are alone. */
+static void
+make_clusters(Truth *truth)
+{
+	const KernelEnv *env = &truth->rows.env;
+	int32		nclusters = truth->rows.column[1].nvalues;
+	int32		nnames = truth->names.column[0].nvalues;
+	double	   *count[2];
+
+	for (int side = 0; side < 2; side++)
+	{
+		count[side] = kernel_alloc_array(env, double, nclusters + 1);
+		memset(count[side], 0, sizeof(double) * nclusters);
+		truth->cluster[side] = kernel_alloc_array(env, int32, nnames + 1);
+		for (int32 i = 0; i < nnames; i++)
+			truth->cluster[side][i] = UNKNOWN;
+	}
+	for (int32 row = 0; row < truth->rows.nrecords; row++)
+		put_into_cluster(truth, row, count);
 	for (int32 c = 0; c < nclusters; c++)
-		truth->matches += records->nleft > 0 ? left[c] * right[c] : left[c] * (left[c] - 1) / 2;
+		truth->matches += truth->two ? count[0][c] * count[1][c] : count[0][c] * (count[0][c] - 1) / 2;
 }
 
 /* Pairs where every value of the second column is a key too. */
 static TruthKind
-kind_of_content(const Truth *truth, bool two)
+kind_of_content(const Truth *truth)
 {
 	for (int32 row = 0; row < truth->rows.nrecords; row++)
 	{
-		if (record_of_value(truth, 1, row, two ? 1 : 0) == UNKNOWN)
+		if (name_of_value(truth, 1, row, truth->two ? 1 : 0) == UNKNOWN)
 			return TRUTH_CLUSTERS;
 	}
 	return TRUTH_PAIRS;
 }
 
-/* Whether two records are the same in truth. */
+/* The names of the loaded records; UNKNOWN where the truth does not have them. */
+static int32 *
+record_names(const Truth *truth, const MatcherRecords *loaded)
+{
+	int32	   *name = kernel_alloc_array(&truth->rows.env, int32, loaded->records.nrecords + 1);
+
+	for (int32 i = 0; i < loaded->records.nrecords; i++)
+	{
+		const char *key = matcher_key(loaded, i);
+		int32		code = match_column_find(&truth->names.column[0], key, strlen(key));
+
+		name[i] = code == MATCH_NULL ? UNKNOWN : code;
+	}
+	return name;
+}
+
+/* Whether two records, known by their names, are the same in truth; of two relations a is the left one. */
 static bool
 is_true_pair(const Truth *truth, int32 a, int32 b)
 {
-	uint64		pair = pair_number(a, b);
+	uint64		pair;
 
-	if (truth->cluster != NULL)
-		return truth->cluster[a] != UNKNOWN && truth->cluster[a] == truth->cluster[b];
+	if (a == UNKNOWN || b == UNKNOWN)
+		return false;
+	if (truth->kind == TRUTH_CLUSTERS)
+		return truth->cluster[0][a] != UNKNOWN && truth->cluster[0][a] == truth->cluster[truth->two ? 1 : 0][b];
+	pair = pair_number(truth, a, b);
 	return bsearch(&pair, truth->pair, truth->npairs, sizeof(uint64), compare_pair_numbers) != NULL;
 }
 
@@ -269,6 +318,7 @@ count_cluster_pairs(MatcherRun *run, double threshold, const Truth *truth, doubl
 	int32	   *cluster = matcher_find_clusters(run, threshold, false, &count);
 	int32		n = run->loaded.records.nrecords;
 	int32		nleft = run->loaded.records.nleft;
+	int32	   *name = record_names(truth, &run->loaded);
 	int32	   *next = kernel_alloc_array(&run->loaded.records.env, int32, n + 1);
 	int32	   *head = kernel_alloc_array(&run->loaded.records.env, int32, count + 1);
 
@@ -286,10 +336,24 @@ count_cluster_pairs(MatcherRun *run, double threshold, const Truth *truth, doubl
 			if (nleft > 0 && (i < nleft) == (j < nleft))
 				continue;
 			(*found)++;
-			*positive += is_true_pair(truth, i, j);
+			*positive += is_true_pair(truth, name[i], name[j]);
 		}
 		CHECK_FOR_INTERRUPTS();
 	}
+}
+
+/* The pairs found, in all and true ones. */
+static void
+count_pairs(MatcherRun *run, double threshold, const Truth *truth, double *found, double *positive)
+{
+	MatcherPairs pairs;
+	int32	   *name;
+
+	matcher_find_pairs(run, threshold, false, &pairs);
+	name = record_names(truth, &run->loaded);
+	for (size_t i = 0; i < pairs.count; i++)
+		*positive += is_true_pair(truth, name[pairs.edge[i].a], name[pairs.edge[i].b]);
+	*found = pairs.count;
 }
 
 /* The result row. */
@@ -332,7 +396,7 @@ salesops_evaluate_matcher(PG_FUNCTION_ARGS)
 	MatcherRun *run;
 	double		found = 0;
 	double		positive = 0;
-	bool		two;
+	KernelEnv	env;
 
 	require_probability(threshold, "threshold");
 	if (strcmp(of, "pairs") != 0 && strcmp(of, "clusters") != 0)
@@ -340,16 +404,18 @@ salesops_evaluate_matcher(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("cannot evaluate \"%s\"", of),
 				 errhint("Give 'pairs' or 'clusters'.")));
-	run = matcher_run_start(text_to_cstring(PG_GETARG_TEXT_PP(0)), "evaluate_matcher", 0, NULL);
-	two = run->loaded.records.nleft > 0;
-	read_truth(&truth, text_to_cstring(PG_GETARG_TEXT_PP(1)), &run->loaded.records.env);
-	index_keys(&truth, &run->loaded);
+	run = matcher_run_start_bounded(text_to_cstring(PG_GETARG_TEXT_PP(0)), "evaluate_matcher", false);
+	env = kernel_env_pg(CurrentMemoryContext);
+	truth.two = OidIsValid(run->matcher->right_relid);
+	read_truth(&truth, text_to_cstring(PG_GETARG_TEXT_PP(1)), &env);
+	intern_names(&truth);
+	matcher_each_key(run, note_key, &truth);
 	if (truth.kind == TRUTH_BY_CONTENT)
-		truth.kind = kind_of_content(&truth, two);
+		truth.kind = kind_of_content(&truth);
 	if (truth.kind == TRUTH_PAIRS)
-		make_pairs(&truth, two);
+		make_pairs(&truth);
 	else
-		make_clusters(&truth, &run->loaded.records);
+		make_clusters(&truth);
 	if (truth.unknown_keys > 0)
 		ereport(NOTICE,
 				(errmsg(INT64_FORMAT " rows of the truth name keys that matcher \"%s\" does not have; they are left out",
@@ -357,14 +423,7 @@ salesops_evaluate_matcher(PG_FUNCTION_ARGS)
 	if (strcmp(of, "clusters") == 0)
 		count_cluster_pairs(run, threshold, &truth, &found, &positive);
 	else
-	{
-		MatcherPairs pairs;
-
-		matcher_find_pairs(run, threshold, false, &pairs);
-		for (size_t i = 0; i < pairs.count; i++)
-			positive += is_true_pair(&truth, pairs.edge[i].a, pairs.edge[i].b);
-		found = pairs.count;
-	}
+		count_pairs(run, threshold, &truth, &found, &positive);
 	MemoryContextSwitchTo(caller);
 	matcher_run_end(run);
 	PG_RETURN_DATUM(make_result(fcinfo, found, positive, truth.matches));

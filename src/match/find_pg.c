@@ -22,7 +22,6 @@
 
 PG_FUNCTION_INFO_V1(salesops_find_duplicates);
 PG_FUNCTION_INFO_V1(salesops_find_clusters);
-PG_FUNCTION_INFO_V1(salesops_update_clusters);
 PG_FUNCTION_INFO_V1(salesops_explain_match);
 
 #define BATCH 1024
@@ -48,10 +47,16 @@ new_run(const char *name, const char *command)
 
 /* What scoring needs beside the records, which are loaded. */
 static void
-ready_to_score(MatcherRun *run, MatchRules *rules)
+ready_to_score(MatcherRun *run, MatchRules *rules, bool fingerprints)
 {
 	matcher_prepare(run->matcher, &run->loaded, rules);
 	matcher_model(run->matcher, &run->loaded.records, &run->model);
+	if (fingerprints)
+	{
+		run->fingerprint = matcher_fingerprints(&run->loaded);
+		for (int r = 0; r < rules->nrules; r++)
+			run->skipped = (run->skipped ^ rules->rule[r].skipped_print) * UINT64CONST(0x9E3779B97F4A7C15);
+	}
 	match_records_finish(&run->loaded.records);
 	match_scorer_init(&run->scorer, &run->loaded.records, run->matcher->comparison, &run->model,
 					  matcher_workspace(&run->loaded.records.env));
@@ -67,12 +72,12 @@ matcher_run_start(const char *name, const char *command, int nkeys, const char *
 		matcher_records_load_keys(run->matcher, &run->loaded, nkeys, keys);
 	else
 		matcher_records_load(run->matcher, &run->loaded, false);
-	ready_to_score(run, &run->rules);
+	ready_to_score(run, &run->rules, false);
 	return run;
 }
 
 MatcherRun *
-matcher_run_start_bounded(const char *name, const char *command)
+matcher_run_start_bounded(const char *name, const char *command, bool fingerprints)
 {
 	MatcherRun *run = new_run(name, command);
 	MemoryContext context = AllocSetContextCreate(run->context, "salesops matcher records", ALLOCSET_DEFAULT_SIZES);
@@ -81,7 +86,7 @@ matcher_run_start_bounded(const char *name, const char *command)
 	MemoryContextSwitchTo(context);
 	fits = matcher_records_load_within(run->matcher, &run->loaded, (Size) (maintenance_work_mem * 1024.0 * LOADING_SHARE));
 	if (fits)
-		ready_to_score(run, &run->rules);
+		ready_to_score(run, &run->rules, fingerprints);
 	MemoryContextSwitchTo(run->context);
 	if (fits)
 		return run;
@@ -98,6 +103,24 @@ matcher_run_end(MatcherRun *run)
 {
 	progress_end();
 	MemoryContextDelete(run->context);
+}
+
+void
+matcher_each_key(const MatcherRun *run, MatcherKeyCallback each, void *arg)
+{
+	const MatchRecords *records = &run->loaded.records;
+
+	if (run->spill != NULL)
+	{
+		matcher_spill_each_key(run->spill, each, arg);
+		return;
+	}
+	for (int32 i = 0; i < records->nrecords; i++)
+	{
+		const char *key = matcher_key(&run->loaded, i);
+
+		each(key, strlen(key), records->nleft > 0 && i >= records->nleft, arg);
+	}
 }
 
 /* The least weight whose probability is the threshold or more, fixed point. */
@@ -177,9 +200,11 @@ apply_decisions(MatcherRun *run, MatcherPairs *pairs)
 	pairs->count = kept;
 	for (int i = 0; i < run->ndecisions; i++)
 	{
-		if (run->decision[i].confirmed)
-			matcher_keep_pair(pairs, run->context, (int32) (run->decision[i].pair >> 32),
-							  (int32) (run->decision[i].pair & PG_UINT32_MAX), MATCH_DECIDED_ODDS);
+		int32		a = (int32) (run->decision[i].pair >> 32);
+		int32		b = (int32) (run->decision[i].pair & PG_UINT32_MAX);
+
+		if (run->decision[i].confirmed && (run->among == NULL || run->among[a] || run->among[b]))
+			matcher_keep_pair(pairs, run->context, a, b, MATCH_DECIDED_ODDS);
 	}
 }
 
@@ -197,6 +222,7 @@ score_candidates(MatcherRun *run, int64 least, MatcherPairs *pairs)
 	memset(pairs, 0, sizeof(*pairs));
 	progress_phase("scoring pairs", total);
 	match_walk_start(&walk, &run->rules, -1);
+	walk.among = run->among;
 	while ((n = match_walk_next(&walk, batch, BATCH)) > 0)
 	{
 		for (int i = 0; i < n; i++)
@@ -226,7 +252,7 @@ spill_candidates(MatcherRun *run, int64 least, MatcherPairs *pairs)
 	matcher_decided_keys(run->matcher, &env, &decided);
 	matcher_spill_finish(run->spill, &decided, pairs, &run->loaded);
 	match_records_free(&decided);
-	ready_to_score(run, NULL);
+	ready_to_score(run, NULL, false);
 }
 
 void
@@ -268,7 +294,7 @@ salesops_find_duplicates(PG_FUNCTION_ARGS)
 
 	require_probability(threshold, "threshold");
 	InitMaterializedSRF(fcinfo, 0);
-	run = matcher_run_start_bounded(text_to_cstring(PG_GETARG_TEXT_PP(0)), "find_duplicates");
+	run = matcher_run_start_bounded(text_to_cstring(PG_GETARG_TEXT_PP(0)), "find_duplicates", false);
 	matcher_find_pairs(run, threshold, true, &pairs);
 	for (size_t i = 0; i < pairs.count; i++)
 	{
@@ -379,6 +405,8 @@ matcher_find_clusters(MatcherRun *run, double threshold, bool report, int32 *cou
 
 	matcher_find_pairs(run, threshold, report, &pairs);
 	n = run->loaded.records.nrecords;
+	if (run->component != NULL)
+		match_components(env, n, pairs.edge, pairs.count, run->component);
 	by_rank = kernel_alloc_array(env, int32, n + 1);
 	cluster = kernel_alloc_array(env, int32, n + 1);
 	progress_phase("clustering", 0);
@@ -415,9 +443,8 @@ compare_members(const void *a, const void *b, void *arg)
 	return matcher_compare_keys(order->loaded, x, y);
 }
 
-/* The records in groups of two and more, by group and key; least is the record with the least key of each group. */
-static int32 *
-grouped_members(MatcherRun *run, const int32 *cluster, int32 count, int32 **least, int32 *members)
+int32 *
+matcher_grouped_members(MatcherRun *run, const int32 *cluster, int32 count, int32 **least, int32 *members)
 {
 	int32		n = run->loaded.records.nrecords;
 	const KernelEnv *env = &run->loaded.records.env;
@@ -464,9 +491,9 @@ salesops_find_clusters(PG_FUNCTION_ARGS)
 
 	require_probability(threshold, "threshold");
 	InitMaterializedSRF(fcinfo, 0);
-	run = matcher_run_start_bounded(text_to_cstring(PG_GETARG_TEXT_PP(0)), "find_clusters");
+	run = matcher_run_start_bounded(text_to_cstring(PG_GETARG_TEXT_PP(0)), "find_clusters", false);
 	cluster = matcher_find_clusters(run, threshold, true, &count);
-	member = grouped_members(run, cluster, count, &least, &members);
+	member = matcher_grouped_members(run, cluster, count, &least, &members);
 	for (int32 i = 0; i < members; i++)
 	{
 		Datum		values[2] = {
@@ -477,88 +504,6 @@ salesops_find_clusters(PG_FUNCTION_ARGS)
 
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
-	MemoryContextSwitchTo(caller);
-	matcher_run_end(run);
-	PG_RETURN_VOID();
-}
-
-/* Store the groups under lasting ids, as the extension's owner; returns what changed as rows (event, records). */
-static void
-store_clusters(FunctionCallInfo fcinfo, MatcherRun *run, const int32 *cluster, const int32 *member, int32 members)
-{
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	int32		nleft = run->loaded.records.nleft;
-	Datum	   *keys = palloc_extended(sizeof(Datum) * (members + 1), MCXT_ALLOC_HUGE);
-	Datum	   *groups = palloc_extended(sizeof(Datum) * (members + 1), MCXT_ALLOC_HUGE);
-	Datum	   *rights = palloc_extended(sizeof(Datum) * (members + 1), MCXT_ALLOC_HUGE);
-	SpiArg		args[5];
-	SpiScope	scope;
-	uint64		count;
-	char	   *entity = contract_entity_of(run->matcher->relid);
-
-	for (int32 i = 0; i < members; i++)
-	{
-		keys[i] = CStringGetTextDatum(matcher_key(&run->loaded, member[i]));
-		groups[i] = Int32GetDatum(cluster[member[i]]);
-		rights[i] = BoolGetDatum(nleft > 0 && member[i] >= nleft);
-	}
-	args[0] = spi_text(run->matcher->name);
-	args[1] = spi_datum(TEXTARRAYOID, PointerGetDatum(construct_array(keys, members, TEXTOID, -1, false, TYPALIGN_INT)), false);
-	args[2] = spi_datum(INT4ARRAYOID, PointerGetDatum(construct_array(groups, members, INT4OID, 4, true, TYPALIGN_INT)), false);
-	args[3] = spi_datum(BOOLARRAYOID, PointerGetDatum(construct_array(rights, members, BOOLOID, 1, true, TYPALIGN_CHAR)), false);
-	args[4] = spi_text(entity);
-	spi_open(&scope, SPI_AS_OWNER);
-	count = spi_execute(SPI_OK_SELECT, "SELECT s.event, s.records FROM salesops.store_clusters($1, $2, $3, $4, $5) s", 5, args);
-	for (uint64 i = 0; i < count; i++)
-	{
-		Datum		values[2];
-		bool		nulls[2];
-
-		for (int c = 0; c < 2; c++)
-			values[c] = spi_get_datum(i, c + 1, &nulls[c]);
-		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-	}
-	spi_close(&scope);
-}
-
-/* Who brings a matcher's clusters up to date waits for who does so already, and then reads what that one has left. */
-static void
-wait_for_others(const char *matcher)
-{
-	SpiScope	scope;
-
-	spi_open(&scope, SPI_AS_OWNER);
-	spi_execute(SPI_OK_SELECT, "SELECT salesops.lock_matcher($1)", 1, (SpiArg[]) {spi_text(matcher)});
-	spi_close(&scope);
-}
-
-/*
- * update_clusters(matcher text, threshold float8) -> setof (event text, records bigint)
- *
- * Brings salesops.match_cluster up to the relation's present rows: groups keep their ids as rows join, bridge, split and leave,
- * and every change is in salesops.match_cluster_history. The groups are those of find_clusters: nothing depends on the past
- * but the ids.
- */
-Datum
-salesops_update_clusters(PG_FUNCTION_ARGS)
-{
-	MemoryContext caller = CurrentMemoryContext;
-	double		threshold = PG_GETARG_FLOAT8(1);
-	MatcherRun *run;
-	int32		count;
-	int32	   *cluster;
-	int32	   *least;
-	int32	   *member;
-	int32		members;
-
-	require_probability(threshold, "threshold");
-	InitMaterializedSRF(fcinfo, 0);
-	wait_for_others(text_to_cstring(PG_GETARG_TEXT_PP(0)));
-	run = matcher_run_start_bounded(text_to_cstring(PG_GETARG_TEXT_PP(0)), "update_clusters");
-	cluster = matcher_find_clusters(run, threshold, true, &count);
-	member = grouped_members(run, cluster, count, &least, &members);
-	progress_phase("storing", 0);
-	store_clusters(fcinfo, run, cluster, member, members);
 	MemoryContextSwitchTo(caller);
 	matcher_run_end(run);
 	PG_RETURN_VOID();

@@ -44,12 +44,12 @@ matcher_lookup_rules(const Matcher *matcher, int *rules)
 
 	for (int r = 0; r < matcher->nrules && n < MATCHER_LOOKUP_RULES; r++)
 	{
-		if (matcher->rule[r].kind == MATCH_RULE_KEY)
+		if (matcher->rule[r].kind != MATCH_RULE_TOKENS)
 			rules[n++] = r;
 	}
 	for (int r = 0; r < matcher->nrules; r++)
 	{
-		if (matcher->rule[r].kind != MATCH_RULE_KEY)
+		if (matcher->rule[r].kind == MATCH_RULE_TOKENS)
 		{
 			rules[n++] = r;
 			break;

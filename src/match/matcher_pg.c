@@ -134,7 +134,7 @@ value_sql(const RowExpression *expression)
 			return psprintf("salesops.match_date(%s)", expression->text);
 		default:
 			if (OidIsValid(get_element_type(expression->type)))
-				return psprintf("pg_catalog.array_to_string((%s)::pg_catalog.text[], pg_catalog.chr(31))", expression->text);
+				return psprintf("salesops.match_elements((%s)::pg_catalog.text[])", expression->text);
 			return psprintf("(%s)::pg_catalog.text", expression->text);
 	}
 }
@@ -294,9 +294,10 @@ read_comparison(Matcher *matcher, Jsonb *json, bool stored, Problems *problems, 
 	MatchComparison *comparison;
 	const char *expression;
 
-	if (number == MATCH_MAX_COMPARISONS)
+	if (number >= MATCH_MAX_COMPARISONS)
 	{
-		problems_add(problems, "at most %d comparisons", MATCH_MAX_COMPARISONS);
+		if (number == MATCH_MAX_COMPARISONS)
+			problems_add(problems, "at most %d comparisons", MATCH_MAX_COMPARISONS);
 		return;
 	}
 	options_parse(json, comparison_specs, stored ? lengthof(comparison_specs) : USER_COMPARISON_SPECS, &spec, problems, where);

@@ -126,6 +126,8 @@ extern void matcher_records_add(MatcherRecords *loaded, const char *key, char **
 extern void matcher_records_load_keys(const Matcher *matcher, MatcherRecords *loaded, int nkeys, const char *const *keys);
 /* Prepare comparisons and rules over loaded records */
 extern void matcher_prepare(Matcher *matcher, MatcherRecords *loaded, MatchRules *rules);
+/* A hash of the key and the values of each record, in the current memory context; before match_records_finish */
+extern uint64 *matcher_fingerprints(const MatcherRecords *loaded);
 extern void matcher_report_blocks(const Matcher *matcher, const MatcherRecords *loaded, const MatcherSpill *spill);
 extern bool matcher_utf8(void);
 
@@ -162,7 +164,7 @@ typedef struct MatcherKeyDecisions
 extern MatcherKeyDecisions matcher_decisions_of(const Matcher *matcher, const char *key);
 
 /* ---- cache_pg.c: matchers compiled for look-ups ---- */
-#define MATCHER_LOOKUP_RULES 8	/* key rules that a lookup uses, the narrowest; rare words besides */
+#define MATCHER_LOOKUP_RULES 8	/* rules of keys and arrays that a lookup uses, the narrowest; rare words besides */
 
 typedef struct MatcherCompiled
 {
@@ -243,6 +245,10 @@ typedef struct MatcherRun
 	MatchScorer scorer;
 	int			ndecisions;
 	MatcherDecision *decision;	/* ascending */
+	const uint8 *among;			/* not NULL: only pairs of which a record is marked here */
+	uint64	   *fingerprint;	/* of each record's key and values, where they were asked for and the records are in memory */
+	uint64		skipped;		/* with them: of the blocks left out */
+	int32	   *component;		/* not NULL: filled as clusters are found: the least record that each hangs together with */
 	MatcherSpill *spill;		/* where the records exceed maintenance_work_mem: loaded are those of pairs, once these are found */
 } MatcherRun;
 
@@ -252,12 +258,17 @@ typedef struct MatcherRun
  */
 extern MatcherRun *matcher_run_start(const char *name, const char *command, int nkeys, const char *const *keys);
 /* The same over all records, in memory or, beyond maintenance_work_mem, through temporary files */
-extern MatcherRun *matcher_run_start_bounded(const char *name, const char *command);
+extern MatcherRun *matcher_run_start_bounded(const char *name, const char *command, bool fingerprints);
 extern void matcher_run_end(MatcherRun *run);
+typedef void (*MatcherKeyCallback) (const char *key, size_t length, bool right, void *arg);
+/* The key of every record; before pairs are found */
+extern void matcher_each_key(const MatcherRun *run, MatcherKeyCallback each, void *arg);
 /* Pairs of probability threshold and more, best first. Warns of blocks that are too large where 'report' says so */
 extern void matcher_find_pairs(MatcherRun *run, double threshold, bool report, MatcherPairs *pairs);
 /* Cluster number of each record */
 extern int32 *matcher_find_clusters(MatcherRun *run, double threshold, bool report, int32 *count);
+/* The records in groups of two and more, by group and key; least is the record with the least key of each group */
+extern int32 *matcher_grouped_members(MatcherRun *run, const int32 *cluster, int32 count, int32 **least, int32 *members);
 extern void matcher_keep_pair(MatcherPairs *pairs, MemoryContext context, int32 a, int32 b, double log2_odds);
 
 /* Calibrated log2 odds of a weight in fixed point */
@@ -272,6 +283,7 @@ extern MatcherSpill *matcher_spill_start(Matcher *matcher);
 extern void matcher_spill_pairs(MatcherSpill *spill, int64 least, MatcherPairs *pairs);
 /* Load the records of the pairs and those with decided keys, and number the pairs' ends by them */
 extern void matcher_spill_finish(MatcherSpill *spill, const MatchRecords *decided, MatcherPairs *pairs, MatcherRecords *loaded);
+extern void matcher_spill_each_key(const MatcherSpill *spill, MatcherKeyCallback each, void *arg);
 extern int64 matcher_spill_prior(const MatcherSpill *spill);
 extern const char *matcher_spill_largest(const MatcherSpill *spill, int rule);
 

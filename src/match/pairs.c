@@ -298,10 +298,36 @@ block_pairs(const MatchRecords *records, const int32_t *member, int32_t count)
 	return (double) left * (count - left);
 }
 
+/*
+ * A hash of what a record has as key of a key rule, from its texts: the same whatever their codes are. Before match_records_finish; after
+ * it whole values have no hash any more.
+ */
+static uint64_t
+key_print(const MatchRecords *records, const MatchRule *rule, int32_t record)
+{
+	uint64_t	print = 0;
+
+	for (int p = 0; p < rule->nparts; p++)
+	{
+		const MatchColumn *column = &records->column[rule->column[p]];
+		int32_t		code = column->code[record];
+		uint64_t	hash = column->hash != NULL ? column->hash[code] : 0;
+
+		if (rule->prefix[p] > 0)
+			hash = match_hash(match_value(column, code),
+							  match_prefix_bytes(records, match_value(column, code), match_value_length(column, code), rule->prefix[p]));
+		print = mix(print + hash);
+	}
+	return print;
+}
+
 /* Note a block that is too large. */
 static void
-skip_block(const KernelEnv *env, MatchRule *rule, uint64_t key, const int32_t *member, int32_t count, double pairs)
+skip_block(const MatchRecords *records, MatchRule *rule, uint64_t key, const int32_t *member, int32_t count, double pairs)
 {
+	const KernelEnv *env = &records->env;
+
+	rule->skipped_print += mix(rule->kind == MATCH_RULE_KEY ? key_print(records, rule, member[0]) : key);
 	if (rule->kind != MATCH_RULE_KEY)
 	{
 		if ((rule->nskipped & (rule->nskipped - 1)) == 0)
@@ -341,7 +367,7 @@ make_blocks(const MatchRecords *records, MatchRule *rule, const Keyed *keyed, in
 		if (pairs == 0 || (rule->max_block > 0 && used - begin > rule->max_block))
 		{
 			if (pairs > 0)
-				skip_block(env, rule, keyed[from].key, rule->member + begin, used - begin, pairs);
+				skip_block(records, rule, keyed[from].key, rule->member + begin, used - begin, pairs);
 			used = begin;
 			continue;
 		}
@@ -397,6 +423,7 @@ build_rule(MatchRecords *records, MatchRule *rule)
 	rule->largest_member = -1;
 	rule->skipped = NULL;
 	rule->nskipped = 0;
+	rule->skipped_print = 0;
 	if (rule->kind == MATCH_RULE_KEY)
 	{
 		keyed = kernel_alloc_array(&records->env, Keyed, records->nrecords);
@@ -545,9 +572,22 @@ match_walk_start(MatchWalk *walk, const MatchRules *rules, int one_rule)
 	walk->alone = one_rule >= 0;
 	walk->rule = one_rule >= 0 ? one_rule : 0;
 	walk->last_rule = one_rule >= 0 ? one_rule + 1 : rules->nrules;
+	walk->among = NULL;
 	walk->block = 0;
 	walk->i = 0;
 	walk->j = 1;
+}
+
+/* Whether a block has a marked record. */
+static bool
+has_marked(const uint8_t *among, const int32_t *member, int32_t count)
+{
+	for (int32_t i = 0; i < count; i++)
+	{
+		if (among[member[i]])
+			return true;
+	}
+	return false;
 }
 
 /* Whether the walk's rule is where the pair belongs. */
@@ -556,6 +596,8 @@ pair_belongs(const MatchWalk *walk, const MatchRule *rule, int32_t a, int32_t b)
 {
 	const MatchRecords *records = walk->rules->records;
 
+	if (walk->among != NULL && !walk->among[a] && !walk->among[b])
+		return false;
 	if (records->nleft > 0 && (a >= records->nleft) == (b >= records->nleft))
 		return false;
 	if (!walk->alone && agreed_before(walk->rules, walk->rule, a, b))
@@ -577,6 +619,11 @@ match_walk_next(MatchWalk *walk, MatchPair *pairs, int room)
 			const int32_t *member = rule->member + rule->start[walk->block];
 			int32_t		count = rule->start[walk->block + 1] - rule->start[walk->block];
 
+			if (walk->among != NULL && walk->i == 0 && walk->j == 1 && !has_marked(walk->among, member, count))
+			{
+				walk->block++;
+				continue;
+			}
 			for (; walk->i < count - 1; walk->i++, walk->j = walk->i + 1)
 			{
 				/* two relations: the left's records come first, and only they are on the left side */

@@ -50,6 +50,7 @@ typedef struct MatchRule
 	int32_t		largest_member; /* one of them, or -1 */
 	uint64_t   *skipped;		/* set rules: match_hash of each key left out */
 	int32_t		nskipped;
+	uint64_t	skipped_print;	/* of the keys of all blocks left out, whatever their order: it changes as they do */
 } MatchRule;
 
 typedef struct MatchRules
@@ -96,6 +97,7 @@ typedef struct MatchWalk
 	int			rule;
 	int			last_rule;		/* where to stop, exclusive */
 	bool		alone;
+	const uint8_t *among;		/* not NULL: pairs of which a record is marked here, no others */
 	int32_t		block;
 	int32_t		i;
 	int32_t		j;

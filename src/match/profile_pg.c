@@ -32,6 +32,7 @@
 PG_FUNCTION_INFO_V1(salesops_match_fold);
 PG_FUNCTION_INFO_V1(salesops_match_code);
 PG_FUNCTION_INFO_V1(salesops_match_words);
+PG_FUNCTION_INFO_V1(salesops_match_elements);
 PG_FUNCTION_INFO_V1(salesops_match_key);
 PG_FUNCTION_INFO_V1(salesops_match_keys);
 PG_FUNCTION_INFO_V1(salesops_match_date);
@@ -142,6 +143,35 @@ salesops_match_words(PG_FUNCTION_ARGS)
 	if (n == 0)
 		PG_RETURN_NULL();
 	PG_RETURN_ARRAYTYPE_P(construct_array(words, n, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+/*
+ * match_elements(text[]) -> text: the elements that are neither NULL nor empty, in one text that keeps them apart; NULL where there are
+ * none. What array_to_string is for others, but immutable, so that an index can hold it.
+ */
+Datum
+salesops_match_elements(PG_FUNCTION_ARGS)
+{
+	Datum	   *elements;
+	bool	   *nulls;
+	int			count;
+	StringInfoData joined;
+
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &count);
+	initStringInfo(&joined);
+	for (int i = 0; i < count; i++)
+	{
+		text	   *element = nulls[i] ? NULL : DatumGetTextPP(elements[i]);
+
+		if (element == NULL || VARSIZE_ANY_EXHDR(element) == 0)
+			continue;
+		if (joined.len > 0)
+			appendStringInfoChar(&joined, MATCH_SEPARATOR);
+		appendBinaryStringInfo(&joined, VARDATA_ANY(element), (int) VARSIZE_ANY_EXHDR(element));
+	}
+	if (joined.len == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(joined.data, joined.len));
 }
 
 /* A blocking key as an index holds it, whose entries have a largest size: a longer one by its beginning and a hash of the whole. */

@@ -431,6 +431,36 @@ matcher_prepare(Matcher *matcher, MatcherRecords *loaded, MatchRules *rules)
 	match_rules_build(rules, &loaded->records, matcher->rule, matcher->nrules);
 }
 
+/* One more value into a fingerprint. */
+static uint64
+fold_hash(uint64 print, uint64 hash)
+{
+	print = (print ^ hash) * UINT64CONST(0x9E3779B97F4A7C15);
+	return (print << 31) | (print >> 33);
+}
+
+uint64 *
+matcher_fingerprints(const MatcherRecords *loaded)
+{
+	const MatchRecords *records = &loaded->records;
+	uint64	   *print = kernel_alloc_array(&records->env, uint64, records->nrecords + 1);
+
+	for (int32 i = 0; i < records->nrecords; i++)
+	{
+		const char *key = matcher_key(loaded, i);
+
+		print[i] = fold_hash(i < records->nleft, match_hash(key, strlen(key)));
+	}
+	for (int c = 0; c < records->ncolumns; c++)
+	{
+		const MatchColumn *column = &records->column[c];
+
+		for (int32 i = 0; i < records->nrecords; i++)
+			print[i] = fold_hash(print[i], column->code[i] == MATCH_NULL ? 0 : column->hash[column->code[i]]);
+	}
+	return print;
+}
+
 void
 matcher_report_blocks(const Matcher *matcher, const MatcherRecords *loaded, const MatcherSpill *spill)
 {

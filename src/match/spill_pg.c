@@ -730,6 +730,25 @@ matcher_spill_pairs(MatcherSpill *spill, int64 least, MatcherPairs *pairs)
 	}
 }
 
+void
+matcher_spill_each_key(const MatcherSpill *spill, MatcherKeyCallback each, void *arg)
+{
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(spill->row_desc, &TTSOpsMinimalTuple);
+
+	tuplestore_rescan(spill->rows);
+	while (tuplestore_gettupleslot(spill->rows, true, false, slot))
+	{
+		SpillRow	row;
+		bool		isnull;
+
+		unpack_row(spill, slot_getattr(slot, 1, &isnull), &row);
+		each(row.cell[0], row.length[0], row.right, arg);
+		if (row.record % TICK == 0)
+			CHECK_FOR_INTERRUPTS();
+	}
+	ExecDropSingleTupleTableSlot(slot);
+}
+
 /* Whether a record's key is among decided ones. */
 static bool
 is_decided(const MatchRecords *decided, const SpillRow *row)

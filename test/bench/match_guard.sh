@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# What a guarded insert and a look-up cost at PEOPLE records (default 1000000) with 8 clients: pgbench's latencies, median and 99 %.
+# What a guarded insert and a look-up cost at PEOPLE records (default 1000000) with 8 clients: pgbench's latencies, median and 99 %. Statements
+# are prepared, as drivers and PL/pgSQL send them; PROTOCOL=simple has each parsed and planned anew.
 # Peer: the same insert without a guard.
 set -eu
 cd "$(dirname "$0")/../.."
 people=${PEOPLE:-1000000}
 seconds=${SECONDS_EACH:-20}
+protocol=${PROTOCOL:-prepared}
 work=$(mktemp -d "${TMPDIR:-/tmp}/salesops-guard.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 sql() { psql -XqAt -v ON_ERROR_STOP=1 -c "$1"; }
@@ -30,7 +32,7 @@ cat >"$work/find.sql" <<SQL
 SELECT count(*) FROM bench_people b, LATERAL salesops.find_matches('people', b, 0.95) WHERE b.id = :i;
 SQL
 measure() { # name, script
-  (cd "$work" && rm -f log.* && pgbench -n -c 8 -j 1 -T "$seconds" -f "$2" -l --log-prefix=log "$PGDATABASE" >/dev/null 2>pgbench.err) || { cat "$work/pgbench.err"; exit 1; }
+  (cd "$work" && rm -f log.* && pgbench -n -M "$protocol" -c 8 -j 1 -T "$seconds" -f "$2" -l --log-prefix=log "$PGDATABASE" >/dev/null 2>pgbench.err) || { cat "$work/pgbench.err"; exit 1; }
   sort -n -k3 "$work"/log.* | awk -v name="$1" '{t[NR] = $3} END {printf "  %-28s %7d transactions, median %.2f ms, p99 %.2f ms\n", name, NR, t[int(NR * .5)] / 1000, t[int(NR * .99)] / 1000}'
 }
 echo "$people people, 8 clients, $seconds s each, on $(nproc) cores"
@@ -39,9 +41,10 @@ measure "find_matches" find.sql
 for action in record reject; do
   sql "SELECT salesops.guard_duplicates('bench_people', 'people', '$action')" >/dev/null
   if [ $action = reject ]; then
-    # a refused row is an answer too: the block catches it, so that pgbench goes on
-    { echo "\\set i random(1, $people)"; echo "DO \$\$BEGIN $(sed -n '/^INSERT/,$p' "$work/insert.sql" | tr '\n' ' ' | sed 's/:i/XX/') EXCEPTION WHEN unique_violation THEN NULL; END\$\$;"; } |
-      sed 's/XX/:i/' >"$work/reject.sql"
+    # a refused row is an answer too: a function catches it, so that pgbench goes on
+    sql "CREATE FUNCTION try_insert(i integer) RETURNS boolean LANGUAGE plpgsql AS \$\$ BEGIN $(sed -n '/^INSERT/,$p' "$work/insert.sql" | tr '\n' ' ' | sed 's/:i/try_insert.i/; s/\bid\b/bench_people.id/g')
+      RETURN true; EXCEPTION WHEN unique_violation THEN RETURN false; END \$\$" >/dev/null
+    printf '%s\n' "\\set i random(1, $people)" 'SELECT try_insert(:i::integer);' >"$work/reject.sql"
     measure "insert, guard: reject" reject.sql
   else
     measure "insert, guard: $action" insert.sql

@@ -14,6 +14,10 @@ expected matches beside the true ones, and seconds. SETS="name name" runs some o
    only names and address parts are shared                                    pseudopeople 1.3.1, in a virtual environment of its own
  - people: 20,000 made here: typos, swapped and missing fields, moved house, married names, twins, shared phones and households
  - contacts: 10,000 made here, as a CRM has them: e-mail, phone in several formats, company with legal form, title, city
+ - companies, leads, world, products: made here, of kinds that the others are not, with SEED (2026): companies with legal forms, abbreviations, moved
+   offices and subsidiaries in another town; leads against accounts (two tables: people at companies, by company, domain, country); people with
+   Latin names of seven languages, transliterated or with accents, and phones in national and international form; articles of a shop with
+   brands, model numbers, sizes and prices, where siblings differ by a size
 """
 import csv
 import glob
@@ -244,6 +248,163 @@ def contacts():
     return rows, ["first_name", "last_name", "company", "title", "email", "phone", "city"], entities
 
 
+SEED = int(os.environ.get("SEED", "2026"))
+FORMS = ["Ltd", "Limited", "GmbH", "Inc.", "Inc", "LLC", "PLC", "AG", "S.A.", "SARL", "B.V.", "Oy", "AB", "S.r.l.", "Pty Ltd", "Sp. z o.o."]
+TRADES = ["Logistics", "Software", "Foods", "Energy", "Textiles", "Partners", "Systems", "Medical", "Analytics", "Bakery", "Consulting", "Steel", "Holding",
+          "Pharma", "Media", "Motors"]
+COUNTRIES = ["DE", "FR", "GB", "US", "NL", "PL", "IT", "SE"]
+
+
+class Rows:
+    """A table that is being made: rows in the order they come, and who each is."""
+
+    def __init__(self, columns, prefix=""):
+        self.columns, self.prefix, self.rows, self.entity = columns, prefix, [], {}
+
+    def add(self, entity, record):
+        key = f"{self.prefix}{len(self.rows)}"
+        self.rows.append((key, *(record.get(c, "") for c in self.columns)))
+        self.entity[key] = str(entity)
+
+    def table(self):
+        return self.rows, self.columns, self.entity
+
+
+def slip(rng, record, keep=(), typos=0.08, gaps=0.08):
+    """A copy as other hands enter it."""
+    copy = dict(record)
+    for column in copy:
+        if column not in keep:
+            copy[column] = "" if rng.random() < gaps else typo(rng, copy[column]) if rng.random() < typos else copy[column]
+    return copy
+
+
+def firm(rng, number):
+    name = f"{surname(rng).capitalize()} {rng.choice(TRADES)}" if rng.random() < 0.7 else f"{surname(rng).capitalize()} & {surname(rng).capitalize()}"
+    return {"name": f"{name} {rng.choice(FORMS)}", "street": f"{rng.choice(STREETS).capitalize()} {rng.randrange(1, 200)}", "city": rng.choice(CITIES).capitalize(),
+            "country": rng.choice(COUNTRIES), "domain": re.sub("[^a-z]", "", name.lower()) + rng.choice([".com", ".de", ".eu", ".co.uk", ".io"]),
+            "tax_id": "%s%09d" % (rng.choice(COUNTRIES), rng.randrange(10 ** 9)), "phone": "+%d%09d" % (rng.randrange(30, 50), rng.randrange(10 ** 9))}
+
+
+def renamed(rng, name):
+    """Another spelling of a company."""
+    words = name.split()
+    form = next((f for f in FORMS if name.endswith(" " + f)), "")
+    bare = name[:-len(form)].strip() if form else name
+    return rng.choice([bare, bare.upper(), f"{bare} {rng.choice(FORMS)}", f"The {name}", name.replace("&", "and"), name.replace(" ", "  "),
+                       " ".join([words[0]] + [w[:4] + "." if len(w) > 6 else w for w in words[1:]])])
+
+
+def companies():
+    rng = random.Random(SEED)
+    made = Rows(["name", "street", "city", "country", "domain", "tax_id", "phone"])
+    entity = 0
+    while len(made.rows) < 8000:
+        entity += 1
+        base = firm(rng, entity)
+        made.add(entity, base)
+        for _ in range(rng.choice([0, 0, 1, 1, 2])):
+            copy = slip(rng, base, gaps=0.2)
+            copy["name"] = renamed(rng, base["name"]) if rng.random() < 0.6 else base["name"]
+            if rng.random() < 0.15:
+                copy.update(street=f"{rng.choice(STREETS).capitalize()} {rng.randrange(1, 200)}", city=rng.choice(CITIES).capitalize())
+            made.add(entity, copy)
+        if rng.random() < 0.08:
+            # a subsidiary: another company of nearly the same name and the same domain
+            entity += 1
+            made.add(entity, dict(firm(rng, entity), name=base["name"].replace(" ", f" {rng.choice(CITIES).capitalize()} ", 1), domain=base["domain"]))
+    return made.table()
+
+
+def leads():
+    rng = random.Random(SEED + 1)
+    accounts = Rows(["company", "domain", "country", "city"], "a")
+    leads_of = Rows(["first_name", "last_name", "email", "company", "domain", "country", "city"], "l")
+    for entity in range(3000):
+        base = firm(rng, entity)
+        account = {"company": base["name"], "domain": base["domain"], "country": base["country"], "city": base["city"]}
+        if rng.random() < 0.8:
+            accounts.add(entity, slip(rng, account, typos=0.03, gaps=0.05))
+        for _ in range(rng.choice([0, 0, 1, 1, 2, 4])):
+            lead = slip(rng, account, gaps=0.2)
+            lead["company"] = renamed(rng, account["company"]) if rng.random() < 0.6 else account["company"]
+            first, last = rng.choice(FIRST), surname(rng)
+            lead.update(first_name=first, last_name=last, email=f"{first}.{last}@{base['domain'] if rng.random() < 0.7 else 'mail.com'}")
+            leads_of.add(entity, lead)
+    return by_entity(leads_of.table(), accounts.table())
+
+
+WORLD = {"DE": (["Jürgen", "Björn", "Käthe", "Günther", "Sören", "Jörg", "Anke", "Heike"], ["Müller", "Schröder", "Groß", "Böhm", "Krüger", "Weiß", "Jäger", "Schäfer"], "49"),
+         "PL": (["Łukasz", "Małgorzata", "Paweł", "Zofia", "Michał", "Agnieszka"], ["Wójcik", "Kowalski", "Wiśniewska", "Zieliński", "Dąbrowski", "Król"], "48"),
+         "ES": (["José", "María", "Jesús", "Begoña", "Íñigo", "Lucía"], ["Núñez", "García López", "Muñoz", "Fernández", "Pérez Ibáñez", "Ordóñez"], "34"),
+         "FR": (["François", "Zoé", "Benoît", "Hélène", "Jérôme", "Anaïs"], ["Lefèvre", "Béranger", "Gauthier", "D'Aubigné", "Le Goff", "Chrétien"], "33"),
+         "SE": (["Åsa", "Göran", "Märta", "Håkan", "Örjan", "Linnéa"], ["Åkesson", "Sjöberg", "Öberg", "Lindström", "Ängström", "Nygård"], "46"),
+         "TR": (["Çağla", "Gökhan", "Şule", "İbrahim", "Özge", "Tuğba"], ["Yılmaz", "Çelik", "Öztürk", "Şahin", "Güneş", "Doğan"], "90"),
+         "CZ": (["Jiří", "Zdeněk", "Šárka", "Lukáš", "Růžena", "Ondřej"], ["Novák", "Dvořák", "Černý", "Procházka", "Kučera", "Němec"], "420")}
+PLAIN = str.maketrans("łŁøØşŞıİğĞçÇßđ", "lLoOsSiIgGcCsd")
+
+
+def plain(text):
+    import unicodedata
+    return "".join(c for c in unicodedata.normalize("NFD", text.translate(PLAIN)) if not unicodedata.combining(c))
+
+
+def world():
+    rng = random.Random(SEED + 2)
+    made = Rows(["first_name", "last_name", "born", "phone", "country", "city", "email"])
+    entity = 0
+    while len(made.rows) < 9000:
+        entity += 1
+        country = rng.choice(list(WORLD))
+        firsts, lasts, code = WORLD[country]
+        number = "%d%08d" % (rng.randrange(1, 10), rng.randrange(10 ** 8))
+        first, last = rng.choice(firsts), rng.choice(lasts) + (rng.choice(["", "", "", "ová", "sen", "mann", "ski"]))
+        base = {"first_name": first, "last_name": last, "born": f"{rng.randrange(1940, 2006)}-{rng.randrange(1, 13):02}-{rng.randrange(1, 29):02}",
+                "phone": f"+{code}{number}", "country": country, "city": rng.choice(CITIES).capitalize() + rng.choice(["", "-Nord", " Süd"]),
+                "email": plain(f"{first}.{last}{rng.randrange(1000)}@example.{country.lower()}").lower().replace(" ", "")}
+        made.add(entity, base)
+        for _ in range(rng.choice([0, 0, 1, 1, 2])):
+            copy = slip(rng, base, keep=("country",))
+            if rng.random() < 0.5:
+                copy.update(first_name=plain(copy["first_name"]), last_name=plain(copy["last_name"]), city=plain(copy["city"]))
+            if copy["phone"] == base["phone"]:
+                copy["phone"] = rng.choice([f"+{code} {number[:3]} {number[3:]}", f"00{code}{number}", f"0{number[:3]}/{number[3:]}", base["phone"]])
+            if rng.random() < 0.04:
+                copy["first_name"], copy["last_name"] = copy["last_name"], copy["first_name"]
+            if rng.random() < 0.05:
+                copy["last_name"] = rng.choice(lasts)
+            made.add(entity, copy)
+        if rng.random() < 0.03:
+            # a twin at the same phone
+            entity += 1
+            made.add(entity, dict(base, first_name=rng.choice(firsts), email=""))
+    return made.table()
+
+
+def products():
+    rng = random.Random(SEED + 3)
+    made = Rows(["title", "brand", "model", "category", "price", "size"])
+    brands = [surname(rng).capitalize() for _ in range(120)]
+    nouns = {"tools": ["cordless drill", "angle grinder", "jigsaw", "impact driver"], "kitchen": ["kettle", "stand mixer", "toaster", "espresso machine"],
+             "audio": ["wireless headphones", "soundbar", "bluetooth speaker"], "bags": ["laptop backpack", "travel trolley", "shoulder bag"]}
+    entity = 0
+    while len(made.rows) < 6000:
+        category, brand = rng.choice(list(nouns)), rng.choice(brands)
+        noun, line = rng.choice(nouns[category]), f"{rng.choice('ABCDEGHKLMPRSTX')}{rng.choice('ABCDEGHKLMPRSTX')}-{rng.randrange(100, 9999)}"
+        for size in rng.sample(["S", "M", "L", "XL", "18V", "12V", "1.7 l", "0.5 l"], rng.choice([1, 1, 1, 2, 3])):
+            entity += 1
+            price = rng.randrange(1500, 40000) / 100
+            base = {"title": f"{brand} {line} {noun} {size}", "brand": brand, "model": line, "category": category, "price": f"{price:.2f}", "size": size}
+            made.add(entity, base)
+            for _ in range(rng.choice([0, 0, 1, 1, 2])):
+                copy = slip(rng, base, keep=("category", "price"), gaps=0.15)
+                words_of = [w for w in [brand, line, noun, size, rng.choice(["new", "black", "original", "set", ""])] if w and rng.random() < 0.85]
+                rng.shuffle(words_of)
+                copy.update(title=" ".join(words_of) or base["title"], price=f"{price * rng.choice([1, 1, 0.95, 1.1]):.2f}")
+                made.add(entity, copy)
+    return made.table()
+
+
 SETS = {
     "febrl3": lambda: febrl("dataset3.csv"),
     "febrl4": lambda: by_entity(febrl("dataset4a.csv"), febrl("dataset4b.csv")),
@@ -257,6 +418,10 @@ SETS = {
     "census-w2": census_w2,
     "people": people,
     "contacts": contacts,
+    "companies": companies,
+    "leads": leads,
+    "world": world,
+    "products": products,
 }
 ONE_TO_ONE = {"febrl4", "restaurants", "dblp-acm"}
 

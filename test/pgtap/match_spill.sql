@@ -36,7 +36,36 @@ SET LOCAL maintenance_work_mem = '512MB';
 SELECT is(pg_temp.temporary_blocks('one'), 0, 'enough memory: no temporary file');
 CREATE TEMP TABLE in_memory AS SELECT x AS m, f.* FROM unnest('{one,two,chosen}'::text[]) x, salesops.find_duplicates(x, 0.001) WITH ORDINALITY f;
 CREATE TEMP TABLE clusters_in_memory AS SELECT x AS m, f.* FROM unnest('{one,chosen}'::text[]) x, salesops.find_clusters(x) WITH ORDINALITY f;
+-- a truth of pairs and one of clusters, with keys that are not there
+CREATE TABLE truth_pairs AS SELECT CASE WHEN id % 50 = 3 THEN 'nobody' ELSE (id - 1900)::text END AS left_key, id::text AS right_key FROM person WHERE id > 1900;
+CREATE TABLE truth_clusters AS SELECT id::text AS key, 'c' || CASE WHEN id > 1900 THEN id - 1900 ELSE id END AS cluster FROM person WHERE id % 7 > 0
+  UNION ALL SELECT 'gone' || i, 'c' || i FROM generate_series(1, 20) i;
+CREATE TABLE truth_two AS SELECT id::text AS left_key, (id + 100000)::text AS right_key FROM person WHERE id % 4 = 0;
+CREATE FUNCTION pg_temp.evaluations() RETURNS TABLE (what text, e text) LANGUAGE sql AS $$
+  SELECT t || ' ' || o || ' ' || p, salesops.evaluate_matcher('one', 'TABLE ' || t, p, o)::text
+    FROM unnest('{truth_pairs,truth_clusters}'::text[]) t, unnest('{pairs,clusters}'::text[]) o, unnest('{0.2,0.95}'::float8[]) p
+  UNION ALL SELECT 'two ' || o, salesops.evaluate_matcher('two', 'TABLE truth_two', 0.5, o)::text FROM unnest('{pairs,clusters}'::text[]) o
+  UNION ALL SELECT 'by content', salesops.evaluate_matcher('one', 'SELECT left_key AS x, right_key AS y FROM truth_pairs')::text
+$$;
+CREATE TEMP TABLE evaluations_in_memory AS SELECT * FROM pg_temp.evaluations();
+SELECT salesops.update_clusters('one');
 SET LOCAL maintenance_work_mem = '1MB';
+SELECT results_eq('SELECT * FROM pg_temp.evaluations()', 'TABLE evaluations_in_memory', 'evaluate_matcher');
+SELECT cmp_ok((SELECT count(DISTINCT e) FROM evaluations_in_memory), '>=', 5::bigint, 'the evaluations tell something apart');
+-- what the truth says, counted in SQL
+SELECT is((SELECT e FROM evaluations_in_memory WHERE what = 'truth_pairs pairs 0.2'),
+  (SELECT format('(%s,%s,%s,%s,%s,%s,%s)', n, h, n - h, t - h, h / n::float8, h / t::float8, 2 * h / (n + t)::float8)
+     FROM (SELECT (SELECT count(*) FROM salesops.find_duplicates('one', 0.2)) AS n,
+                  (SELECT count(*) FROM salesops.find_duplicates('one', 0.2) JOIN truth_pairs USING (left_key, right_key)) AS h,
+                  (SELECT count(*) FROM truth_pairs WHERE left_key <> 'nobody') AS t) x), 'and it is right');
+CREATE TEMP TABLE person_before AS TABLE person;
+UPDATE person SET last = 'changed' || id, email = NULL, street = NULL, postcode = NULL WHERE id % 100 = 1 AND id <> 1;
+SELECT ok(EXISTS (SELECT FROM salesops.update_clusters('one')), 'update_clusters through temporary files');
+SELECT is((SELECT count(*) FROM (SELECT array_agg(key ORDER BY key) AS keys FROM salesops.match_cluster WHERE matcher = 'one' GROUP BY cluster_id) s
+  FULL JOIN (SELECT array_agg(key ORDER BY key) AS keys FROM salesops.find_clusters('one') GROUP BY cluster_id) f USING (keys)
+  WHERE s.keys IS NULL OR f.keys IS NULL), 0::bigint, 'has the groups of a full run');
+SELECT is((SELECT state IS NULL FROM salesops.match_cluster_state WHERE matcher = 'one'), true, 'and leaves nothing to go by');
+UPDATE person p SET last = b.last, email = b.email, street = b.street, postcode = b.postcode FROM person_before b WHERE b.id = p.id AND p.id % 100 = 1;
 -- (what is chosen needs less, and PostgreSQL 17 keeps it in memory)
 SELECT cmp_ok(pg_temp.temporary_blocks(x), '>', 50, x || ' goes through temporary files') FROM unnest('{one,two}'::text[]) x;
 SELECT results_eq(format('SELECT %L::text, f.* FROM salesops.find_duplicates(%1$L, 0.001) WITH ORDINALITY f ORDER BY f.ordinality', m),

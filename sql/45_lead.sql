@@ -157,7 +157,7 @@ COMMENT ON FUNCTION salesops.score_lead(text, text, timestamptz) IS 'score one l
 CREATE FUNCTION salesops.lead_changed() RETURNS trigger
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'salesops_lead_changed';
 COMMENT ON FUNCTION salesops.lead_changed() IS 'trigger that scores leads in the transaction that wrote them; see enforce_lead_scores()';
-REVOKE ALL ON FUNCTION salesops.lead_changed() FROM PUBLIC;
+-- open to all: who makes a trigger or a partition needs it, and it acts only for the attached relation
 
 CREATE FUNCTION salesops.enforce_lead_scores(model text DEFAULT 'lead') RETURNS void
   LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$

@@ -11,6 +11,7 @@
 #include <math.h>
 
 #include "access/htup_details.h"
+#include "catalog/partition.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
@@ -648,14 +649,20 @@ salesops_score_lead(PG_FUNCTION_ARGS)
 	PG_RETURN_FLOAT8(score);
 }
 
-/* The attribute number of the lead's id in the relation that a trigger is on; error where it is not (a partition of) the attached one. */
+/*
+ * The attribute number of the lead's id in the relation that a trigger is on; error where that is not (a partition of) the attached one.
+ * Anybody may put the trigger on a table of his own: it must not speak of others' leads.
+ */
 static AttrNumber
 id_column(Relation relation)
 {
+	Oid			attached = contract_relation("lead");
 	char	   *column = contract_source_column("lead", "lead_id");
 	AttrNumber	number = column ? get_attnum(RelationGetRelid(relation), column) : InvalidAttrNumber;
 
-	if (number == InvalidAttrNumber)
+	if (number == InvalidAttrNumber ||
+		(attached != RelationGetRelid(relation) &&
+		 !(relation->rd_rel->relispartition && list_member_oid(get_partition_ancestors(RelationGetRelid(relation)), attached))))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("relation \"%s\" is not attached as lead any more", RelationGetRelationName(relation)),

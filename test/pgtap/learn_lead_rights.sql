@@ -125,6 +125,32 @@ SELECT is((SELECT score FROM scored_parted WHERE lead_id = 'm14'), 100::float8, 
 SELECT salesops.release_lead_scores() \gset
 SELECT is_empty($$SELECT FROM pg_trigger WHERE tgfoid = 'salesops.lead_changed'::regproc$$, 'all triggers go, the partitions'' too');
 
+-- an admin of salesops who is no superuser, on tables of his own; partitions that he makes later
+SELECT salesops.drop_scoring_rule('web') \gset
+SELECT salesops.detach('lead') \gset
+SET ROLE learn_sly;
+CREATE TABLE sly.owned (lead_id text, created_at timestamptz DEFAULT now(), source text, region text) PARTITION BY LIST (region);
+CREATE TABLE sly.owned_e PARTITION OF sly.owned FOR VALUES IN ('e');
+SELECT count(*) AS n FROM salesops.attach('lead', 'sly.owned') \gset
+SELECT lives_ok($$SELECT salesops.create_scoring_rule('web', 'fit', $e$source = 'web'$e$, 5)$$, 'an admin makes a rule');
+SELECT lives_ok($$SELECT salesops.enforce_lead_scores()$$, 'and triggers on his partitioned table');
+SELECT lives_ok($$CREATE TABLE sly.owned_w PARTITION OF sly.owned FOR VALUES IN ('w')$$, 'and a partition');
+INSERT INTO sly.owned_w VALUES ('s1', now(), 'web', 'w');
+SELECT is((SELECT score FROM salesops.lead_score WHERE lead_id = 's1'), 100::float8, 'whose leads are scored');
+SELECT salesops.release_lead_scores() \gset
+CREATE TABLE sly.plain (lead_id text PRIMARY KEY, created_at timestamptz DEFAULT now(), source text);
+SELECT salesops.detach('lead') \gset
+SELECT count(*) AS n FROM salesops.attach('lead', 'sly.plain') \gset
+SELECT lives_ok($$SELECT salesops.enforce_lead_scores()$$, 'and triggers on his plain one');
+INSERT INTO sly.plain VALUES ('s2', now(), 'web');
+SELECT is((SELECT score FROM salesops.lead_score WHERE lead_id = 's2'), 100::float8, 'whose leads are scored');
+-- the trigger on a table that is not the attached one
+CREATE TABLE sly.other (LIKE sly.plain);
+INSERT INTO sly.other VALUES ('s2');
+CREATE TRIGGER forged AFTER DELETE ON sly.other REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION salesops.lead_changed('lead');
+SELECT throws_ok($$DELETE FROM sly.other$$, '55000', 'relation "other" is not attached as lead any more', 'forgets no scores of others');
+RESET ROLE;
+
 -- a model that the statement itself trains
 CREATE TABLE fresh AS SELECT i AS id, i % 10 AS x, (i * 16807::bigint * 48271 % 2147483647 % 10007) / 10007.0 < (i % 10) / 10.0 AS y FROM generate_series(1, 300) i;
 SELECT throws_ok($$SELECT count(*) FROM salesops.train_model('fresh', 'TABLE fresh', 'y', 'logistic', 'id') m, LATERAL salesops.predict_batch(m.name, 'TABLE fresh', 'id')$$,

@@ -157,7 +157,7 @@ COMMENT ON FUNCTION salesops.score_lead(text, text, timestamptz) IS 'score one l
 CREATE FUNCTION salesops.lead_changed() RETURNS trigger
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'salesops_lead_changed';
 COMMENT ON FUNCTION salesops.lead_changed() IS 'trigger that scores leads in the transaction that wrote them; see enforce_lead_scores()';
-REVOKE ALL ON FUNCTION salesops.lead_changed() FROM PUBLIC;
+-- open to all: who makes a trigger or a partition needs it, and it acts only for the attached relation
 
 CREATE FUNCTION salesops.enforce_lead_scores(model text DEFAULT 'lead') RETURNS void
   LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -168,9 +168,19 @@ BEGIN
     RAISE EXCEPTION 'no relation is attached as lead'
       USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'SELECT * FROM salesops.attach(''lead'', ''schema.table'', ''{...}'');';
   END IF;
-  IF EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = target AND t.tgname = 'salesops_score_inserted') THEN
+  IF EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = target AND t.tgfoid = 'salesops.lead_changed()'::regprocedure) THEN
     RAISE EXCEPTION 'leads of % are scored by trigger already', target
       USING ERRCODE = 'duplicate_object', HINT = 'SELECT salesops.release_lead_scores(); first.';
+  END IF;
+  IF (SELECT c.relkind = 'p' FROM pg_class c WHERE c.oid = target) THEN
+    -- row-level ones are cloned for each partition: they fire for what is written to a partition by its own name, too
+    EXECUTE format('CREATE TRIGGER salesops_score_gathered BEFORE INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW '
+                   'EXECUTE FUNCTION salesops.lead_changed(%L)', target, model);
+    EXECUTE format('CREATE TRIGGER salesops_score_written AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW '
+                   'EXECUTE FUNCTION salesops.lead_changed(%L)', target, model);
+    EXECUTE format('ALTER TRIGGER salesops_score_gathered ON %s DEPENDS ON EXTENSION salesops', target);
+    EXECUTE format('ALTER TRIGGER salesops_score_written ON %s DEPENDS ON EXTENSION salesops', target);
+    RETURN;
   END IF;
   EXECUTE format('CREATE TRIGGER salesops_score_inserted AFTER INSERT ON %s REFERENCING NEW TABLE AS written '
                  'FOR EACH STATEMENT EXECUTE FUNCTION salesops.lead_changed(%L)', target, model);
@@ -184,7 +194,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION salesops.enforce_lead_scores(text) IS
-  'triggers on the attached leads: whoever is inserted or updated is scored in the same transaction, whoever is deleted loses the score';
+  'triggers on the attached leads: whoever is inserted or updated is scored in the same transaction, whoever is deleted loses the score; those of a partitioned table hold on its partitions';
 CREATE FUNCTION salesops.release_lead_scores(relation regclass DEFAULT NULL) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

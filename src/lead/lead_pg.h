@@ -55,6 +55,12 @@ extern const char *const lead_categories[];
 extern ScoringPolicy *lead_read_policy(void);
 
 /*
+ * The query below a contract view ("lead", "activity"), its columns in the view's order but without names: unlike the view, whoever may
+ * read the attached relation may run it, such as its owner, for whom triggers score.
+ */
+extern char *lead_rows_query(const char *entity);
+
+/*
  * The query that reads leads with everything that scoring needs: the lead's columns, then segment (int: index, -1 none)
  * and points (float8[], by rule, decayed and capped). $1 is as_of; $2 the leads' ids (text[]), where only some are read.
  */

@@ -6,11 +6,13 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #include "core/compat.h"
@@ -373,6 +375,38 @@ lead_read_policy(void)
 
 /* ---- the query ---- */
 
+/* See lead_pg.h. */
+char *
+lead_rows_query(const char *entity)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	SpiScope	scope;
+	SpiArg		arg = spi_text(entity);
+	char	   *query;
+
+	spi_open(&scope, SPI_AS_OWNER);
+	spi_execute(SPI_OK_SELECT, "SELECT p.prosrc FROM pg_catalog.pg_proc p"
+				" WHERE p.oid = pg_catalog.format('salesops.%I()', $1 || '_rows')::pg_catalog.regprocedure", 1, &arg);
+	query = MemoryContextStrdup(caller, spi_get_text(0, 1));
+	spi_close(&scope);
+	MemoryContextSwitchTo(caller);
+	return query;
+}
+
+/* The rows of a contract view as an item of FROM: what stands below the view, with the view's names. */
+static void
+append_rows(StringInfo sql, const char *entity, const char *prefix)
+{
+	Relation	view = table_open(contract_view(entity), AccessShareLock);
+	TupleDesc	desc = RelationGetDescr(view);
+
+	appendStringInfo(sql, "(%s) %s(", lead_rows_query(entity), prefix);
+	for (int i = 0; i < desc->natts; i++)
+		appendStringInfo(sql, "%s%s", i > 0 ? ", " : "", quote_identifier(NameStr(TupleDescAttr(desc, i)->attname)));
+	appendStringInfoChar(sql, ')');
+	table_close(view, AccessShareLock);
+}
+
 /* A stored expression as SQL over the row `prefix`. */
 static char *
 expression_sql(const char *expression, const char *entity, const char *prefix, const char *name)
@@ -424,8 +458,9 @@ append_activities(StringInfo sql, const ScoringPolicy *policy, bool some)
 	}
 	if (sums.len == 0)
 		return;
-	appendStringInfo(sql, " LEFT JOIN (SELECT a.lead_id%s FROM salesops.activity a WHERE a.occurred_at OPERATOR(pg_catalog.<=) $1%s"
-					 " GROUP BY a.lead_id) e ON e.lead_id OPERATOR(pg_catalog.=) l.lead_id", sums.data,
+	appendStringInfo(sql, " LEFT JOIN (SELECT a.lead_id%s FROM ", sums.data);
+	append_rows(sql, "activity", "a");
+	appendStringInfo(sql, " WHERE a.occurred_at OPERATOR(pg_catalog.<=) $1%s GROUP BY a.lead_id) e ON e.lead_id OPERATOR(pg_catalog.=) l.lead_id",
 					 some ? " AND a.lead_id OPERATOR(pg_catalog.=) ANY ($2)" : " AND a.lead_id IS NOT NULL");
 }
 
@@ -455,7 +490,8 @@ lead_score_query(const ScoringPolicy *policy, bool some)
 			appendStringInfoString(&sql, ", ");
 		append_points(&sql, lfirst(cell), number++);
 	}
-	appendStringInfoString(&sql, "]::pg_catalog.float8[] AS salesops_points FROM salesops.lead l");
+	appendStringInfoString(&sql, "]::pg_catalog.float8[] AS salesops_points FROM ");
+	append_rows(&sql, "lead", "l");
 	append_activities(&sql, policy, some);
 	appendStringInfoString(&sql, " WHERE (l.created_at IS NULL OR l.created_at OPERATOR(pg_catalog.<=) $1)");
 	if (some)

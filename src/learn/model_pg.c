@@ -155,11 +155,32 @@ known_models(void)
 	return names;
 }
 
+/* Is there such a model by now, though this statement, which began before, does not see it? */
+static bool
+trained_meanwhile(const char *name)
+{
+	SpiArg		arg = spi_text(name);
+	SpiScope	scope;
+	bool		found;
+
+	spi_open(&scope, SPI_AS_OWNER);
+	found = spi_execute(SPI_OK_SELECT, "SELECT FROM salesops.model_version WHERE name = $1 LIMIT 1", 1, &arg) > 0;
+	spi_close(&scope);
+	return found;
+}
+
 /* Error 42704. The list of names is for those who could read them anyway. */
 static void
 no_such_model(const char *name)
 {
 	char	   *known = superuser() ? known_models() : NULL;
+
+	if (trained_meanwhile(name))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("model \"%s\" was trained after this statement began", name),
+				 errdetail("A statement sees the models there were when it began, not those that it trains itself."),
+				 errhint("Predict in a statement of its own.")));
 
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),

@@ -268,6 +268,9 @@ learn_predict_query(LoadedModel *loaded, const char *query, const char *extra_co
 	return block->done;
 }
 
+#define KEY_SHORT	((int) (VARATT_SHORT_MAX - VARHDRSZ_SHORT))	/* bytes of a text whose head is one byte */
+#define KEY_PLACE	MAXALIGN(SizeofHeapTupleHeader)
+
 typedef struct BatchResult
 {
 	Tuplestorestate *store;
@@ -275,7 +278,69 @@ typedef struct BatchResult
 	ValueReader key_reader;
 	uint64		rows;
 	MemoryContext scratch;
+	HeapTupleData tuple;		/* a row with a short key, put together here */
+	union
+	{
+		HeapTupleHeaderData head;
+		char		bytes[KEY_PLACE + MAXALIGN(VARHDRSZ_SHORT + KEY_SHORT) + sizeof(double)];
+		double		aligned;
+	}			room;
 } BatchResult;
+
+/* The parts of a short row that do not change: two columns, no nulls. */
+static void
+prepare_row(BatchResult *result)
+{
+	memset(&result->room, 0, sizeof(result->room));
+	result->tuple.t_data = &result->room.head;
+	ItemPointerSetInvalid(&result->tuple.t_self);
+	result->tuple.t_tableOid = InvalidOid;
+	result->room.head.t_hoff = KEY_PLACE;
+	result->room.head.t_infomask = HEAP_HASVARWIDTH;
+	HeapTupleHeaderSetNatts(&result->room.head, 2);
+}
+
+/*
+ * A key's text into the row at hand, where it is short; its length, or -1. An integer's is written in place, without its output
+ * function.
+ */
+static int
+write_short_key(BatchResult *result, Datum key)
+{
+	char	   *at = result->room.bytes + KEY_PLACE + VARHDRSZ_SHORT;
+
+	if (result->key_reader.value_class == VALUE_INTEGER)
+		return pg_lltoa((int64) value_number(&result->key_reader, key, false), at);
+	if (result->key_reader.value_class == VALUE_TEXT)
+	{
+		struct varlena *text = (struct varlena *) DatumGetPointer(key);
+		int			length;
+
+		if (VARATT_IS_EXTERNAL(text) || VARATT_IS_COMPRESSED(text))
+			return -1;
+		length = VARSIZE_ANY_EXHDR(text);
+		if (length > KEY_SHORT)
+			return -1;
+		memcpy(at, VARDATA_ANY(text), length);
+		return length;
+	}
+	return -1;
+}
+
+/* A row with a key of `length` bytes that stands in its place: as heap_form_tuple would make it, in a tenth of the time. */
+static void
+put_short_row(BatchResult *result, int length, double probability)
+{
+	char	   *bytes = result->room.bytes;
+	size_t		end = KEY_PLACE + VARHDRSZ_SHORT + length;
+	size_t		place = MAXALIGN(end);
+
+	SET_VARSIZE_SHORT(bytes + KEY_PLACE, VARHDRSZ_SHORT + length);
+	memset(bytes + end, 0, place - end);
+	memcpy(bytes + place, &probability, sizeof(probability));
+	result->tuple.t_len = place + sizeof(probability);
+	tuplestore_puttuple(result->store, &result->tuple);
+}
 
 /* A row of predict_batch. */
 static void
@@ -283,26 +348,21 @@ put_prediction(Datum key, bool isnull, double margin, void *arg)
 {
 	BatchResult *result = arg;
 	MemoryContext old = MemoryContextSwitchTo(result->scratch);
-	Datum		values[2];
-	bool		nulls[2] = {isnull, false};
+	int			length = isnull ? -1 : write_short_key(result, key);
 
-	if (!isnull)
+	if (length >= 0)
+		put_short_row(result, length, learn_probability(margin));
+	else
 	{
-		if (result->key_reader.value_class == VALUE_TEXT)
-			values[0] = key;
-		else if (result->key_reader.value_class == VALUE_INTEGER)
-		{
-			/* the output function without its search */
-			char		digits[MAXINT8LEN + 1];
-			int			length = pg_lltoa((int64) value_number(&result->key_reader, key, false), digits);
+		Datum		values[2];
+		bool		nulls[2] = {isnull, false};
 
-			values[0] = PointerGetDatum(cstring_to_text_with_len(digits, length));
-		}
-		else
-			values[0] = CStringGetTextDatum(OidOutputFunctionCall(result->key_reader.output, key));
+		if (!isnull)
+			values[0] = result->key_reader.value_class == VALUE_TEXT ? key :
+				CStringGetTextDatum(OidOutputFunctionCall(result->key_reader.output, key));
+		values[1] = Float8GetDatum(learn_probability(margin));
+		tuplestore_putvalues(result->store, result->desc, values, nulls);
 	}
-	values[1] = Float8GetDatum(learn_probability(margin));
-	tuplestore_putvalues(result->store, result->desc, values, nulls);
 	MemoryContextSwitchTo(old);
 	/* resetting costs as much as a row: a block's keys are small */
 	if (++result->rows % BLOCK_ROWS == 0)
@@ -324,6 +384,7 @@ salesops_predict_batch(PG_FUNCTION_ARGS)
 	result.store = rsinfo->setResult;
 	result.desc = rsinfo->setDesc;
 	result.rows = 0;
+	prepare_row(&result);
 	result.scratch = AllocSetContextCreate(CurrentMemoryContext, "salesops prediction", ALLOCSET_SMALL_SIZES);
 	loaded = learn_model_get(name, 0);
 	progress_start("predict_batch", name);

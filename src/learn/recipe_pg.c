@@ -24,6 +24,7 @@
 #define MEAN_ROWS			20000
 #define SMALL_CLASS			50		/* rarer class below: logistic only */
 #define MEDIUM_CLASS		200		/* below: shallow trees, equal shares */
+#define BLEND_GAIN			4.6		/* log likelihood by which other shares must win then: chance does once in 400 times */
 #define PLATT_GAIN			4.6		/* log likelihood that two more parameters must win */
 #define ERROR_TERMS			400		/* standard errors up to this many terms */
 #define MAX_ROUNDS			1500
@@ -454,12 +455,34 @@ choose_models(Recipe *recipe)
 	if (!recipe->trees)
 		add_note(recipe, "only %zu rows of the rarer class: logistic regression alone, and wide errors", recipe->rarer);
 	else if (recipe->rarer < MEDIUM_CLASS)
-		add_note(recipe, "only %zu rows of the rarer class: shallow trees and equal shares, no tuning of the blend", recipe->rarer);
+		add_note(recipe, "only %zu rows of the rarer class: shallow trees, and equal shares in the blend unless others are clearly better", recipe->rarer);
 	if (recipe->trees && !learn_xgboost_available())
 	{
 		recipe->trees = false;
 		add_note(recipe, "libxgboost is not installed: logistic regression alone");
 	}
+}
+
+/* Log likelihood lost by a mix of the out-of-fold margins. */
+static double
+mix_loss(const Bench *bench, const double *trees, double tree_weight)
+{
+	double		loss = 0;
+
+	for (size_t row = 0; row < bench->sample.rows; row++)
+		loss += learn_log_loss_margin(tree_weight * trees[row] + (1 - tree_weight) * bench->logistic_margin[row], bench->sample.label[row]);
+	return loss;
+}
+
+/* The trees' share. Of few rows the best one is mostly chance: equal shares, unless it wins by more than that. */
+static double
+choose_weight(const Bench *bench, const double *trees)
+{
+	double		best = learn_blend_weight(trees, bench->logistic_margin, bench->sample.label, bench->sample.rows);
+
+	if (bench->recipe->rarer < MEDIUM_CLASS && mix_loss(bench, trees, 0.5) - mix_loss(bench, trees, best) <= BLEND_GAIN)
+		return 0.5;
+	return best;
 }
 
 /* Mix the out-of-fold margins and straighten them. */
@@ -473,8 +496,7 @@ blend(Bench *bench, const double *trees)
 
 	model->tree_weight = recipe->trees ? 1 : 0;
 	if (recipe->trees && recipe->logistic)
-		model->tree_weight = recipe->rarer < MEDIUM_CLASS ? 0.5 :
-			learn_blend_weight(trees, bench->logistic_margin, bench->sample.label, rows);
+		model->tree_weight = choose_weight(bench, trees);
 	model->slope = 1;
 	model->offset = 0;
 	for (size_t row = 0; row < rows; row++)

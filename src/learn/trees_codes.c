@@ -98,6 +98,32 @@ collect_features(const TreeEnsemble *ensemble, TreeCodes *codes)
 	return distinct;
 }
 
+/* Divide a feature's sorted thresholds into cells of equal width, where that leaves few in each. */
+static void
+divide_cuts(FeatureCuts *feature)
+{
+	int			in_cell[CUT_CELLS] = {0};
+	float		range = feature->cuts[feature->count - 1] - feature->cuts[0];
+	int			below = 0;
+	int			c;
+
+	/* few: one cell; all values of a rate of 0 fall into it */
+	feature->cell_origin = feature->cuts[0];
+	feature->cell_rate = feature->count <= CELL_CUTS ? 0 : (CUT_CELLS - 1) / range;
+	if (!isfinite(feature->cell_origin) || !isfinite(feature->cell_rate))
+		return;
+	for (c = 0; c < feature->count; c++)
+		in_cell[learn_tree_cell(feature, feature->cuts[c])]++;
+	for (c = 0; c < CUT_CELLS; c++)
+	{
+		if (in_cell[c] > CELL_CUTS)
+			return;
+		feature->below[c] = (uint8_t) below;
+		below += in_cell[c];
+	}
+	feature->even = true;
+}
+
 /* Gather each used feature's thresholds, sorted; false where one has too many of them. */
 static bool
 collect_cuts(const TreeEnsemble *ensemble, TreeCodes *codes)
@@ -112,7 +138,7 @@ collect_cuts(const TreeEnsemble *ensemble, TreeCodes *codes)
 	for (f = 0; f < codes->features; f++)
 	{
 		codes->feature[f].cuts = kernel_alloc_array(&ensemble->env, float,
-													codes->feature[f].count + CUT_BLOCKS * CUT_BLOCK);
+													codes->feature[f].count + CUT_BLOCKS * CUT_BLOCK + CELL_CUTS);
 		codes->feature[f].count = 0;
 	}
 	for (i = 0; i < nodes; i++)
@@ -130,10 +156,11 @@ collect_cuts(const TreeEnsemble *ensemble, TreeCodes *codes)
 		feature->count = sort_cuts(feature->cuts, feature->count);
 		if (feature->count > MAX_CUTS)
 			return false;
-		for (c = feature->count; c < CUT_BLOCKS * CUT_BLOCK; c++)
+		for (c = feature->count; c < CUT_BLOCKS * CUT_BLOCK + CELL_CUTS; c++)
 			feature->cuts[c] = NAN;
 		for (c = 0; c < CUT_BLOCKS; c++)
 			feature->last[c] = feature->cuts[c * CUT_BLOCK + CUT_BLOCK - 1];
+		divide_cuts(feature);
 	}
 	return true;
 }

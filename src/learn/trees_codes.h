@@ -13,14 +13,21 @@
 #define MAX_CUTS	255
 #define CUT_BLOCK	16
 #define CUT_BLOCKS	16
+#define CUT_CELLS	256
+#define CELL_CUTS	8			/* thresholds that one comparison takes */
 
 /* The thresholds of a feature, and the slots that its codes are for (0: none). */
 typedef struct FeatureCuts
 {
 	int			feature;
 	int			count;
-	float	   *cuts;			/* CUT_BLOCKS blocks of CUT_BLOCK; beyond count NaN, which nothing reaches */
+	float	   *cuts;			/* CUT_BLOCKS blocks of CUT_BLOCK, and CELL_CUTS; beyond count NaN, which nothing reaches */
 	float		last[CUT_BLOCKS];		/* of each block: counting takes two steps */
+	/* where the thresholds lie evenly enough, one step: cells of equal width, none with more than CELL_CUTS thresholds */
+	bool		even;
+	float		cell_origin;
+	float		cell_rate;		/* cells a unit */
+	uint8_t		below[CUT_CELLS];	/* thresholds in the cells before each */
 	int			slot_left;
 	int			slot_right;
 } FeatureCuts;
@@ -42,6 +49,19 @@ extern int	learn_tree_cpu_limit;
 extern TreeCodes *learn_tree_codes_create(const TreeEnsemble *ensemble);
 extern void learn_tree_codes_free(TreeCodes *codes);
 extern uint8_t learn_tree_code(const TreeCodes *codes, const TreeNode *node);
+
+/*
+ * The cell a value falls into. Each operation rounds but keeps order, so what lies in an earlier cell is less. NaN: the first cell.
+ */
+static inline int
+learn_tree_cell(const FeatureCuts *feature, float x)
+{
+	float		place = (x - feature->cell_origin) * feature->cell_rate;
+
+	place = place > 0 ? place : 0;
+	place = place < CUT_CELLS - 1 ? place : CUT_CELLS - 1;
+	return (int) place;
+}
 
 #ifdef __x86_64__
 
@@ -65,6 +85,16 @@ learn_tree_count_cuts(const float *last, const float *cuts, bool many, __m256 x)
 	unsigned	block = many ? learn_tree_count_block(last, x) : 0;
 
 	return block * CUT_BLOCK + learn_tree_count_block(cuts + block * CUT_BLOCK, x);
+}
+
+/* The same where the cuts are even: those of the cells before, and of the next CELL_CUTS those that are <= x. */
+static inline __attribute__((target("avx2"), always_inline)) unsigned
+learn_tree_count_even(const FeatureCuts *feature, const float *cuts, float x)
+{
+	unsigned	below = feature->below[learn_tree_cell(feature, x)];
+	__m256		next = _mm256_cmp_ps(_mm256_loadu_ps(cuts + below), _mm256_set1_ps(x), _CMP_LE_OQ);
+
+	return below + (unsigned) __builtin_popcount((unsigned) _mm256_movemask_ps(next));
 }
 
 #endif

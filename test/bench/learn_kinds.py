@@ -1,9 +1,10 @@
 """Kinds of data that the public sets do not show, through the same SQL and default options, against the same peers as learn_accuracy.
 
 Generated, so that the law is known: few rows, a rare class, a column of thousands of categories, many columns of noise, interactions
-alone, smooth curves, drift, and outcomes that are a coin's. No label of a test row is looked at but to print the figures.
+alone, smooth curves, drift, and 1,500 columns, four of which know something. No label of a test row is looked at but to print the figures.
+KINDS="few wide" names the tables of those to run.
 """
-import csv, io
+import csv, io, os
 import numpy as np
 from learn_accuracy import psql, quote, run
 
@@ -57,10 +58,16 @@ def kinds():
     columns["created"] = np.datetime_as_string(np.datetime64("2024-01-01") + day)
     yield "drift: the rate and the source's effect change over two years", "drift", columns, \
         chance(z + day / 350 - 1 + (day / 350 - 1) * (columns["source"] == "web")), 7
+    x = rng.integers(0, 100, (3000, 1500))
+    columns = {"key": [f"k{i}" for i in range(3000)], **{f"x{i}": x[:, i] for i in range(1500)}}
+    yield "1,500 columns, four in the law", "wide", columns, chance((x[:, 0] - x[:, 1]) / 25 + (x[:, 2] > 70) * 1.5 - (x[:, 3] < 20) * 1.5), 7
 
 
 def main():
+    wanted = os.environ.get("KINDS", "").split()
     for title, table, columns, chance, folds in kinds():
+        if wanted and table not in wanted:
+            continue
         columns["won"] = np.where(np.random.default_rng(5).uniform(size=len(chance)) < chance, "yes", "no")
         load(table, columns)
         run(title, table, "key", "won", "yes", [], folds)

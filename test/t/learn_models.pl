@@ -54,6 +54,16 @@ like($err, qr/canceling statement due to statement timeout/, 'a training can be 
 is($node->safe_psql('one', q{SELECT count(*) FROM salesops.model WHERE name = 'slow'}), '0', 'and leaves nothing behind');
 is($node->safe_psql('one', q{SELECT count(*) FROM salesops.progress}), '0', 'nor a progress entry');
 
+# seen while it runs, round by round
+my $busy = $node->background_psql('one', on_error_stop => 0);
+$busy->query_until(qr/begun/, "\\echo begun\n"
+	. q{SELECT salesops.train_model('slow', 'SELECT * FROM wide', 'y', 'boosted_trees', 'id', '{"rounds": 10000, "depth": 8, "validation": "none"}');} . "\n");
+ok($node->poll_query_until('one', q{SELECT count(*) = 1 FROM salesops.progress
+	WHERE command = 'train_model' AND target = 'slow' AND phase = 'fitting trees' AND done > 2 AND total = 10000}), 'the rounds of a training are seen');
+$node->safe_psql('one', 'SELECT pg_cancel_backend(pid) FROM salesops.progress');
+ok($node->poll_query_until('one', 'SELECT count(*) = 0 FROM salesops.progress'), 'and it can be cancelled between them');
+$busy->quit;
+
 # DROP EXTENSION forgets the cache, a new one starts afresh
 my $session = $node->background_psql('one', on_error_stop => 0);
 $session->query($predict);

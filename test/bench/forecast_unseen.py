@@ -5,7 +5,8 @@ Every seventh day from four weeks after the first close on, 30 and 90 days ahead
 methods on the same days (every fourth of them: "boosted" is slow) and beside the oracle: the true process, conditioned on what of each
 deal is known (kind, age, whether it reached the proposal; of the demo's deals rep, channel, type, stage and time in it), simulated. Coverage of the 80 % interval beside the oracle's own, and
 how much wider ours is than its. SALESOPS_HISTORIES="Steady Tail" runs some, SALESOPS_SEEDS="1 2" more than one, SALESOPS_BOOSTED=0
-leaves the slow peer out. "Demo" is demo/generate.sql itself, by its own tables of the truth.
+leaves the slow peer out, SALESOPS_ORACLE=0 the true process: many seeds for coverage then take seconds each. SALESOPS_BARE=1 gives no stage
+changes, so that we know no amount before the close (peers keep theirs). "Demo" is demo/generate.sql itself, by its own tables of the truth.
 """
 import csv
 import io
@@ -21,6 +22,9 @@ from peers import NEVER, Book, Peers, np, ordinal, ours, psql, wape
 DRAWS = 400         # lives of a deal of a day and kind
 SIMULATIONS = 1000  # futures
 BOOSTED = os.environ.get("SALESOPS_BOOSTED", "1") != "0"
+ORACLE = os.environ.get("SALESOPS_ORACLE", "1") != "0"
+SEEDS = os.environ.get("SALESOPS_SEEDS", "").split()
+BARE = os.environ.get("SALESOPS_BARE", "0") != "0"
 
 
 class Oracle:
@@ -151,11 +155,11 @@ class DemoOracle:
         return came, fresh
 
 
-def demo():
+def demo(seed):
     """The demo's tables, attached as the demo does; its book as the peers want it"""
     root = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "demo")
     for script in ("generate.sql", "steps/attach.sql"):
-        done = subprocess.run(["psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-v", "seed=42", "-v", "as_of=2026-11-20", "-f", os.path.join(root, script)], capture_output=True, text=True)
+        done = subprocess.run(["psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-v", f"seed={seed}", "-v", "as_of=2026-11-20", "-f", os.path.join(root, script)], capture_output=True, text=True)
         if done.returncode:
             sys.exit(done.stderr)
     rows = csv.reader(io.StringIO(psql("""COPY (SELECT d.inserted_at::date, d.closed_at::date, d.stage, coalesce(d.amount, 0), d.type,
@@ -164,11 +168,11 @@ def demo():
     return Book.of_deals([{"created": day(r[0]), "closed": day(r[1]), "stage": r[2], "amount": float(r[3]), "type": r[4], "stages": [(day(r[5]), "proposal")] if r[5] else []} for r in rows])
 
 
-def load(deals, stage_changes=True):
+def load(deals):
     psql("TRUNCATE deal, change")
     text = lambda rows: "\n".join("\t".join("\\N" if v is None else str(v) for v in r) for r in rows) + "\n"
     psql("COPY deal FROM STDIN", text((d["id"], d["created"], d["closed"], d["stage"], d["amount"], d["type"], d["owner"], d["source"]) for d in deals))
-    if stage_changes:
+    if not BARE:
         psql("COPY change FROM STDIN", text((d["id"], day, stage, d["amount"]) for d in deals for day, stage in d["stages"]))
     psql("ANALYZE deal, change")
 
@@ -224,16 +228,16 @@ def main():
     for kind in histories.HISTORIES:
         if wanted and kind.__name__ not in wanted:
             continue
-        for seed in os.environ.get("SALESOPS_SEEDS", "1").split():
+        for seed in SEEDS or ["1"]:
             process = kind()
             _, last, deals = process.generate(seed)
             load(deals)
             b = Book.of_deals(deals)
-            for scope, h, share in report(kind.__name__, b, int(b.closed.min()) + 28, last.toordinal(), Oracle(process, int(seed))):
+            for scope, h, share in report(kind.__name__, b, int(b.closed.min()) + 28, last.toordinal(), Oracle(process, int(seed)) if ORACLE else None):
                 held.setdefault((scope, h), []).append(share)
-    if not wanted or "Demo" in wanted:
-        b = demo()
-        for scope, h, share in report("Demo", b, int(b.closed.min()) + 28, date(2026, 11, 20).toordinal(), DemoOracle()):
+    for seed in (SEEDS or ["42"]) if not wanted or "Demo" in wanted else []:
+        b = demo(seed)
+        for scope, h, share in report("Demo", b, int(b.closed.min()) + 28, date(2026, 11, 20).toordinal(), DemoOracle() if ORACLE else None):
             held.setdefault((scope, h), []).append(share)
     for (scope, h), shares in held.items():
         print(f"{scope}, {h} days: 80 % interval held {np.mean(shares):.2f}; outside .70 to .90 in {sum(not 0.7 <= s <= 0.9 for s in shares)} of {len(shares)} histories")

@@ -20,15 +20,17 @@ see_open_deals(HazardPast *past, int32_t day, OpenDay *open)
 {
 	const HazardHistory *h = past->history;
 	double	   *amount = kernel_alloc_array(past->env, double, h->count + 1);
+	double	   *spread = kernel_alloc_array(past->env, double, h->count + 1);
 	int			size = 0;
 
 	open->made = true;
-	open->mean = hazard_amounts_and_mean(past, day, amount, &open->square);
+	open->mean = hazard_amounts_and_mean(past, day, amount, spread, &open->square);
 	for (int k = 0; k < h->count && h->created[past->by_created[k]] <= day; k++)
 		size += h->closed[past->by_created[k]] > day;
 	open->count = 0;
 	open->deal = kernel_alloc_array(past->env, int, size + 1);
 	open->amount = kernel_alloc_array(past->env, double, size + 1);
+	open->spread = kernel_alloc_array(past->env, double, size + 1);
 	open->level = kernel_alloc_array(past->env, uint16_t, size * RATIO_DIMENSIONS + 1);
 	open->waiting = kernel_alloc_array(past->env, int32_t, size + 1);
 	for (int k = 0; open->count < size; k++)
@@ -39,10 +41,12 @@ see_open_deals(HazardPast *past, int32_t day, OpenDay *open)
 			continue;
 		open->deal[open->count] = i;
 		open->amount[open->count] = amount[i];
+		open->spread[open->count] = spread[i];
 		open->waiting[open->count] = hazard_deal_levels(past, i, day, &open->level[open->count * RATIO_DIMENSIONS]);
 		open->count++;
 	}
 	kernel_release(past->env, amount);
+	kernel_release(past->env, spread);
 }
 
 /* Give it back. */
@@ -51,6 +55,7 @@ forget_open_deals(const HazardPast *past, OpenDay *open)
 {
 	kernel_release(past->env, open->deal);
 	kernel_release(past->env, open->amount);
+	kernel_release(past->env, open->spread);
 	kernel_release(past->env, open->level);
 	kernel_release(past->env, open->waiting);
 }
@@ -89,7 +94,7 @@ forecast_open(HazardPast *past, const OpenDay *open, int32_t day, int32_t from, 
 		p = fmin(cached * hazard_ratio_of_levels(past, fit->model, level, open->waiting[k], day, to - 1 - day, cached), 0.995);
 		forecast->open_wins += p;
 		forecast->open += p * amount;
-		forecast->open_variance += p * (1.0 - p) * amount * amount;
+		forecast->open_variance += p * (open->spread[k] - p) * amount * amount;
 		if (snapshot != NULL)
 			ratio_snapshot_add(past->env, snapshot, cached, h->outcome[i] == HAZARD_WON && h->closed[i] < to, level, open->waiting[k]);
 		if (loss != NULL)
@@ -178,9 +183,17 @@ replay_of(HazardPast *past, int model, int kind, int slot)
 	return replay;
 }
 
+/* Wins that say as much: of equal deals, how many would vary by as much of their sum (those of a Poisson stream; never more than are expected). */
+static double
+equal_wins(double sum, double variance, double wins)
+{
+	return variance > 0.0 ? fmin(sum * sum / variance, wins) : 0.0;
+}
+
 /*
  * The corrections by the own past forecasts whose horizon was over by a day: came over said, pulled to 1 by so many forecasts
- * and so many wins (a win is counted in as many weekly forecasts as their horizon has weeks).
+ * and so many wins (a win is counted in as many weekly forecasts as their horizon has weeks; where a few large deals make the sum,
+ * there are fewer than their number).
  */
 static Correction
 correct(HazardPast *past, int32_t day, int model)
@@ -200,8 +213,9 @@ correct(HazardPast *past, int32_t day, int model)
 		came[0] += weight * r->came.open;
 		said[1] += weight * (r->said.open + r->said.fresh);
 		came[1] += weight * (r->came.open + r->came.fresh);
-		wins[0] += weight * r->said.open_wins;
-		wins[1] += weight * (r->said.open_wins + r->said.fresh_wins);
+		wins[0] += weight * equal_wins(r->said.open, r->said.open_variance, r->said.open_wins);
+		wins[1] += weight * equal_wins(r->said.open + r->said.fresh, r->said.open_variance + r->said.fresh_variance,
+									   r->said.open_wins + r->said.fresh_wins);
 		weights += weight;
 	}
 	for (int k = 0; k < 2; k++)

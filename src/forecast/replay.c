@@ -183,7 +183,7 @@ replay_of(HazardPast *past, int model, int kind, int slot)
 	return replay;
 }
 
-/* Wins that say as much: of equal deals, how many would vary by as much of their sum (those of a Poisson stream; never more than are expected). */
+/* Wins that say as much: how many equal deals of a Poisson stream would vary by as much of their sum; never more than are expected. */
 static double
 equal_wins(double sum, double variance, double wins)
 {

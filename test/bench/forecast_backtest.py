@@ -71,7 +71,7 @@ def main():
     if not os.path.isdir(DATA):
         sys.exit(f"# no {DATA}: set SALESOPS_DATA")
     load()
-    t = Peers(history(), every=7)
+    t = Peers(history(), every=7, rounds=100)
     found = {scope: ours(scope, date(2017, 1, 2).toordinal(), date(2017, 12, 25).toordinal()) for scope in ("open", "total")}
     reference = [r for r in csv.DictReader(io.StringIO(text_of("forecast_backtest.csv"))) if r["scored"] == "True"]
     for h in (30, 90):

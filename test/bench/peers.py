@@ -83,11 +83,12 @@ class Book:
 
 
 class Peers:
-    """The field's methods; snapshots of the past are 'every' days apart"""
+    """The field's methods; snapshots of the past are 'every' days apart, boosting takes so many 'rounds'"""
 
-    def __init__(self, book, every=28):
+    def __init__(self, book, every=28, rounds=60):
         self.b = book
         self.every = every
+        self.rounds = rounds
         self.first = book.closed.min()
 
     def snapshots(self, d, h):
@@ -124,7 +125,7 @@ class Peers:
         which = b.open_on(d)
         if not y or len(np.concatenate(y)) < 50 or len(np.unique(np.concatenate(y))) < 2 or not which.any():
             return 0.0
-        model = HistGradientBoostingClassifier(max_iter=100, random_state=1).fit(np.vstack(x), np.concatenate(y))
+        model = HistGradientBoostingClassifier(max_iter=self.rounds, random_state=1).fit(np.vstack(x), np.concatenate(y))
         return (model.predict_proba(b.features(d, which))[:, 1] * b.worth[which]).sum()
 
     def lagged(self, d, h, lag, scope):

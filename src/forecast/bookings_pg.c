@@ -227,7 +227,7 @@ forecast_plan_new(const ForecastPlan *plan, int group, const ForecastState *open
 		amount = won_amounts(plan, -1, &count);
 	for (int i = 0; i < count; i++)
 		mean += amount[i] / count;
-	wins = mean > 0.0 ? wanted / mean : 0.0;
+	wins = mean != 0.0 ? Max(wanted / mean, 0.0) : 0.0;
 	bins = Min(count, AMOUNT_BINS);
 	for (int b = 0; b < bins && wins > 0.0; b++)
 	{

@@ -226,7 +226,7 @@ correct(HazardPast *past, int32_t day, int model)
 		if (wins[k] > 0)
 			forecasts += past->options.calibration_wins * HAZARD_CALIBRATION / HAZARD_EVERY * weights / wins[k];
 		pull = weights > 0 ? forecasts * said[k] / weights : 0.0;
-		ratio[k] = said[k] > 0 ? fmin(fmax((came[k] + pull) / (said[k] + pull), 0.1), 10.0) : 1.0;
+		ratio[k] = said[k] != 0.0 ? fmin(fmax((came[k] + pull) / (said[k] + pull), 0.1), 10.0) : 1.0;
 	}
 	return (Correction) {true, ratio[0], ratio[1]};
 }
@@ -258,7 +258,7 @@ hazard_correct(HazardPast *past, int32_t day, int model, HazardForecast *forecas
 	Correction	c = correction_of(past, day, model);
 	double		fresh = forecast->fresh;
 	double		wanted = c.total * (forecast->open + fresh) - c.open * forecast->open;
-	double		ratio = fresh > 0 ? fmax(wanted / fresh, 0.25 * c.total) : c.total;
+	double		ratio = fresh != 0.0 ? fmax(wanted / fresh, 0.25 * c.total) : c.total;
 
 	forecast->open *= c.open;
 	forecast->open_wins *= c.open;
@@ -387,7 +387,8 @@ maturity(const HazardPast *past, int32_t then, int32_t now)
 /*
  * Squared log error, beyond what independent deals explain, of corrected own forecasts made on a slot and so many of 28 days after it, one
  * at the end of the other, as far as they were over by a day: their sums are compared, since what one month has too
- * much the next often lacks. False where nothing was forecast.
+ * much the next often lacks. Credits are wrong as sales are; a sum of the other sign than forecast is as wrong as can be. False where
+ * nothing was forecast.
  */
 static bool
 excess_error(HazardPast *past, int32_t day, int model, int kind, int slot, int blocks, bool open_only, double *excess)
@@ -411,9 +412,9 @@ excess_error(HazardPast *past, int32_t day, int model, int kind, int slot, int b
 		came += r->came.open + (open_only ? 0.0 : r->came.fresh);
 		variance += said.open_variance + (open_only ? 0.0 : said.fresh_variance);
 	}
-	if (mean <= 0.0)
+	if (mean == 0.0)
 		return false;
-	error = came > 0.0 ? fmin(fmax(log(came / mean), -2.0), 2.0) : -2.0;
+	error = came / mean > 0.0 ? fmin(fmax(log(came / mean), -2.0), 2.0) : -2.0;
 	*excess = error * error - variance / (mean * mean);
 	return true;
 }

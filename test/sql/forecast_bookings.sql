@@ -61,6 +61,12 @@ SELECT count(*) AS wrong_actual FROM test t WHERE actual IS NOT NULL AND
   actual <> (SELECT coalesce(sum(amount), 0) FROM deal WHERE stage = 'Won' AND closed_at > t.as_of AND closed_at <= t.as_of + t.horizon);
 SELECT predicted IS NULL AS nothing_known, lower IS NULL AS no_interval, actual IS NOT NULL AS but_this_came FROM backtest_forecast('2013-12-01', '2013-12-01', '1 day', '{60 days}');
 
+-- credits: with every amount turned to its negative the forecasts and their intervals are those, turned
+UPDATE deal SET amount = -amount;
+SELECT count(*), bool_and(abs(m.predicted + t.predicted) <= 0.01 AND abs(m.lower + t.upper) <= 0.0002 * t.upper AND abs(m.upper + t.lower) <= 0.0002 * t.upper) AS turned
+  FROM backtest_forecast('2015-06-02', '2015-12-15', '28 days', '{30 days,90 days}') m JOIN test t USING (as_of, horizon);
+UPDATE deal SET amount = -amount;
+
 -- a planted future: new deals, other outcomes, other amounts, other stages after 30 June change nothing that was forecast by then
 CREATE TABLE before AS SELECT grp, booked, open_pipeline::text AS o, new_business::text AS n, total::text AS t FROM forecast_bookings('[2015-07-01,2015-10-01)', '{owner_id}', '2015-06-30');
 CREATE TABLE deal_before AS TABLE deal;

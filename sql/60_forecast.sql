@@ -143,10 +143,11 @@ CREATE FUNCTION salesops.forecast_deals(period daterange DEFAULT NULL, as_of tim
                                         OUT probability double precision, OUT probability_30 double precision,
                                         OUT probability_90 double precision, OUT probability_ever double precision,
                                         OUT probability_new double precision, OUT expected_on date,
-                                        OUT probability_by_age double precision) RETURNS SETOF record
+                                        OUT probability_by_age double precision, OUT amount_spread double precision)
+  RETURNS SETOF record
   LANGUAGE c STABLE PARALLEL RESTRICTED COST 100000 ROWS 1000 AS 'MODULE_PATHNAME', 'salesops_forecast_deals';
 COMMENT ON FUNCTION salesops.forecast_deals(daterange, timestamptz) IS
-  'each deal open at as_of: amount as seen then, age in days, chance to be won in the period (default: the quarter of as_of), in 30 and 90 days and ever, ever by age and calendar alone, and of a new deal';
+  'each deal open at as_of: amount as seen then, age in days, chance to be won in the period (default: the quarter of as_of), in 30 and 90 days and ever, ever by age and calendar alone, and of a new deal; amount_spread is the mean square of amounts like an estimated one over its square, 1 where the amount is stated';
 
 CREATE VIEW salesops.opportunity_outlook WITH (security_invoker = true) AS
   SELECT o.opportunity_id, o.name, o.owner_id, o.account_id, o.stage, o.close_date, d.amount, d.amount_is_estimate, d.age,

@@ -420,13 +420,17 @@ BEGIN
     growth := greatest(0, 1 + (changes ->> 'add_reps')::float8 / greatest(reps, 1));
   END IF;
   growth := growth * coalesce((changes ->> 'new_business')::float8, 1) * coalesce((changes ->> 'win_rate')::float8, 1);
-  SELECT salesops.forecast(coalesce((changes -> 'amount' ->> d.opportunity_id)::numeric, d.amount),
-           least(1, coalesce((changes ->> 'win_rate')::float8, 1) *
-             coalesce((changes -> 'probability' ->> d.opportunity_id)::float8,
-                      CASE WHEN changes -> 'move' ? d.opportunity_id THEN
-                        CASE WHEN (changes -> 'move' ->> d.opportunity_id)::date <@ period THEN d.probability_ever ELSE 0 END END, d.probability)))
-    INTO deals FROM salesops.forecast_deals(period, as_of) d
-   WHERE NOT coalesce(changes -> 'drop' ? d.opportunity_id, false);
+  -- an estimated amount varies as in forecast_bookings(): a larger and less likely deal of the same mean
+  SELECT salesops.forecast(w.amount * w.spread::numeric, w.probability / w.spread) INTO deals
+    FROM (SELECT coalesce((changes -> 'amount' ->> d.opportunity_id)::numeric, d.amount) AS amount,
+                 CASE WHEN coalesce(changes -> 'amount' ? d.opportunity_id, false) THEN 1 ELSE d.amount_spread END AS spread,
+                 least(1, coalesce((changes ->> 'win_rate')::float8, 1) *
+                   coalesce((changes -> 'probability' ->> d.opportunity_id)::float8,
+                            CASE WHEN changes -> 'move' ? d.opportunity_id THEN
+                              CASE WHEN (changes -> 'move' ->> d.opportunity_id)::date <@ period THEN d.probability_ever ELSE 0 END END,
+                            d.probability)) AS probability
+            FROM salesops.forecast_deals(period, as_of) d
+           WHERE NOT coalesce(changes -> 'drop' ? d.opportunity_id, false)) w;
   fresh := salesops.forecast_scale(base.new_business, growth);
   SELECT v.scenario, round(salesops.mean(v.total)::numeric, 2), round(salesops.quantile(v.total, 0.1)::numeric, 2),
          round(salesops.quantile(v.total, 0.5)::numeric, 2), round(salesops.quantile(v.total, 0.9)::numeric, 2), v.total

@@ -141,9 +141,24 @@ covariates_of(HazardPast *past, int calendar, int kind, int32_t day)
 }
 
 /*
+ * The horizon whose lessons are used for a kind: the near one's while no forecast of the far one is over, or too few of them: what sets
+ * deals apart must not be forgotten because a year ahead is asked for.
+ */
+static int
+learned_kind(HazardPast *past, HazardFamily family, int calendar, int kind, int32_t day)
+{
+	if (kind == 0 || past->horizon[1] <= 0)
+		return 0;
+	if (family == HAZARD_RATIOS)
+		return ratios_of(past, calendar, kind, day)->learned ? kind : 0;
+	return covariates_of(past, calendar, kind, day)->coefficient != NULL ? kind : 0;
+}
+
+/*
  * By how much more often a deal is won within so many days than age and calendar let 'expected', from what is known of it: effects on
  * the logarithm of the ratio, or on the log odds of the regression, for HAZARD_CALIBRATION days and for 'far' ones. Between the two it
- * changes with the logarithm of the days; beyond 91 it fades: what sets deals apart now says less of the far future.
+ * changes with the logarithm of the days; beyond 91 days that nothing was learned of it fades: what sets deals apart now says less of
+ * the far future.
  */
 double
 hazard_apply_effects(HazardFamily family, const double effect[2], int far, double expected, int days)
@@ -151,6 +166,7 @@ hazard_apply_effects(HazardFamily family, const double effect[2], int far, doubl
 	double		near_log = log(HAZARD_CALIBRATION);
 	double		far_log = log(far > 0 ? far : HAZARD_CALIBRATION);
 	double		share = far_log == near_log ? 0.0 : fmin(fmax((log(days > 1 ? days : 1) - near_log) / (far_log - near_log), 0.0), 1.0);
+	double		known = fmax(far, 91.0);
 	double		ratio[2];
 
 	if (family == HAZARD_PLAIN || expected <= 0.0)
@@ -158,7 +174,7 @@ hazard_apply_effects(HazardFamily family, const double effect[2], int far, doubl
 	for (int kind = 0; kind < 2; kind++)
 		ratio[kind] = family == HAZARD_RATIOS ? effect[kind] : log(covariate_chance(expected, effect[kind]) / expected);
 	share = ratio[0] + share * (ratio[1] - ratio[0]);
-	return exp(days > 91 ? share * sqrt(91.0 / days) : share);
+	return exp(days > known ? share * sqrt(known / days) : share);
 }
 
 /* The same of an open deal of such levels and waiting time, by a model, as known on a day. */
@@ -168,19 +184,21 @@ hazard_ratio_of_levels(HazardPast *past, int model, const uint16_t *level, int w
 	HazardFamily family = (HazardFamily) (model / HAZARD_CALENDARS);
 	int			calendar = model % HAZARD_CALENDARS;
 	double		effect[2];
+	int			far = 0;
 
 	if (family == HAZARD_PLAIN || past->slots == 0 || expected <= 0.0)
 		return 1.0;
 	for (int kind = 0; kind < 2; kind++)
 	{
-		int			of = past->horizon[1] > 0 ? kind : 0;
+		int			of = learned_kind(past, family, calendar, kind, day);
 
+		far = of > 0 ? past->horizon[1] : 0;
 		if (family == HAZARD_RATIOS)
 			effect[kind] = log(ratio_of(ratios_of(past, calendar, of, day), level));
 		else
 			effect[kind] = covariate_effect(covariates_of(past, calendar, of, day), level, waiting);
 	}
-	return hazard_apply_effects(family, effect, past->horizon[1], expected, days);
+	return hazard_apply_effects(family, effect, far, expected, days);
 }
 
 /* The same of an open deal. */
@@ -205,11 +223,12 @@ hazard_level_effect(HazardPast *past, int model, int32_t day, int kind, int dime
 {
 	HazardFamily family = (HazardFamily) (model / HAZARD_CALENDARS);
 	int			calendar = model % HAZARD_CALENDARS;
-	int			of = past->horizon[1] > 0 ? kind : 0;
+	int			of;
 	const RatioTable *table;
 
 	if (family == HAZARD_PLAIN || past->slots == 0 || (dimension >= 0 && dimension < HAZARD_TRAITS && day >= past->rewritten[dimension]))
 		return 0.0;
+	of = learned_kind(past, family, calendar, kind, day);
 	if (family == HAZARD_REGRESSION)
 		return covariate_level_effect(covariates_of(past, calendar, of, day), dimension, level);
 	table = ratios_of(past, calendar, of, day);
@@ -220,9 +239,12 @@ hazard_level_effect(HazardPast *past, int model, int32_t day, int kind, int dime
 double
 hazard_waiting_effect(HazardPast *past, int model, int32_t day, int kind, int stage, int term)
 {
+	int			calendar = model % HAZARD_CALENDARS;
+
 	if (model / HAZARD_CALENDARS != HAZARD_REGRESSION || past->slots == 0)
 		return 0.0;
-	return covariate_waiting_effect(covariates_of(past, model % HAZARD_CALENDARS, past->horizon[1] > 0 ? kind : 0, day), stage, term);
+	kind = learned_kind(past, HAZARD_REGRESSION, calendar, kind, day);
+	return covariate_waiting_effect(covariates_of(past, calendar, kind, day), stage, term);
 }
 
 /* The level of an amount. */

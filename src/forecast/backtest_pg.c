@@ -143,6 +143,7 @@ forecast_cell(const Backtest *b, ForecastBook *book, int32 known, int days, Datu
 	values[3] = NumericGetDatum(forecast_money(forecast_quantile(&distribution, 0.5 - 0.5 * b->coverage)));
 	values[4] = NumericGetDatum(forecast_money(forecast_quantile(&distribution, 0.5 + 0.5 * b->coverage)));
 	pfree(plan.amount);
+	pfree(plan.spread);
 }
 
 /* One row: as_of, horizon, forecast where there was any history, actual where the horizon is over. */

@@ -2,7 +2,8 @@
  * bookings_pg.c
  *		forecast_bookings(): what a period will bring, by group: booked already, from open deals, from deals yet to come.
  *
- * Open deals come in one by one with their chance of being won within the period. Deals yet to come are a Poisson stream:
+ * Open deals come in one by one with their chance of being won within the period; where the amount is an estimate, as a larger and less
+ * likely deal of the same mean, which varies as one whose amount is yet to be drawn. Deals yet to come are a Poisson stream:
  * arrivals by the rules that were right in the past, run through the same hazards, with amounts as the group's won deals of the last
  * year had them; they stand in the forecast as many improbable deals. What own past forecasts were wrong by beyond chance is the
  * common deviation of each forecast. Of groups, all share one fit; how many deals arrive is each group's own.
@@ -85,7 +86,8 @@ forecast_plan_open(const ForecastPlan *plan, int group)
 		if (book->history.created[i] != cached_for)
 			cached = forecast_plan_by_age(plan, book->history.created[i]);
 		cached_for = book->history.created[i];
-		add_deal(state, plan->amount[i], forecast_plan_probability(plan, i, cached, plan->to - 1 - plan->known), 1);
+		add_deal(state, plan->amount[i] * plan->spread[i],
+				 forecast_plan_probability(plan, i, cached, plan->to - 1 - plan->known) / plan->spread[i], 1);
 	}
 	state->common = common_deviation(forecast_uncertain_mean(state), plan->open_deviation);
 	return state;
@@ -190,7 +192,8 @@ forecast_plan(ForecastBook *book, int32 known, int32 from, int32 to, ForecastPla
 	plan->model = hazard_choose_model(book->past, known);
 	hazard_fit(book->past, known, plan->model, &plan->fit);
 	plan->amount = MemoryContextAllocHuge(book->context, sizeof(double) * (Size) Max(book->count, 1));
-	hazard_amounts(book->past, known, plan->amount);
+	plan->spread = MemoryContextAllocHuge(book->context, sizeof(double) * (Size) Max(book->count, 1));
+	hazard_amounts(book->past, known, plan->amount, plan->spread);
 	memset(&plan->whole, 0, sizeof(plan->whole));
 	if (plan->from < to)
 		hazard_forecast(book->past, known, plan->from, to, &plan->fit, &plan->whole);
@@ -224,7 +227,7 @@ forecast_plan_new(const ForecastPlan *plan, int group, const ForecastState *open
 		amount = won_amounts(plan, -1, &count);
 	for (int i = 0; i < count; i++)
 		mean += amount[i] / count;
-	wins = mean > 0.0 ? wanted / mean : 0.0;
+	wins = mean != 0.0 ? Max(wanted / mean, 0.0) : 0.0;
 	bins = Min(count, AMOUNT_BINS);
 	for (int b = 0; b < bins && wins > 0.0; b++)
 	{

@@ -22,6 +22,7 @@ typedef struct ForecastPlan
 	HazardFit	fit;
 	HazardForecast whole;		/* of everything, corrected */
 	double	   *amount;			/* of each deal, as seen on the day */
+	double	   *spread;			/* and how far that may be off: as of hazard_amounts() */
 	int		   *stated;			/* of each deal, its first stated amount in the history, or -1 */
 	double	   *new_share;		/* of new business, by group */
 	double		open_deviation;

@@ -12,9 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SPREAD_MOST		100.0	/* of an amount that is estimated */
 
 const HazardOptions hazard_defaults = {
-	.half_life = 120, .cell_events = 3, .age_events = 1, .calibration_half_life = 60, .calibration_weight = 1, .calibration_wins = 50,
+	.half_life = 120, .cell_events = 3, .age_events = 1, .calibration_half_life = 60, .calibration_weight = 1, .calibration_wins = 75,
 	.error_prior = 0.22, .error_weight = 0.25, .error_half_life = 40, .calendar = -1, .family = -1, .arrival_days = 91,
 };
 
@@ -342,6 +343,7 @@ hazard_past(const KernelEnv *env, const HazardHistory *history, const HazardOpti
 	count_arrivals(past);
 	index_wins(past);
 	past->segment_sum = kernel_alloc_array(env, double, history->segments + 1);
+	past->segment_square = kernel_alloc_array(env, double, history->segments + 1);
 	past->segment_count = kernel_alloc_array(env, double, history->segments + 1);
 	past->slots = past->days > 0 ? past->days / HAZARD_EVERY + 1 : 0;
 	past->open_day = kernel_alloc_array(env, OpenDay, past->slots + 1);
@@ -503,7 +505,7 @@ hazard_win_probability(const HazardPast *past, const HazardFit *fit, int32_t cre
 	return won;
 }
 
-/* Sums of won amounts by segment, known on a day; half-life a year. Returns the mean of all, and of their squares. */
+/* Sums of won amounts and their squares by segment, known on a day; half-life a year. Returns the mean of all, and of their squares. */
 static double
 sum_segments(const HazardPast *past, int32_t day, double *square)
 {
@@ -514,6 +516,7 @@ sum_segments(const HazardPast *past, int32_t day, double *square)
 	double		scale = exp2(((double) past->last - day) / 365.0);
 
 	memset(past->segment_sum, 0, sizeof(double) * (size_t) (h->segments + 1));
+	memset(past->segment_square, 0, sizeof(double) * (size_t) (h->segments + 1));
 	memset(past->segment_count, 0, sizeof(double) * (size_t) (h->segments + 1));
 	for (int k = 0; k < past->wins && h->closed[past->won_deal[k]] <= day; k++)
 	{
@@ -523,6 +526,7 @@ sum_segments(const HazardPast *past, int32_t day, double *square)
 		if (isnan(h->won_amount[i]))
 			continue;
 		past->segment_sum[h->segment[i]] += weight * h->won_amount[i];
+		past->segment_square[h->segment[i]] += weight * h->won_amount[i] * h->won_amount[i];
 		past->segment_count[h->segment[i]] += weight;
 		sum += weight * h->won_amount[i];
 		sum2 += weight * h->won_amount[i] * h->won_amount[i];
@@ -544,28 +548,39 @@ segments_believed(const HazardPast *past, int32_t day)
 
 /* Amounts as hazard_amounts() has them; returns the mean of won deals known on the day, and that of their squares. */
 double
-hazard_amounts_and_mean(HazardPast *past, int32_t day, double *amount, double *square)
+hazard_amounts_and_mean(HazardPast *past, int32_t day, double *amount, double *spread, double *square)
 {
 	const HazardHistory *h = past->history;
 	double		overall = sum_segments(past, day, square);
 	bool		believed = segments_believed(past, day);
 
 	for (int i = 0; i < h->count; i++)
-		amount[i] = believed ? (past->segment_sum[h->segment[i]] + 2 * overall) / (past->segment_count[h->segment[i]] + 2) : overall;
+	{
+		double		count = believed ? past->segment_count[h->segment[i]] : 0.0;
+		double		mean_square = ((believed ? past->segment_square[h->segment[i]] : 0.0) + 2 * *square) / (count + 2);
+
+		amount[i] = ((believed ? past->segment_sum[h->segment[i]] : 0.0) + 2 * overall) / (count + 2);
+		spread[i] = amount[i] != 0.0 ? fmin(fmax(mean_square / (amount[i] * amount[i]), 1.0), SPREAD_MOST) : 1.0;
+	}
 	for (int k = 0; k < h->amounts; k++)
 		if (h->amount[k].day <= day)
+		{
 			amount[h->amount[k].deal] = h->amount[k].amount;
+			spread[h->amount[k].deal] = 1.0;
+		}
 	return overall;
 }
 
 /*
  * What each deal was worth as seen on a day: the amount last stated by then, else the mean of the won deals of its
- * segment, pulled to the mean of all by two deals.
+ * segment, pulled to the mean of all by two deals. 'spread' is how far an estimate may be off: the mean of such amounts' squares over the
+ * square of their mean; 1 where the amount is stated. A deal of amount * spread that is won with its chance / spread brings the
+ * same in the mean, and varies as a deal whose amount is yet to be drawn.
  */
 void
-hazard_amounts(HazardPast *past, int32_t day, double *amount)
+hazard_amounts(HazardPast *past, int32_t day, double *amount, double *spread)
 {
 	double		square;
 
-	hazard_amounts_and_mean(past, day, amount, &square);
+	hazard_amounts_and_mean(past, day, amount, spread, &square);
 }

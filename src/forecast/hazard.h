@@ -82,7 +82,7 @@ typedef struct HazardOptions
 	double		age_events;		/* … and an age to the overall rate */
 	double		calibration_half_life;
 	double		calibration_weight; /* own forecasts that pull the correction to 1 */
-	double		calibration_wins;	/* … and wins that do */
+	double		calibration_wins;	/* … and wins that do: of unequal deals as many equal ones as vary alike */
 	double		error_prior;	/* log deviation assumed before any own forecast was checked */
 	double		error_weight;	/* … worth so many independent forecasts */
 	double		error_half_life;
@@ -133,7 +133,7 @@ extern double hazard_win_probability(const HazardPast *past, const HazardFit *fi
 									 int32_t to);
 extern void hazard_arrivals_by_group(const HazardPast *past, int32_t day, int ahead, const int *group, int groups,
 									 double *expected);
-extern void hazard_amounts(HazardPast *past, int32_t day, double *amount);
+extern void hazard_amounts(HazardPast *past, int32_t day, double *amount, double *spread);
 extern void hazard_forecast(HazardPast *past, int32_t day, int32_t from, int32_t to, const HazardFit *fit,
 							HazardForecast *forecast);
 extern void hazard_actual(const HazardPast *past, int32_t day, int32_t from, int32_t to, HazardForecast *actual);

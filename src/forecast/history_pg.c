@@ -333,6 +333,8 @@ take_row(TupleTableSlot *slot, void *arg)
 	deal->created_at = slot_time(slot, 3);
 	deal->closed_at = slot_time(slot, 4);
 	deal->updated_at = slot_time(slot, 5);
+	if (deal->created_at == DT_NOEND && kind != NULL && strcmp(kind, "open") != 0)
+		deal->created_at = deal->closed_at; /* what it brought counts, whenever it began */
 	if (deal->created_at == DT_NOEND || deal->created_at > book->limit || slot->tts_isnull[0])
 		return;
 	deal->id = slot_text(slot, 0);
@@ -735,8 +737,9 @@ forecast_require_history(const ForecastBook *book, TimestampTz as_of)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 TIMESTAMP_NOT_FINITE(as_of) ? errmsg("cannot forecast: no opportunity has been closed") :
 			 errmsg("cannot forecast: no opportunity was closed by %s", timestamptz_to_str(as_of)),
-			 book->count == 0 ? errdetail("There is no opportunity created by then.") :
+			 book->count == 0 ? errdetail("There is no opportunity that was created by then and has an id.") :
 			 errdetail("There are %d opportunities, all of them open.", book->count),
 			 errhint("Attach opportunities with created_at and closed_at. Without history, forecast(amount, probability) takes probabilities of your own.")));
 }

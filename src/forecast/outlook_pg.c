@@ -139,8 +139,8 @@ put_deal(ReturnSetInfo *rsinfo, const ForecastPlan *plan, int i, const Chances *
 {
 	const ForecastOpportunity *deal = &plan->book->deal[i];
 	bool		stated = false;
-	Datum		values[11];
-	bool		nulls[11] = {false};
+	Datum		values[12];
+	bool		nulls[12] = {false};
 
 	for (int k = plan->stated[i]; k >= 0 && k < plan->book->history.amounts && plan->book->history.amount[k].deal == i; k++)
 		stated |= plan->book->history.amount[k].day <= plan->known;
@@ -155,6 +155,7 @@ put_deal(ReturnSetInfo *rsinfo, const ForecastPlan *plan, int i, const Chances *
 	values[8] = Float8GetDatum(ever_of_new);
 	values[9] = DateADTGetDatum(c->median_day);
 	values[10] = Float8GetDatum(c->ever_by_age);
+	values[11] = Float8GetDatum(plan->spread[i]);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
@@ -318,6 +319,7 @@ outlook_plan(Outlook *outlook, int days)
 	if (outlook->days >= 0)
 	{
 		pfree(outlook->plan.amount);
+		pfree(outlook->plan.spread);
 		pfree(outlook->plan.stated);
 		pfree(outlook->plan.new_share);
 	}

@@ -32,6 +32,7 @@ typedef struct OpenDay
 	int			count;
 	int		   *deal;
 	double	   *amount;
+	double	   *spread;			/* of the amount, as of hazard_amounts() */
 	uint16_t   *level;			/* [open deal][dimension] */
 	int32_t    *waiting;
 	double		mean;			/* of won deals' amounts by then */
@@ -58,6 +59,7 @@ struct HazardPast
 	int			wins;
 	int		   *arrived;		/* [day]: deals created from the first creation on, before the day */
 	double	   *segment_sum;	/* scratch, [segments] */
+	double	   *segment_square;
 	double	   *segment_count;
 	int			slots;			/* own past forecasts */
 	OpenDay    *open_day;		/* [slot] */
@@ -80,7 +82,7 @@ hazard_slot_day(const HazardPast *past, int slot)
 }
 
 extern int	hazard_wins_before(const HazardPast *past, int32_t day);
-extern double hazard_amounts_and_mean(HazardPast *past, int32_t day, double *amount, double *square);
+extern double hazard_amounts_and_mean(HazardPast *past, int32_t day, double *amount, double *spread, double *square);
 extern void hazard_arrival_rates(const HazardPast *past, int32_t day, int ahead, double *rate);
 extern void hazard_change_horizon(HazardPast *past, int horizon);
 extern int	hazard_deal_levels(const HazardPast *past, int deal, int32_t day, uint16_t level[RATIO_DIMENSIONS]);

@@ -126,6 +126,7 @@ ratio_fit(const KernelEnv *env, RatioSnapshot *const *snapshot, const double *we
 		  const int *levels, RatioTable *table)
 {
 	table->made = true;
+	table->learned = false;
 	for (int d = 0; d < RATIO_DIMENSIONS; d++)
 	{
 		table->levels[d] = levels[d] > 1 && levels[d] <= RATIO_LEVELS_MAX ? levels[d] : 0;
@@ -149,7 +150,10 @@ ratio_fit(const KernelEnv *env, RatioSnapshot *const *snapshot, const double *we
 				expected[k] /= overlap;
 			}
 			if (all / overlap >= WINS_MIN)
+			{
 				ratio_shrink(observed, expected, count, table->value[d]);
+				table->learned = true;
+			}
 			kernel_release(env, observed);
 		}
 }

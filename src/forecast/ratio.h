@@ -29,6 +29,7 @@ typedef struct RatioSnapshot
 typedef struct RatioTable
 {
 	bool		made;
+	bool		learned;		/* from some snapshot */
 	int			levels[RATIO_DIMENSIONS];
 	double	   *value[RATIO_DIMENSIONS];
 } RatioTable;

@@ -20,15 +20,17 @@ see_open_deals(HazardPast *past, int32_t day, OpenDay *open)
 {
 	const HazardHistory *h = past->history;
 	double	   *amount = kernel_alloc_array(past->env, double, h->count + 1);
+	double	   *spread = kernel_alloc_array(past->env, double, h->count + 1);
 	int			size = 0;
 
 	open->made = true;
-	open->mean = hazard_amounts_and_mean(past, day, amount, &open->square);
+	open->mean = hazard_amounts_and_mean(past, day, amount, spread, &open->square);
 	for (int k = 0; k < h->count && h->created[past->by_created[k]] <= day; k++)
 		size += h->closed[past->by_created[k]] > day;
 	open->count = 0;
 	open->deal = kernel_alloc_array(past->env, int, size + 1);
 	open->amount = kernel_alloc_array(past->env, double, size + 1);
+	open->spread = kernel_alloc_array(past->env, double, size + 1);
 	open->level = kernel_alloc_array(past->env, uint16_t, size * RATIO_DIMENSIONS + 1);
 	open->waiting = kernel_alloc_array(past->env, int32_t, size + 1);
 	for (int k = 0; open->count < size; k++)
@@ -39,10 +41,12 @@ see_open_deals(HazardPast *past, int32_t day, OpenDay *open)
 			continue;
 		open->deal[open->count] = i;
 		open->amount[open->count] = amount[i];
+		open->spread[open->count] = spread[i];
 		open->waiting[open->count] = hazard_deal_levels(past, i, day, &open->level[open->count * RATIO_DIMENSIONS]);
 		open->count++;
 	}
 	kernel_release(past->env, amount);
+	kernel_release(past->env, spread);
 }
 
 /* Give it back. */
@@ -51,6 +55,7 @@ forget_open_deals(const HazardPast *past, OpenDay *open)
 {
 	kernel_release(past->env, open->deal);
 	kernel_release(past->env, open->amount);
+	kernel_release(past->env, open->spread);
 	kernel_release(past->env, open->level);
 	kernel_release(past->env, open->waiting);
 }
@@ -89,7 +94,7 @@ forecast_open(HazardPast *past, const OpenDay *open, int32_t day, int32_t from, 
 		p = fmin(cached * hazard_ratio_of_levels(past, fit->model, level, open->waiting[k], day, to - 1 - day, cached), 0.995);
 		forecast->open_wins += p;
 		forecast->open += p * amount;
-		forecast->open_variance += p * (1.0 - p) * amount * amount;
+		forecast->open_variance += p * (open->spread[k] - p) * amount * amount;
 		if (snapshot != NULL)
 			ratio_snapshot_add(past->env, snapshot, cached, h->outcome[i] == HAZARD_WON && h->closed[i] < to, level, open->waiting[k]);
 		if (loss != NULL)
@@ -178,9 +183,17 @@ replay_of(HazardPast *past, int model, int kind, int slot)
 	return replay;
 }
 
+/* Wins that say as much: how many equal deals of a Poisson stream would vary by as much of their sum; never more than are expected. */
+static double
+equal_wins(double sum, double variance, double wins)
+{
+	return variance > 0.0 ? fmin(sum * sum / variance, wins) : 0.0;
+}
+
 /*
  * The corrections by the own past forecasts whose horizon was over by a day: came over said, pulled to 1 by so many forecasts
- * and so many wins (a win is counted in as many weekly forecasts as their horizon has weeks).
+ * and so many wins (a win is counted in as many weekly forecasts as their horizon has weeks; where a few large deals make the sum,
+ * there are fewer than their number).
  */
 static Correction
 correct(HazardPast *past, int32_t day, int model)
@@ -200,8 +213,9 @@ correct(HazardPast *past, int32_t day, int model)
 		came[0] += weight * r->came.open;
 		said[1] += weight * (r->said.open + r->said.fresh);
 		came[1] += weight * (r->came.open + r->came.fresh);
-		wins[0] += weight * r->said.open_wins;
-		wins[1] += weight * (r->said.open_wins + r->said.fresh_wins);
+		wins[0] += weight * equal_wins(r->said.open, r->said.open_variance, r->said.open_wins);
+		wins[1] += weight * equal_wins(r->said.open + r->said.fresh, r->said.open_variance + r->said.fresh_variance,
+									   r->said.open_wins + r->said.fresh_wins);
 		weights += weight;
 	}
 	for (int k = 0; k < 2; k++)
@@ -212,7 +226,7 @@ correct(HazardPast *past, int32_t day, int model)
 		if (wins[k] > 0)
 			forecasts += past->options.calibration_wins * HAZARD_CALIBRATION / HAZARD_EVERY * weights / wins[k];
 		pull = weights > 0 ? forecasts * said[k] / weights : 0.0;
-		ratio[k] = said[k] > 0 ? fmin(fmax((came[k] + pull) / (said[k] + pull), 0.1), 10.0) : 1.0;
+		ratio[k] = said[k] != 0.0 ? fmin(fmax((came[k] + pull) / (said[k] + pull), 0.1), 10.0) : 1.0;
 	}
 	return (Correction) {true, ratio[0], ratio[1]};
 }
@@ -244,7 +258,7 @@ hazard_correct(HazardPast *past, int32_t day, int model, HazardForecast *forecas
 	Correction	c = correction_of(past, day, model);
 	double		fresh = forecast->fresh;
 	double		wanted = c.total * (forecast->open + fresh) - c.open * forecast->open;
-	double		ratio = fresh > 0 ? fmax(wanted / fresh, 0.25 * c.total) : c.total;
+	double		ratio = fresh != 0.0 ? fmax(wanted / fresh, 0.25 * c.total) : c.total;
 
 	forecast->open *= c.open;
 	forecast->open_wins *= c.open;
@@ -373,7 +387,8 @@ maturity(const HazardPast *past, int32_t then, int32_t now)
 /*
  * Squared log error, beyond what independent deals explain, of corrected own forecasts made on a slot and so many of 28 days after it, one
  * at the end of the other, as far as they were over by a day: their sums are compared, since what one month has too
- * much the next often lacks. False where nothing was forecast.
+ * much the next often lacks. Credits are wrong as sales are; a sum of the other sign than forecast is as wrong as can be. False where
+ * nothing was forecast.
  */
 static bool
 excess_error(HazardPast *past, int32_t day, int model, int kind, int slot, int blocks, bool open_only, double *excess)
@@ -397,9 +412,9 @@ excess_error(HazardPast *past, int32_t day, int model, int kind, int slot, int b
 		came += r->came.open + (open_only ? 0.0 : r->came.fresh);
 		variance += said.open_variance + (open_only ? 0.0 : said.fresh_variance);
 	}
-	if (mean <= 0.0)
+	if (mean == 0.0)
 		return false;
-	error = came > 0.0 ? fmin(fmax(log(came / mean), -2.0), 2.0) : -2.0;
+	error = came / mean > 0.0 ? fmin(fmax(log(came / mean), -2.0), 2.0) : -2.0;
 	*excess = error * error - variance / (mean * mean);
 	return true;
 }

@@ -5,7 +5,8 @@ Every seventh day from four weeks after the first close on, 30 and 90 days ahead
 methods on the same days (every fourth of them: "boosted" is slow) and beside the oracle: the true process, conditioned on what of each
 deal is known (kind, age, whether it reached the proposal; of the demo's deals rep, channel, type, stage and time in it), simulated. Coverage of the 80 % interval beside the oracle's own, and
 how much wider ours is than its. SALESOPS_HISTORIES="Steady Tail" runs some, SALESOPS_SEEDS="1 2" more than one, SALESOPS_BOOSTED=0
-leaves the slow peer out. "Demo" is demo/generate.sql itself, by its own tables of the truth.
+leaves the slow peer out, SALESOPS_ORACLE=0 the true process: many seeds for coverage then take seconds each. SALESOPS_BARE=1 gives no stage
+changes, so that we know no amount before the close (peers keep theirs). "Demo" is demo/generate.sql itself, by its own tables of the truth.
 """
 import csv
 import io
@@ -14,110 +15,16 @@ import subprocess
 import sys
 from datetime import date
 
-try:
-    import numpy as np
-    from sklearn.ensemble import HistGradientBoostingClassifier
-except ImportError as e:
-    sys.exit(f"# peers are not installed ({e}): test/bench/requirements-forecast.txt")
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import histories
+from peers import NEVER, Book, Peers, np, ordinal, ours, psql, wape
 
-NEVER = date(2999, 1, 1).toordinal()
 DRAWS = 400         # lives of a deal of a day and kind
 SIMULATIONS = 1000  # futures
 BOOSTED = os.environ.get("SALESOPS_BOOSTED", "1") != "0"
-
-
-def psql(sql, stdin=None):
-    done = subprocess.run(["psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-c", sql], input=stdin, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(done.stderr)
-    return done.stdout
-
-
-def ours(scope, first, last):
-    """(day, days) -> predicted, lower, upper, actual"""
-    rows = psql(f"COPY (SELECT as_of::date, extract(day FROM horizon), predicted, lower, upper, actual FROM salesops.backtest_forecast("
-                f"'{date.fromordinal(first)}', '{date.fromordinal(last)}', '7 days', '{{30 days,90 days}}', '{scope}')) TO STDOUT CSV")
-    number = lambda t: float(t) if t else None
-    return {(date.fromisoformat(r[0]).toordinal(), int(float(r[1]))): [number(v) for v in r[2:]] for r in csv.reader(io.StringIO(rows))}
-
-
-class Book:
-    """Deals as arrays; days are ordinals"""
-
-    def __init__(self, deals):
-        day = lambda d: d.toordinal() if d else NEVER
-        self.created = np.array([day(d["created"]) for d in deals])
-        self.closed = np.array([day(d["closed"]) for d in deals])
-        self.won = np.array([d["stage"].lower() == "won" for d in deals])
-        self.amount = np.array([d["amount"] for d in deals], dtype=float)
-        self.kind = np.array([d["type"] for d in deals])
-        names = {k: i for i, k in enumerate(sorted(set(self.kind)))}
-        self.code = np.array([names[k] for k in self.kind])
-        self.proposal = np.array([next((day(s[0]) for s in d["stages"] if s[1].lower() == "proposal"), NEVER) for d in deals])
-
-    def open_on(self, d):
-        return (self.created <= d) & (self.closed > d)
-
-    def won_between(self, d, h):
-        return self.won & (self.closed > d) & (self.closed <= d + h)
-
-    def features(self, d, which):
-        today = date.fromordinal(d)
-        first = date(today.year, 3 * ((today.month - 1) // 3) + 1, 1).toordinal()
-        return np.column_stack([d - self.created[which], self.amount[which], self.code[which], self.proposal[which] <= d, np.full(which.sum(), d - first)])
-
-
-class Peers:
-    """The field's methods, from what was known on the day"""
-
-    def __init__(self, book):
-        self.b = book
-        self.first = book.closed.min()
-
-    def snapshots(self, d, h):
-        return range(d - h, self.first - 1, -28)
-
-    def stage_weighted(self, d, h):
-        """Open amount by stage times how often deals that were in that stage were won in the end"""
-        b, total = self.b, 0.0
-        past, which = b.closed <= d, b.open_on(d)
-        for reached in (False, True):
-            seen = past & ((b.proposal < b.closed) if reached else np.ones(len(past), bool))
-            mine = which & ((b.proposal <= d) == reached)
-            total += b.amount[mine].sum() * (b.won[seen].mean() if seen.any() else 0)
-        return total
-
-    def by_age(self, d, h):
-        b = self.b
-        buckets = lambda age: np.minimum(age // 15, 12)
-        won, seen = np.zeros(13), np.zeros(13)
-        for s in self.snapshots(d, h):
-            which = b.open_on(s)
-            age = buckets(s - b.created[which])
-            seen += np.bincount(age, minlength=13)
-            won += np.bincount(age, weights=b.won_between(s, h)[which], minlength=13)
-        which = b.open_on(d)
-        return (np.divide(won, seen, out=np.zeros(13), where=seen > 0)[buckets(d - b.created[which])] * b.amount[which]).sum()
-
-    def boosted(self, d, h):
-        b = self.b
-        x, y = [], []
-        for s in self.snapshots(d, h):
-            which = b.open_on(s)
-            x.append(b.features(s, which))
-            y.append(b.won_between(s, h)[which])
-        which = b.open_on(d)
-        if not y or len(np.concatenate(y)) < 50 or len(np.unique(np.concatenate(y))) < 2 or not which.any():
-            return 0.0
-        model = HistGradientBoostingClassifier(max_iter=60, random_state=1).fit(np.vstack(x), np.concatenate(y))
-        return (model.predict_proba(b.features(d, which))[:, 1] * b.amount[which]).sum()
-
-    def lagged(self, d, h, lag, scope):
-        b, s = self.b, d - lag
-        which = b.won_between(s, h) & (b.closed <= d)
-        return b.amount[which & b.open_on(s)].sum() if scope == "open" else b.amount[which].sum()
+ORACLE = os.environ.get("SALESOPS_ORACLE", "1") != "0"
+SEEDS = os.environ.get("SALESOPS_SEEDS", "").split()
+BARE = os.environ.get("SALESOPS_BARE", "0") != "0"
 
 
 class Oracle:
@@ -130,12 +37,12 @@ class Oracle:
         self.lives, self.amounts = {}, {}
         for t in range(process.days + 1):
             drawn = [process.deal(r, 0, t, cut=False) for _ in range(DRAWS * len(process.types))]
-            b = Book(drawn)
+            b = Book.of_deals(drawn)
             for kind in process.types:
                 m = b.kind == kind
                 if m.any():
                     self.lives[t + histories.EPOCH.toordinal(), kind] = b.closed[m], b.won[m], b.proposal[m], m.mean()
-                    self.amounts.setdefault(kind, []).extend(b.amount[m][:50])
+                    self.amounts.setdefault(kind, []).extend(b.worth[m][:50])
         self.amounts = {k: np.array(v) for k, v in self.amounts.items()}
         process.shocks = shocks
         self.rng = np.random.default_rng(seed)
@@ -169,7 +76,7 @@ class Oracle:
             if reached.sum() >= 5:
                 mask = reached
             p = np.minimum(self.by_month(life, mask, d, h) @ factor, 1.0)
-            came += b.amount[i] * (self.rng.random(SIMULATIONS) < p)
+            came += b.worth[i] * (self.rng.random(SIMULATIONS) < p)
         fresh = np.zeros(SIMULATIONS)
         for kind in self.p.types:
             rate = 0.0
@@ -196,12 +103,12 @@ class DemoOracle:
             LEFT JOIN demo.deal_entry e1 ON e1.n = t.n AND e1.ordinal = 1 LEFT JOIN demo.deal_entry e2 ON e2.n = t.n AND e2.ordinal = 2
             LEFT JOIN demo.deal_entry e3 ON e3.n = t.n AND e3.ordinal = 3 LEFT JOIN demo.deal_entry e4 ON e4.n = t.n AND e4.ordinal = 4
             WHERE d.amount IS NOT NULL ORDER BY t.n) TO STDOUT CSV"""))))
-        ordinal = lambda t: date.fromisoformat(t).toordinal() if t else NEVER
-        self.created = np.array([ordinal(r[0]) for r in rows])
+        known = lambda t: ordinal(date.fromisoformat(t)) if t else NEVER
+        self.created = np.array([known(r[0]) for r in rows])
         self.amount = np.array([float(r[1]) for r in rows])
         self.lean = np.array([float(r[2]) + self.CHANNEL.get(r[3], 0) + self.TYPE.get(r[4], 0) for r in rows])
-        self.entered = np.array([[ordinal(v) for v in r[6:10]] for r in rows])
-        self.end = np.array([ordinal(r[10]) for r in rows])
+        self.entered = np.array([[known(v) for v in r[6:10]] for r in rows])
+        self.end = np.array([known(r[10]) for r in rows])
         self.first, self.as_of = (date.fromisoformat(v).toordinal() for v in psql("SELECT first_day, as_of FROM demo.setting").strip().split("|"))
         self.rng = np.random.default_rng(1)
 
@@ -248,29 +155,24 @@ class DemoOracle:
         return came, fresh
 
 
-def demo():
+def demo(seed):
     """The demo's tables, attached as the demo does; its book as the peers want it"""
     root = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "demo")
     for script in ("generate.sql", "steps/attach.sql"):
-        done = subprocess.run(["psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-v", "seed=42", "-v", "as_of=2026-11-20", "-f", os.path.join(root, script)], capture_output=True, text=True)
+        done = subprocess.run(["psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-v", f"seed={seed}", "-v", "as_of=2026-11-20", "-f", os.path.join(root, script)], capture_output=True, text=True)
         if done.returncode:
             sys.exit(done.stderr)
     rows = csv.reader(io.StringIO(psql("""COPY (SELECT d.inserted_at::date, d.closed_at::date, d.stage, coalesce(d.amount, 0), d.type,
         (SELECT min(h.entered_at)::date FROM crm.deal_history h WHERE h.deal_id = d.id AND h.stage = 'Proposal') FROM crm.deals d) TO STDOUT CSV""")))
     day = lambda t: date.fromisoformat(t) if t else None
-    return Book([{"created": day(r[0]), "closed": day(r[1]), "stage": r[2], "amount": float(r[3]), "type": r[4], "stages": [(day(r[5]), "proposal")] if r[5] else []} for r in rows])
+    return Book.of_deals([{"created": day(r[0]), "closed": day(r[1]), "stage": r[2], "amount": float(r[3]), "type": r[4], "stages": [(day(r[5]), "proposal")] if r[5] else []} for r in rows])
 
 
-def wape(pairs):
-    actual, predicted = (np.array(v, dtype=float) for v in zip(*pairs))
-    return np.abs(actual - predicted).sum() / max(np.abs(actual).sum(), 1e-9)
-
-
-def load(deals, stage_changes=True):
+def load(deals):
     psql("TRUNCATE deal, change")
     text = lambda rows: "\n".join("\t".join("\\N" if v is None else str(v) for v in r) for r in rows) + "\n"
     psql("COPY deal FROM STDIN", text((d["id"], d["created"], d["closed"], d["stage"], d["amount"], d["type"], d["owner"], d["source"]) for d in deals))
-    if stage_changes:
+    if not BARE:
         psql("COPY change FROM STDIN", text((d["id"], day, stage, d["amount"]) for d in deals for day, stage in d["stages"]))
     psql("ANALYZE deal, change")
 
@@ -312,7 +214,7 @@ def report(name, b, first, last, oracle):
                     methods["boosted"] = [peers.boosted(d, h) for d in some]
             methods["last"] = [peers.lagged(d, h, h, scope) for d in some]
             methods["quarter"] = [peers.lagged(d, h, 91, scope) for d in some]
-            figures = "  ".join(f"{k} {wape(zip(actual, v)):.3f}" for k, v in methods.items())
+            figures = "  ".join(f"{k} {wape(actual, v):.3f}" for k, v in methods.items())
             half = len(days) // 2
             print(f"{name:<11}{scope:<6}{h:>3}  {figures}   held {cover.mean():.2f} ({cover[:half].mean():.2f}/{cover[half:].mean():.2f}), oracle {true_cover:.2f}, width {wider:.2f}", flush=True)
             held.append((scope, h, cover.mean()))
@@ -326,16 +228,16 @@ def main():
     for kind in histories.HISTORIES:
         if wanted and kind.__name__ not in wanted:
             continue
-        for seed in os.environ.get("SALESOPS_SEEDS", "1").split():
+        for seed in SEEDS or ["1"]:
             process = kind()
             _, last, deals = process.generate(seed)
             load(deals)
-            b = Book(deals)
-            for scope, h, share in report(kind.__name__, b, int(b.closed.min()) + 28, last.toordinal(), Oracle(process, int(seed))):
+            b = Book.of_deals(deals)
+            for scope, h, share in report(kind.__name__, b, int(b.closed.min()) + 28, last.toordinal(), Oracle(process, int(seed)) if ORACLE else None):
                 held.setdefault((scope, h), []).append(share)
-    if not wanted or "Demo" in wanted:
-        b = demo()
-        for scope, h, share in report("Demo", b, int(b.closed.min()) + 28, date(2026, 11, 20).toordinal(), DemoOracle()):
+    for seed in (SEEDS or ["42"]) if not wanted or "Demo" in wanted else []:
+        b = demo(seed)
+        for scope, h, share in report("Demo", b, int(b.closed.min()) + 28, date(2026, 11, 20).toordinal(), DemoOracle() if ORACLE else None):
             held.setdefault((scope, h), []).append(share)
     for (scope, h), shares in held.items():
         print(f"{scope}, {h} days: 80 % interval held {np.mean(shares):.2f}; outside .70 to .90 in {sum(not 0.7 <= s <= 0.9 for s in shares)} of {len(shares)} histories")

@@ -94,7 +94,10 @@ BEGIN
             HINT = 'salesops.create_matcher() defines it, salesops.train_matcher() trains it.';
   END IF;
   SELECT * INTO definition FROM salesops.matcher m WHERE m.matcher = refresh_matches.matcher;
-  IF definition.right_relation IS NOT NULL THEN
+  -- look-ups go by a matcher's eight narrowest keys: where it has more, and a full run is cheap, that finds what only the others would
+  IF definition.right_relation IS NOT NULL
+     OR (SELECT count(*) FROM jsonb_array_elements(definition.blocking) b WHERE b ->> 'kind' = 'key') > 8
+        AND (SELECT c.reltuples FROM pg_class c WHERE c.oid = definition.relation) <= 20000 THEN
     RETURN (SELECT coalesce(sum(u.records), 0) FROM salesops.update_clusters(matcher, threshold) u);
   END IF;
   neighbours := format('SELECT f.key FROM %s r, LATERAL salesops.find_matches($1, r, $2) f WHERE r.%I = ANY ($3::%s[])',

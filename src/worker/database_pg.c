@@ -368,10 +368,10 @@ complain(TimestampTz now, int processes)
 
 /*
  * Hand a job to a process that waits, as the same role; failing that to a new one. With no room for a new one, ask one that
- * waits for another role to end. False where the job must wait; '*starves' where it does for want of any process.
+ * waits for another role to end. False where the job must wait; '*none' where it does because no process could be had.
  */
 static bool
-hand_out(int64 job_id, Oid owner, int limit, int *processes, bool *starves)
+hand_out(int64 job_id, Oid owner, int limit, int *processes, bool *none)
 {
 	RunnerSlot *other = NULL;
 	bool		done = false;
@@ -405,7 +405,7 @@ hand_out(int64 job_id, Oid owner, int limit, int *processes, bool *starves)
 		(*processes)++;
 		return true;
 	}
-	*starves = *processes == 0;
+	*none = true;
 	return false;
 }
 
@@ -532,7 +532,7 @@ dispatch(Turn *turn)
 {
 	int64		busy[WORKER_RUNNERS];
 	int			limit = jobs_at_once(turn->now);
-	bool		starves = false;
+	bool		none = false;
 	int			processes;
 	int			nbusy = jobs_at_hand(busy, &processes);
 	DueJob	   *due;
@@ -545,7 +545,7 @@ dispatch(Turn *turn)
 			worker_record_unstartable(due[i].job_id, due[i].problem);
 		else if (due[i].not_before > turn->clock && due[i].not_before <= TimestampTzPlusMilliseconds(turn->clock, CHANGE_PAUSE_MS))
 			turn->due = Min(turn->due, due[i].not_before - turn->clock + turn->now);
-		else if (nbusy >= limit || !hand_out(due[i].job_id, due[i].owner, limit, &processes, &starves))
+		else if (nbusy >= limit || !hand_out(due[i].job_id, due[i].owner, limit, &processes, &none))
 			turn->backlog = true;
 		else
 		{
@@ -555,8 +555,8 @@ dispatch(Turn *turn)
 		}
 	}
 	turn->next = Min(turn->next, turn->due);
-	note_starvation(turn, starves);
-	if (turn->backlog && limit > nbusy)
+	note_starvation(turn, none && processes == 0);
+	if (none)
 		complain(turn->now, processes);
 }
 

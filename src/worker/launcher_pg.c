@@ -280,7 +280,10 @@ compare_candidates(const void *a, const void *b)
 	return (x->known->database > y->known->database) - (x->known->database < y->known->database);
 }
 
-/* The databases that want a worker now, in their order; '*soonest' is brought forward to when the next one will. Forgets those that are gone. */
+/*
+ * The databases that want a worker now, in their order; '*soonest' is brought forward to when the next one will. Forgets those that are
+ * gone.
+ */
 static int
 find_candidates(WorkerShared *shared, Candidate **candidates, TimestampTz now, TimestampTz *soonest)
 {

@@ -197,7 +197,10 @@ worker_longest_starved(const WorkerShared *shared, Oid *database)
 	return longest;
 }
 
-/* Does another database wait for a process, for its worker or for a job? The lock must be held. Nobody restarts what no launcher started. */
+/*
+ * Does another database wait for a process, for its worker or for a job? The lock must be held. Without a launcher nobody makes way: nobody
+ * would start him again.
+ */
 bool
 worker_others_wait(const WorkerShared *shared, Oid database)
 {

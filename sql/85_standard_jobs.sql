@@ -318,6 +318,12 @@ BEGIN
     extra := jsonb_build_object('after', coalesce((SELECT jsonb_agg(a) FROM jsonb_array_elements_text(item.options -> 'after') a
                                                     WHERE EXISTS (SELECT FROM salesops.job j WHERE j.name = a)), '[]'));
     PERFORM salesops.create_job(item.job, item.schedule, item.command, item.options || extra);
+    -- and those that are there already and come after it wait for it from now on
+    PERFORM salesops.alter_job(j.name, options => jsonb_build_object('after', j.after || item.job))
+       FROM salesops.job j
+       JOIN salesops.standard_job s ON s.job = j.name AND s.options -> 'after' ? item.job
+       JOIN pg_roles r ON r.rolname = j.owner AND pg_has_role(r.oid, 'USAGE')
+      WHERE item.job <> ALL (j.after);
     action := 'created';
     RETURN NEXT;
   END LOOP;

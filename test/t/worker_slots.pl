@@ -52,7 +52,8 @@ is($node->safe_psql("crm_$_", q{SELECT count(*) FROM salesops.job_run WHERE outc
 is($node->psql('postgres', 'DROP DATABASE crm_3', timeout => 20), 0, 'DROP DATABASE meanwhile');
 # none of them needs a turn any more: one may keep its process
 $node->safe_psql("crm_$_", 'SELECT salesops.drop_job(name) FROM salesops.job') for 1, 2, 4, 5;
-ok($node->poll_query_until('crm_6', 'SELECT worker_pid IS NOT NULL FROM salesops.worker_status()'), 'the only one left keeps its worker');
+$node->safe_psql('crm_6', 'INSERT INTO lead VALUES (4)');
+ok($node->poll_query_until('crm_6', 'SELECT worker_pid IS NOT NULL AND NOT EXISTS (SELECT FROM salesops.change_queue) FROM salesops.worker_status()'), 'the only one left keeps its worker');
 
 $log = slurp_file($node->logfile);
 cmp_ok(scalar(() = $log =~ /no background worker slot/g), '<=', 3, 'the log says once a minute that processes are short');

@@ -37,7 +37,7 @@ spent() {
     awk '/s user,.*s system,.*s elapsed/ && !n++ {print $8 * 1000, ($2 + $5) * 1000}'
 }
 # The same table each time, with one kind of triggers on, and in the same state: the update is rolled back and what it left is vacuumed away.
-# (Updates that stay find the rows now in the one half of the table, now in the other, and cost by that up to a third more or less.)
+# (Updates that stay find the rows now in the one half of the table, now in the other: the pairs' ratios scattered by a quarter then.)
 turn() {
   sql "ALTER TABLE $1 DISABLE TRIGGER USER"
   [ "$2" != handmade ] || sql "ALTER TABLE $1 ENABLE TRIGGER handmade"

@@ -99,7 +99,10 @@ BEGIN
             HINT = 'salesops.create_matcher() defines it, salesops.train_matcher() trains it.';
   END IF;
   SELECT * INTO definition FROM salesops.matcher m WHERE m.matcher = refresh_matches.matcher;
-  IF definition.right_relation IS NOT NULL THEN
+  -- look-ups go by a matcher's eight narrowest keys: where it has more, and a full run is cheap, that finds what only the others would
+  IF definition.right_relation IS NOT NULL
+     OR (SELECT count(*) FROM jsonb_array_elements(definition.blocking) b WHERE b ->> 'kind' = 'key') > 8
+        AND (SELECT c.reltuples FROM pg_class c WHERE c.oid = definition.relation) <= 20000 THEN
     RETURN (SELECT coalesce(sum(u.records), 0) FROM salesops.update_clusters(matcher, threshold) u);
   END IF;
   neighbours := format('SELECT f.key FROM %s r, LATERAL salesops.find_matches($1, r, $2) f WHERE r.%I = ANY ($3::%s[])',
@@ -320,6 +323,12 @@ BEGIN
     extra := jsonb_build_object('after', coalesce((SELECT jsonb_agg(a) FROM jsonb_array_elements_text(item.options -> 'after') a
                                                     WHERE EXISTS (SELECT FROM salesops.job j WHERE j.name = a)), '[]'));
     PERFORM salesops.create_job(item.job, item.schedule, item.command, item.options || extra);
+    -- and those that are there already and come after it wait for it from now on
+    PERFORM salesops.alter_job(j.name, options => jsonb_build_object('after', j.after || item.job))
+       FROM salesops.job j
+       JOIN salesops.standard_job s ON s.job = j.name AND s.options -> 'after' ? item.job
+       JOIN pg_roles r ON r.rolname = j.owner AND pg_has_role(r.oid, 'USAGE')
+      WHERE item.job <> ALL (j.after);
     action := 'created';
     RETURN NEXT;
   END LOOP;

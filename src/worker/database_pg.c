@@ -3,8 +3,8 @@
  *		A database's worker: finds the due jobs and hands them to processes that run them (runner_pg.c).
  *
  * It runs nothing of the users' itself, holds no lock between its short transactions, and looks anew at everything in each
- * turn: extension, jobs, runs. It leaves when there are no jobs, when the extension is gone, and when somebody wants to drop,
- * copy, rename or move the database.
+ * turn: extension, jobs, runs. It leaves when there are no jobs, when the extension is gone, when somebody wants to drop,
+ * copy, rename or move the database, and when another database waits for a process and it is that one's turn.
  */
 #include "postgres.h"
 
@@ -42,6 +42,13 @@
 /* However long the poll interval: so often a look whether somebody waits for database or extension, at no cost to speak of */
 #define GLANCE_MS 1000
 #define LATENCIES 1000
+/* Where processes are short: a database's turn, from its first job on, if it has so much to do, and the longest rest after it */
+#define SLICE_MS 2000
+#define REST_MS 30000
+/* Between two attempts to get a process for a job */
+#define STARVED_RETRY_MS 50
+#define STARVED_RETRY_LONGEST_MS 1000
+#define STARVED_COMPLAIN_MS 1000
 
 static WorkerShared *shared;
 static DatabaseSlot *my_slot;
@@ -50,6 +57,7 @@ static TimestampTz last_lost_scan = 0;
 static TimestampTz last_housekeeping = 0;
 static TimestampTz last_clock_check = 0;
 static TimestampTz last_ddl_check = 0;
+static TimestampTz slice_from = 0;	/* steady clock: the first job was handed out */
 static bool scan_for_lost = true;
 static uint32 latencies[LATENCIES];
 
@@ -59,6 +67,8 @@ typedef struct Turn
 	TimestampTz now;			/* of the steady clock, as is next */
 	TimestampTz clock;			/* the same instant by the clock */
 	TimestampTz next;			/* when to look again, poll aside */
+	TimestampTz due;			/* when the next job is due that is not yet */
+	bool		backlog;		/* jobs are due that have not been handed out */
 	bool		failed;			/* an error: do not hurry */
 	bool		busy;			/* there are processes that run jobs */
 	bool		leave;
@@ -105,6 +115,7 @@ worker_exit(int code, Datum arg)
 	{
 		my_slot->pid = 0;
 		my_slot->latch = NULL;
+		my_slot->starved_since = 0;
 		if (pg_atomic_read_u64(&my_slot->woken_at) != 0)
 			my_slot->wanted = my_slot->ending != WORKER_STOPPED;
 		worker_wake_launcher(shared);
@@ -130,6 +141,7 @@ take_slot(void)
 		my_slot->latch = &MyProc->procLatch;
 		/* the latencies are of this process: those of the one before went with it */
 		my_slot->answered = 0;
+		my_slot->starved_since = 0;
 		my_slot->wanted = false;
 		my_slot->ending = WORKER_CRASHED;
 		pg_atomic_write_u64(&my_slot->woken_at, 0);
@@ -339,14 +351,28 @@ start_runner(int64 job_id, Oid owner)
 	return false;
 }
 
+/* A job is due and there is no process for it: say so now and then, if it is not for a moment only. */
+static void
+complain(TimestampTz now, int processes)
+{
+	bool		long_enough;
+
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	long_enough = my_slot->starved_since != 0 && TimestampDifferenceExceeds(my_slot->starved_since, now, STARVED_COMPLAIN_MS);
+	LWLockRelease(&shared->lock);
+	if ((processes > 0 || long_enough) && worker_may_complain(shared))
+		ereport(LOG,
+				(errmsg("salesops: no background worker slot for a due job"),
+				 errhint("Increase max_worker_processes or lower salesops.max_concurrent_jobs.")));
+}
+
 /*
  * Hand a job to a process that waits, as the same role; failing that to a new one. With no room for a new one, ask one that
- * waits for another role to end. False where the job must wait.
+ * waits for another role to end. False where the job must wait; '*none' where it does because no process could be had.
  */
 static bool
-hand_out(int64 job_id, Oid owner, int *processes)
+hand_out(int64 job_id, Oid owner, int limit, int *processes, bool *none)
 {
-	static TimestampTz complained_at = 0;
 	RunnerSlot *other = NULL;
 	bool		done = false;
 
@@ -366,26 +392,20 @@ hand_out(int64 job_id, Oid owner, int *processes)
 		SetLatch(runner->latch);
 		done = true;
 	}
-	if (!done && *processes >= worker_max_concurrent_jobs && other != NULL)
+	if (!done && *processes >= limit && other != NULL)
 	{
 		other->state = RUNNER_QUIT;
 		SetLatch(other->latch);
 	}
 	LWLockRelease(&shared->lock);
-	if (done || *processes >= worker_max_concurrent_jobs)
+	if (done || *processes >= limit)
 		return done;
 	if (start_runner(job_id, owner))
 	{
 		(*processes)++;
 		return true;
 	}
-	if (TimestampDifferenceExceeds(complained_at, worker_steady_now(), 60000))
-	{
-		complained_at = worker_steady_now();
-		ereport(LOG,
-				(errmsg("salesops: no background worker slot for a due job"),
-				 errhint("Increase max_worker_processes or lower salesops.max_concurrent_jobs.")));
-	}
+	*none = true;
 	return false;
 }
 
@@ -460,25 +480,84 @@ find_due(const int64 *busy, int nbusy, DueJob **jobs)
 	return count;
 }
 
-/* Hand out what is due; notes when to look again. */
+/* Has this database had its share of processes that are short? */
+static bool
+slice_is_over(TimestampTz now)
+{
+	return slice_from != 0 && TimestampDifferenceExceeds(slice_from, now, SLICE_MS);
+}
+
+/* How many jobs may run at once here now: one where another database waits for a process, none once this one has had its turn */
+static int
+jobs_at_once(TimestampTz now)
+{
+	bool		others;
+
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	others = worker_others_wait(shared, MyDatabaseId);
+	LWLockRelease(&shared->lock);
+	if (!others)
+		return worker_max_concurrent_jobs;
+	return slice_is_over(now) ? 0 : 1;
+}
+
+/* Tell the others whether there is no process to be had for what is due here; if so, try again soon. */
+static void
+note_starvation(Turn *turn, bool starves)
+{
+	bool		begins;
+	TimestampTz since;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	begins = starves && my_slot->starved_since == 0;
+	if (!starves && my_slot->starved_since != 0)
+		worker_wake_launcher(shared);
+	if (begins || !starves)
+		my_slot->starved_since = starves ? turn->now : 0;
+	since = my_slot->starved_since;
+	LWLockRelease(&shared->lock);
+	if (begins)
+		worker_wake_for_turns(shared);
+	if (starves)
+	{
+		long		pause = TimestampDifferenceMilliseconds(since, turn->now) / 10;
+
+		turn->next = Min(turn->next, TimestampTzPlusMilliseconds(turn->now, Min(Max(pause, STARVED_RETRY_MS), STARVED_RETRY_LONGEST_MS)));
+	}
+}
+
+/* Hand out what is due; notes when to look again, and whether something is left. */
 static void
 dispatch(Turn *turn)
 {
 	int64		busy[WORKER_RUNNERS];
+	int			limit = jobs_at_once(turn->now);
+	bool		none = false;
 	int			processes;
 	int			nbusy = jobs_at_hand(busy, &processes);
 	DueJob	   *due;
 	int			count = find_due(busy, nbusy, &due);
 
-	for (int i = 0; i < count; i++)
+	turn->backlog = false;
+	for (int i = 0; i < count && !turn->backlog; i++)
 	{
 		if (due[i].problem != NULL)
 			worker_record_unstartable(due[i].job_id, due[i].problem);
 		else if (due[i].not_before > turn->clock && due[i].not_before <= TimestampTzPlusMilliseconds(turn->clock, CHANGE_PAUSE_MS))
-			turn->next = Min(turn->next, due[i].not_before - turn->clock + turn->now);
-		else if (!hand_out(due[i].job_id, due[i].owner, &processes))
-			break;
+			turn->due = Min(turn->due, due[i].not_before - turn->clock + turn->now);
+		else if (nbusy >= limit || !hand_out(due[i].job_id, due[i].owner, limit, &processes, &none))
+			turn->backlog = true;
+		else
+		{
+			nbusy++;
+			if (slice_from == 0)
+				slice_from = turn->now;
+		}
 	}
+	turn->next = Min(turn->next, turn->due);
+	note_starvation(turn, none && processes == 0);
+	if (none)
+		complain(turn->now, processes);
 }
 
 /* When the next job is due, and whether there are jobs at all */
@@ -495,13 +574,40 @@ look_ahead(Turn *turn)
 				"count(*) FROM salesops.job_definition WHERE NOT paused OR running_run IS NOT NULL", 0, NULL);
 	next = spi_get_datum(0, 1, &isnull);
 	if (!isnull)
-		turn->next = Min(turn->next, DatumGetTimestampTz(next) - turn->clock + turn->now);
+		turn->due = Min(turn->due, DatumGetTimestampTz(next) - turn->clock + turn->now);
+	turn->next = Min(turn->next, turn->due);
 	if (spi_get_int8(0, 2) == 0)
 	{
 		turn->leave = true;
 		turn->ending = WORKER_IDLE;
 	}
 	spi_close(&scope);
+}
+
+/*
+ * Where another database waits for a process: give this worker's to it if there is nothing to do here, if this one has had its turn, or if
+ * the other has waited longer for a process to run a job in. Never while jobs run. The launcher starts it again when the next job is due.
+ */
+static void
+rest_if_others_wait(Turn *turn)
+{
+	Oid			longest;
+	bool		rests = false;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	if (worker_others_wait(shared, MyDatabaseId))
+	{
+		(void) worker_longest_starved(shared, &longest);
+		rests = !turn->backlog || slice_is_over(turn->now) || (my_slot->starved_since != 0 && longest != MyDatabaseId);
+	}
+	if (rests)
+		my_slot->rests_until = turn->backlog ? turn->now : Min(turn->due, TimestampTzPlusMilliseconds(turn->now, REST_MS));
+	LWLockRelease(&shared->lock);
+	if (rests)
+	{
+		turn->leave = true;
+		turn->ending = WORKER_RESTS;
+	}
 }
 
 /* Is it time again? Notes the time if so. */
@@ -580,6 +686,8 @@ look_at_jobs(Turn *turn, Oid extension)
 	look_ahead(turn);
 	(void) jobs_at_hand(jobs, &processes);
 	turn->busy = processes > 0;
+	if (!turn->busy && !turn->leave)
+		rest_if_others_wait(turn);
 }
 
 /* One look at the database, in one transaction; a glance looks only whether it is time to make way. */
@@ -593,6 +701,7 @@ take_turn(Turn *turn, bool glance)
 	turn->clock = GetCurrentTimestamp();
 	if (!glance)
 		turn->next = TimestampTzPlusMilliseconds(turn->now, worker_poll_interval);
+	turn->due = DT_NOEND;
 	turn->leave = false;
 	measure_latency(turn->clock);
 

@@ -43,8 +43,10 @@
 /* Workers started in one turn, and the pause before the next turn if there are more */
 #define STARTS_PER_TURN 4
 #define TURN_PAUSE_MS 50
-/* Where no process is to be had: workers that find nothing to do give theirs back at once */
-#define NO_SLOT_MS 500
+/* Where no process is to be had: the pause before the next attempt */
+#define NO_SLOT_MS 50
+/* So long a worker that has a job to run and no process for it is left the next one that is free */
+#define STARVED_FIRST_MS 2000
 /* start_worker() waits so long for a worker that has been told to stop */
 #define STOP_WAIT_MS 10000
 #define STOP_LOOK_MS 10
@@ -60,7 +62,6 @@ typedef struct KnownDatabase
 	int			crashes;		/* in a row */
 	bool		present;		/* in this turn's pg_database */
 	bool		looked;			/* a worker has been there */
-	bool		short_of_slots; /* said so since the last start */
 } KnownDatabase;
 
 static HTAB *known_databases = NULL;
@@ -142,19 +143,21 @@ read_databases(void)
 	table_close(catalog, AccessShareLock);
 }
 
-/* What the slot says of a database: how its worker ended, whether there is one, whether one is wanted. */
+/* What the slot says of a database: how its worker ended, until when it rests, whether there is one, whether one is wanted. */
 static WorkerEnding
-read_slot(WorkerShared *shared, Oid database, bool *running, bool *wanted)
+read_slot(WorkerShared *shared, Oid database, TimestampTz *rests_until, bool *running, bool *wanted)
 {
 	DatabaseSlot *slot;
 	WorkerEnding ending = WORKER_IDLE;
 
+	*rests_until = 0;
 	*running = *wanted = false;
 	LWLockAcquire(&shared->lock, LW_SHARED);
 	slot = worker_database_slot(shared, database, false);
 	if (slot != NULL)
 	{
 		ending = slot->ending;
+		*rests_until = slot->rests_until;
 		*running = slot->pid != 0;
 		*wanted = slot->wanted;
 	}
@@ -164,7 +167,7 @@ read_slot(WorkerShared *shared, Oid database, bool *running, bool *wanted)
 
 /* The worker we started has ended: decide when the next one may start. */
 static void
-note_end(KnownDatabase *known, WorkerEnding ending, TimestampTz now)
+note_end(KnownDatabase *known, WorkerEnding ending, TimestampTz rests_until, TimestampTz now)
 {
 	int			wait = 0;
 
@@ -185,6 +188,8 @@ note_end(KnownDatabase *known, WorkerEnding ending, TimestampTz now)
 		wait = YIELD_MS;
 		known->look_again_at = TimestampTzPlusMilliseconds(now, wait);
 	}
+	else if (ending == WORKER_RESTS)
+		known->look_again_at = rests_until;
 	known->not_before = TimestampTzPlusMilliseconds(now, wait);
 }
 
@@ -192,13 +197,14 @@ note_end(KnownDatabase *known, WorkerEnding ending, TimestampTz now)
 static TimestampTz
 when_to_start(WorkerShared *shared, KnownDatabase *known, TimestampTz now)
 {
+	TimestampTz rests_until;
 	bool		running;
 	bool		wanted;
 	pid_t		pid;
-	WorkerEnding ending = read_slot(shared, known->database, &running, &wanted);
+	WorkerEnding ending = read_slot(shared, known->database, &rests_until, &running, &wanted);
 
 	if (known->handle != NULL && GetBackgroundWorkerPid(known->handle, &pid) == BGWH_STOPPED)
-		note_end(known, ending, now);
+		note_end(known, ending, rests_until, now);
 	if (known->handle != NULL || running || ending == WORKER_STOPPED)
 		return DT_NOEND;
 	if (!known->looked || wanted)
@@ -208,7 +214,7 @@ when_to_start(WorkerShared *shared, KnownDatabase *known, TimestampTz now)
 
 /* Start a worker unless the database is being worked on; false where no process could be had. */
 static bool
-start_for(KnownDatabase *known, TimestampTz now)
+start_for(WorkerShared *shared, KnownDatabase *known, TimestampTz now)
 {
 	MemoryContext old;
 	bool		started;
@@ -224,16 +230,13 @@ start_for(KnownDatabase *known, TimestampTz now)
 	if (!started)
 	{
 		known->handle = NULL;
-		known->not_before = TimestampTzPlusMilliseconds(now, NO_SLOT_MS);
-		if (!known->short_of_slots)
+		if (worker_may_complain(shared))
 			ereport(LOG,
 					(errmsg("salesops: no background worker slot for database %u", known->database),
-					 errdetail("It is tried again until one is free."),
+					 errdetail("It gets one in its turn: databases whose jobs are not due give theirs back, the others take turns. Jobs start later than they are due."),
 					 errhint("Increase max_worker_processes.")));
-		known->short_of_slots = true;
 		return false;
 	}
-	known->short_of_slots = false;
 	known->started_at = now;
 	return true;
 }
@@ -258,25 +261,37 @@ forget_dropped(WorkerShared *shared)
 	LWLockRelease(&shared->lock);
 }
 
-/* One look at all databases; returns the milliseconds to sleep. */
-static long
-take_turn(WorkerShared *shared)
+/* A database that wants a worker now */
+typedef struct Candidate
+{
+	KnownDatabase *known;
+	TimestampTz since;			/* when it came to want one */
+} Candidate;
+
+/* Who has waited longest comes first: so all get their turn. */
+static int
+compare_candidates(const void *a, const void *b)
+{
+	const Candidate *x = a;
+	const Candidate *y = b;
+
+	if (x->since != y->since)
+		return x->since < y->since ? -1 : 1;
+	return (x->known->database > y->known->database) - (x->known->database < y->known->database);
+}
+
+/*
+ * The databases that want a worker now, in their order; '*soonest' is brought forward to when the next one will. Forgets those that are
+ * gone.
+ */
+static int
+find_candidates(WorkerShared *shared, Candidate **candidates, TimestampTz now, TimestampTz *soonest)
 {
 	HASH_SEQ_STATUS scan;
 	KnownDatabase *known;
-	TimestampTz now;
-	TimestampTz soonest;
-	int			starts = 0;
+	int			count = 0;
 
-	StartTransactionCommand();
-	(void) GetTransactionSnapshot();
-	hash_seq_init(&scan, known_databases);
-	while ((known = hash_seq_search(&scan)) != NULL)
-		known->present = false;
-	read_databases();
-	now = worker_steady_now();
-	soonest = TimestampTzPlusMilliseconds(now, worker_launcher_interval * INT64CONST(1000));
-
+	*candidates = palloc(sizeof(Candidate) * (hash_get_num_entries(known_databases) + 1));
 	hash_seq_init(&scan, known_databases);
 	while ((known = hash_seq_search(&scan)) != NULL)
 	{
@@ -290,17 +305,89 @@ take_turn(WorkerShared *shared)
 			continue;
 		}
 		when = when_to_start(shared, known, now);
-		if (when <= now && starts < STARTS_PER_TURN)
-		{
-			starts++;
-			start_for(known, now);
-			when = known->handle != NULL ? DT_NOEND : known->not_before;
-		}
-		else if (when <= now)
-			when = TimestampTzPlusMilliseconds(now, TURN_PAUSE_MS);
-		soonest = Min(soonest, when);
+		if (when <= now)
+			(*candidates)[count++] = (Candidate) {known, when};
+		else
+			*soonest = Min(*soonest, when);
 	}
+	qsort(*candidates, count, sizeof(Candidate), compare_candidates);
+	return count;
+}
+
+/* Is the next free process another's: of a worker that has begun, and has nothing yet to run its job in? */
+static bool
+must_hold_back(WorkerShared *shared, TimestampTz now)
+{
+	Oid			database;
+	TimestampTz since;
+
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	since = worker_longest_starved(shared, &database);
+	LWLockRelease(&shared->lock);
+	return since != 0 && !TimestampDifferenceExceeds(since, now, STARVED_FIRST_MS);
+}
+
+/* Tell the workers whether databases wait for processes. */
+static void
+tell_workers(WorkerShared *shared, bool waits)
+{
+	bool		told;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	told = shared->launcher_waits;
+	shared->launcher_waits = waits;
+	LWLockRelease(&shared->lock);
+	if (waits && !told)
+		worker_wake_for_turns(shared);
+}
+
+/* Start workers for some of those who want one; when to look again if there are more. */
+static TimestampTz
+start_candidates(WorkerShared *shared, Candidate *candidates, int count, TimestampTz now)
+{
+	bool		waits = count > 0 && must_hold_back(shared, now);
+	TimestampTz again = DT_NOEND;
+	int			i;
+
+	for (i = 0; i < count && i < STARTS_PER_TURN && !waits; i++)
+	{
+		waits = !start_for(shared, candidates[i].known, now);
+		if (!waits && candidates[i].known->handle == NULL)
+			again = Min(again, candidates[i].known->not_before);
+	}
+	tell_workers(shared, waits);
+	if (waits || i < count)
+		again = Min(again, TimestampTzPlusMilliseconds(now, waits ? NO_SLOT_MS : TURN_PAUSE_MS));
+	return again;
+}
+
+/* One look at all databases; returns the milliseconds to sleep. */
+static long
+take_turn(WorkerShared *shared)
+{
+	HASH_SEQ_STATUS scan;
+	KnownDatabase *known;
+	Candidate  *candidates;
+	TimestampTz now;
+	TimestampTz soonest;
+	TimestampTz again;
+	int			count;
+	MemoryContext context = CurrentMemoryContext;
+
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	hash_seq_init(&scan, known_databases);
+	while ((known = hash_seq_search(&scan)) != NULL)
+		known->present = false;
+	read_databases();
+	now = worker_steady_now();
+	soonest = TimestampTzPlusMilliseconds(now, worker_launcher_interval * INT64CONST(1000));
+	MemoryContextSwitchTo(context);
+	count = find_candidates(shared, &candidates, now, &soonest);
+	again = start_candidates(shared, candidates, count, now);
+	soonest = Min(soonest, again);
 	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
 	forget_dropped(shared);
 	return Max(TimestampDifferenceMilliseconds(worker_steady_now(), soonest), 1);
 }
@@ -314,6 +401,7 @@ launcher_exit(int code, Datum arg)
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	shared->launcher_pid = 0;
 	shared->launcher_latch = NULL;
+	shared->launcher_waits = false;
 	LWLockRelease(&shared->lock);
 }
 

@@ -231,6 +231,13 @@ seen_before(NotedKeys *noted, text *key)
 	return false;
 }
 
+/* Types whose text key_text() makes without their output function, which a statement would have to look up */
+static bool
+is_read_directly(Oid type)
+{
+	return type == TEXTOID || type == VARCHAROID || type == INT4OID || type == INT8OID || type == BPCHAROID;
+}
+
 /* The text of a key, as the contract view's cast to text gives it; in the current context */
 static text *
 key_text(NoteState *state, Datum value)
@@ -305,8 +312,11 @@ note_state(FunctionCallInfo fcinfo)
 	state = MemoryContextAllocZero(call->fn_mcxt, sizeof(NoteState));
 	state->key_type = get_fn_expr_argtype(call, 1);
 	get_typlenbyval(state->key_type, &state->key_length, &state->key_by_value);
-	getTypeOutputInfo(state->key_type, &output, &varlena);
-	fmgr_info_cxt(output, &state->key_output, call->fn_mcxt);
+	if (!is_read_directly(state->key_type))
+	{
+		getTypeOutputInfo(state->key_type, &output, &varlena);
+		fmgr_info_cxt(output, &state->key_output, call->fn_mcxt);
+	}
 	state->entity = MemoryContextStrdup(call->fn_mcxt, text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	call->fn_extra = state;
 	return state;

@@ -34,6 +34,8 @@
 
 /* A process without work stays so long, for the next job of its owner */
 #define STAY_MS 5000
+/* and so long where another database waits for a process */
+#define SHORT_STAY_MS 50
 
 static WorkerShared *shared;
 static RunnerSlot *my_slot;
@@ -241,15 +243,19 @@ run_job(int64 job_id, MemoryContext context)
 static int64
 wait_for_job(void)
 {
-	TimestampTz until = TimestampTzPlusMilliseconds(worker_steady_now(), STAY_MS);
+	TimestampTz since = worker_steady_now();
 
 	for (;;)
 	{
 		RunnerState state;
+		TimestampTz until;
+		TimestampTz now;
 		int64		job_id;
 
 		LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-		if (my_slot->state == RUNNER_READY && worker_steady_now() >= until)
+		now = worker_steady_now();
+		until = TimestampTzPlusMilliseconds(since, worker_others_wait(shared, my_slot->database) ? SHORT_STAY_MS : STAY_MS);
+		if (my_slot->state == RUNNER_READY && now >= until)
 			my_slot->state = RUNNER_QUIT;
 		state = my_slot->state;
 		job_id = my_slot->job_id;
@@ -260,7 +266,8 @@ wait_for_job(void)
 			return 0;
 		if (state != RUNNER_READY)
 			return job_id;
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 1000, worker_wait_event());
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 Min(TimestampDifferenceMilliseconds(now, until), 1000), worker_wait_event());
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)

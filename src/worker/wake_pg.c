@@ -18,10 +18,13 @@
 #include "utils/timestamp.h"
 
 #include "core/compat.h"
+#include "worker/process.h"
 #include "worker/worker.h"
 
 /* Another layout gets another name: two library versions may meet in one server */
-#define SHARED_NAME "salesops worker 1"
+#define SHARED_NAME "salesops worker 2"
+
+#define COMPLAIN_MS 60000
 
 bool		worker_is_ours = false;
 
@@ -144,6 +147,7 @@ worker_database_slot(WorkerShared *shared, Oid database, bool create)
 	unused->database = database;
 	unused->ending = WORKER_IDLE;
 	unused->answered = 0;
+	unused->starved_since = 0;
 	unused->latency_p50 = unused->latency_p99 = 0;
 	pg_atomic_write_u64(&unused->woken_at, 0);
 	return unused;
@@ -155,6 +159,74 @@ worker_wake_launcher(WorkerShared *shared)
 {
 	if (shared->launcher_pid != 0)
 		SetLatch(shared->launcher_latch);
+}
+
+/* Processes have become short, or are no more: workers, and processes of theirs that wait for a job, look whether they should go. */
+void
+worker_wake_for_turns(WorkerShared *shared)
+{
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	for (int i = 0; i < WORKER_DATABASES; i++)
+		if (shared->databases[i].pid != 0)
+			SetLatch(shared->databases[i].latch);
+	for (int i = 0; i < WORKER_RUNNERS; i++)
+		if (shared->runners[i].state == RUNNER_READY)
+			SetLatch(shared->runners[i].latch);
+	LWLockRelease(&shared->lock);
+}
+
+/* Since when, and where, the worker is that has waited longest for a process to run a job in; 0: none. The lock must be held. */
+TimestampTz
+worker_longest_starved(const WorkerShared *shared, Oid *database)
+{
+	TimestampTz longest = 0;
+
+	*database = InvalidOid;
+	for (int i = 0; i < WORKER_DATABASES; i++)
+	{
+		const DatabaseSlot *slot = &shared->databases[i];
+
+		if (slot->pid == 0 || slot->starved_since == 0)
+			continue;
+		if (longest == 0 || slot->starved_since < longest || (slot->starved_since == longest && slot->database < *database))
+		{
+			longest = slot->starved_since;
+			*database = slot->database;
+		}
+	}
+	return longest;
+}
+
+/*
+ * Does another database wait for a process, for its worker or for a job? The lock must be held. Without a launcher nobody makes way: nobody
+ * would start him again.
+ */
+bool
+worker_others_wait(const WorkerShared *shared, Oid database)
+{
+	if (shared->launcher_pid == 0)
+		return false;
+	if (shared->launcher_waits)
+		return true;
+	for (int i = 0; i < WORKER_DATABASES; i++)
+		if (shared->databases[i].pid != 0 && shared->databases[i].starved_since != 0 && shared->databases[i].database != database)
+			return true;
+	return false;
+}
+
+/* Once a minute in the whole server the log may be told that processes are short. */
+bool
+worker_may_complain(WorkerShared *shared)
+{
+	TimestampTz now = worker_steady_now();
+	bool		may;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	may = shared->complained_at == 0 || TimestampDifferenceExceeds(shared->complained_at, now, COMPLAIN_MS);
+	if (may)
+		shared->complained_at = now;
+	LWLockRelease(&shared->lock);
+	return may;
 }
 
 /* Wake this database's worker, or leave a wish for the launcher. Called after commit: must not raise. */

@@ -22,6 +22,7 @@ typedef enum WorkerEnding
 	WORKER_CRASHED = 0,			/* said nothing: start again, with back-off */
 	WORKER_IDLE,				/* no extension or no jobs: not before somebody asks */
 	WORKER_YIELDED,				/* made way for DDL on the database or the extension: soon again */
+	WORKER_RESTS,				/* gave its process to a database that waits for one: again at rests_until */
 	WORKER_STOPPED				/* stop_worker(): not before start_worker() */
 } WorkerEnding;
 
@@ -33,6 +34,8 @@ typedef struct DatabaseSlot
 	Latch	   *latch;			/* valid while pid is set */
 	bool		wanted;			/* a job was committed while there was no worker */
 	WorkerEnding ending;
+	TimestampTz rests_until;	/* of the steady clock, where ending is WORKER_RESTS */
+	TimestampTz starved_since;	/* steady clock: its worker has a job that is due and no process to run it in; 0: not so */
 	pg_atomic_uint64 wakes;		/* commits that asked for attention */
 	pg_atomic_uint64 woken_at;	/* TimestampTz of the first unanswered one, 0: none */
 	uint64		answered;		/* wakes whose latency was measured */
@@ -69,6 +72,8 @@ typedef struct RunnerSlot
 typedef struct WorkerShared
 {
 	LWLock		lock;			/* guards all below but the atomics */
+	bool		launcher_waits; /* a database wants a worker, and there is no process for it */
+	TimestampTz complained_at;	/* steady clock: the last time that the log was told of a lack of processes */
 	pid_t		launcher_pid;
 	Latch	   *launcher_latch;
 	DatabaseSlot databases[WORKER_DATABASES];
@@ -88,6 +93,10 @@ extern WorkerShared *worker_shared(void);
 extern void worker_wake_on_commit(void);
 extern DatabaseSlot *worker_database_slot(WorkerShared *shared, Oid database, bool create);
 extern void worker_wake_launcher(WorkerShared *shared);
+extern void worker_wake_for_turns(WorkerShared *shared);
+extern bool worker_others_wait(const WorkerShared *shared, Oid database);
+extern TimestampTz worker_longest_starved(const WorkerShared *shared, Oid *database);
+extern bool worker_may_complain(WorkerShared *shared);
 extern uint32 worker_wait_event(void);
 extern bool worker_runs_job(int64 job_id);	/* is a process of ours, not this one, at it? */
 extern bool worker_is_ours;		/* this process is a worker or runner: its own writes wake nobody */

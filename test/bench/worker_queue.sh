@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What watch() costs the writer, and how soon a commit is answered: ratios within one run, interleaved.
-# Use: test/bench/worker_queue.sh [SECONDS of the latency part, default 60; 0: none]. TURNS: of the bulk part, default 13
+# Use: test/bench/worker_queue.sh [SECONDS of the latency part, default 60; 0: none]. TURNS: pairs of the bulk part, default 15; SINGLES: of the single rows, default 31
 # Peers: the same table unwatched; the usual hand-made queue, a PL/pgSQL row trigger that inserts into a table.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -36,43 +36,56 @@ spent() {
   PGOPTIONS='-c client_min_messages=log -c log_statement_stats=on' psql -XqAt -c "$1" 2>&1 |
     awk '/s user,.*s system,.*s elapsed/ && !n++ {print $8 * 1000, ($2 + $5) * 1000}'
 }
-# the same table each time, with one kind of triggers on
+# The same table each time, with one kind of triggers on, and in the same state: the update is rolled back and what it left is vacuumed away.
+# (Updates that stay find the rows now in the one half of the table, now in the other: the pairs' ratios scattered by a quarter then.)
 turn() {
   sql "ALTER TABLE $1 DISABLE TRIGGER USER"
   [ "$2" != handmade ] || sql "ALTER TABLE $1 ENABLE TRIGGER handmade"
   [ "$2" != watch ] || sql "ALTER TABLE $1 ENABLE TRIGGER USER; ALTER TABLE $1 DISABLE TRIGGER handmade"
-  echo "$2 $(spent "UPDATE $1 SET a = a + 1")"
+  echo "$2 $(spent "BEGIN; UPDATE $1 SET a = a + 1; ROLLBACK")"
   sql "VACUUM $1"
   sql "TRUNCATE salesops.change_batch, handmade_queue"
 }
-turns=${TURNS:-13}
-echo "UPDATE of 200,000 rows, one table, triggers on and off in turn; medians of $turns (the hand-made queue: of a third of that)"
+# What follows is in pairs, one with and one without, one right after the other, in turn the one first and the other: the median of the pairs'
+# ratios (or differences) is told, with its quartiles, so that what the machine does meanwhile falls on both.
+quartiles() { sort -n | awk -v form="$1" '{v[NR] = $1} function q(p,  i) {i = 1 + (NR - 1) * p; return v[int(i)] + (i - int(i)) * (v[int(i) + (i > int(i))] - v[int(i)])}
+  END {printf form " (quartiles " form " to " form ")", q(.5), q(.25), q(.75)}'; }
+turns=${TURNS:-15}
+echo "UPDATE of 200,000 rows, one table, triggers on and off in turn; medians of $turns pairs (the hand-made queue: of a third of that)"
 for shape in pk index; do
   turn $shape none >/dev/null
   for n in $(seq "$turns"); do
-    if [ $((n % 2)) = 0 ]; then turn $shape none; turn $shape watch; else turn $shape watch; turn $shape none; fi
+    if [ $((n % 2)) = 0 ]; then one=none two=watch; else one=watch two=none; fi
+    turn $shape $one
+    turn $shape $two
     if [ $((n % 3)) = 0 ]; then turn $shape handmade; fi
   done >"$work/times"
-  for column in 2 3; do
-    sort -k${column}n "$work/times" | awk -v c=$column -v shape=$shape '{v[$1, ++n[$1]] = $c}
-      END {for (w in n) m[w] = (v[w, int((n[w] + 1) / 2)] + v[w, int((n[w] + 2) / 2)]) / 2
-           printf "  %-5s %-7s unwatched %.0f ms, watch %.0f ms (%.3f), hand-made row trigger %.0f ms (%.3f)\n", shape, c == 2 ? "elapsed" : "CPU",
-                  m["none"], m["watch"], m["watch"] / m["none"], m["handmade"], m["handmade"] / m["none"]}'
+  for column in 3 2; do
+    [ $column = 3 ] && what=CPU || what=elapsed
+    base=$(awk -v c=$column '$1 == "none" {print $c}' "$work/times" | sort -n | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}')
+    pairs() { awk -v c=$column -v way="$1" '$1 == "none" {n = last = $c} $1 == "watch" {w = $c} $1 == "handmade" && way == $1 {print $c / last}
+      way == "watch" && n && w {print w / n; n = w = 0}' "$work/times"; }
+    printf '  %-5s %-7s unwatched %.0f ms; watch %s; hand-made row trigger %s\n' $shape $what "$base" "$(pairs watch | quartiles %.3f)" "$(pairs handmade | quartiles %.2f)"
   done
 done
 
-echo "single rows, CPU a row in microseconds, 50,000 a turn, best of 5"
+singles=${SINGLES:-31}
+echo "single rows, CPU a row in microseconds above the same on an unwatched table, 5,000 a turn, medians of $singles pairs"
 for what in insert update; do
-  for n in 1 2 3 4 5; do
-    for way in none watch handmade; do
-      statement="INSERT INTO single_$way VALUES (i + $n * 100000, i, 'x')"
-      [ $what = insert ] || statement="UPDATE single_$way SET a = a + 1 WHERE id = i + $n * 100000"
-      echo "$way $(spent "DO \$\$BEGIN FOR i IN 1..50000 LOOP $statement; END LOOP; END\$\$")"
+  for n in $(seq 0 "$singles"); do
+    ways="none watch handmade"
+    [ $((n % 2)) = 0 ] || ways="handmade watch none"
+    for way in $ways; do
+      statement="INSERT INTO single_$way VALUES (i + $n * 10000, i, 'x')"
+      [ $what = insert ] || statement="UPDATE single_$way SET a = a + 1 WHERE id = i + $n * 10000"
+      echo "$n $way $(spent "DO \$\$BEGIN FOR i IN 1..5000 LOOP $statement; END LOOP; END\$\$")"
     done
-  done >"$work/times"
+    sql "TRUNCATE salesops.change_batch, handmade_queue"
+  done | awk '$1 > 0' >"$work/times"
   [ $what = update ] || sql "VACUUM ANALYZE"
-  sort -k3n "$work/times" | awk -v what=$what '!($1 in best) {best[$1] = $3 / 50} END {printf "  %s: unwatched %.1f, watch %.1f (+%.1f), hand-made row trigger %.1f (+%.1f)\n",
-    what, best["none"], best["watch"], best["watch"] - best["none"], best["handmade"], best["handmade"] - best["none"]}'
+  above() { awk -v way="$1" '$2 == "none" {none[$1] = $4 / 5} $2 == way {with[$1] = $4 / 5} END {for (n in with) print with[n] - none[n]}' "$work/times"; }
+  base=$(awk '$2 == "none" {print $4 / 5}' "$work/times" | quartiles %.1f)
+  printf '  %s: unwatched %s; watch +%s; hand-made row trigger +%s\n' $what "$base" "$(above watch | quartiles %.1f)" "$(above handmade | quartiles %.1f)"
 done
 [ "$seconds" != 0 ] || exit 0
 

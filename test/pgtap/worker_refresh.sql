@@ -1,4 +1,5 @@
 -- refresh_changed() of commissions gives what a full calculation gives: after it, calculating everything writes nothing. Random changes.
+-- What hygiene and forecasts read is the rows themselves: it is current before a refresh as after one.
 BEGIN;
 SET client_min_messages = warning;
 SELECT no_plan();
@@ -61,5 +62,30 @@ BEGIN
 END
 $$;
 SELECT is(left_over_deals(), 0::bigint, 'nothing is left to a full calculation after deals have changed, round ' || i) FROM generate_series(1, 10) i;
+
+-- hygiene and the inputs of forecasts
+CREATE TABLE pipe (id int PRIMARY KEY, stage text, amount numeric, created_at timestamptz, closed_at timestamptz, close_date date, owner text);
+INSERT INTO pipe SELECT i, (ARRAY['won', 'lost', 'open'])[1 + i % 3], 100 + i, now() - interval '200 days' + i * interval '1 hour',
+       CASE WHEN i % 3 < 2 THEN now() - interval '100 days' + i * interval '3 hours' END, current_date + 5, 'r1' FROM generate_series(1, 300) i;
+SELECT count(*) FROM salesops.attach('opportunity', 'pipe', '{"opportunity_id": "id", "owner_id": "owner"}');
+SELECT salesops.define_stages('default', '[{"stage": "open", "ordinal": 1, "kind": "open"}, {"stage": "won", "ordinal": 2, "kind": "won"}, {"stage": "lost", "ordinal": 3, "kind": "lost"}]');
+SELECT salesops.watch('pipe', 'opportunity');
+CREATE FUNCTION derived() RETURNS text LANGUAGE sql AS $$
+  SELECT (SELECT count(*) FROM salesops.pipeline_hygiene WHERE rule = 'missing_amount') || ' findings, mean ' ||
+         (SELECT round(sum(salesops.mean(total))) FROM salesops.forecast_bookings(daterange(current_date, current_date + 90)))
+$$;
+CREATE TEMPORARY TABLE told AS SELECT 0 AS step, derived() AS what;
+UPDATE pipe SET amount = NULL WHERE id IN (2, 5, 8);
+INSERT INTO told SELECT 1, derived();
+SELECT cmp_ok(salesops.refresh_changed('opportunity'), '=', 3::bigint, 'three deals have changed');
+INSERT INTO told SELECT 2, derived();
+UPDATE pipe SET amount = 100000 WHERE id = 2;
+INSERT INTO told SELECT 3, derived();
+SELECT matches(what, '^0 findings', 'no deal without an amount') FROM told WHERE step = 0;
+SELECT matches(what, '^3 findings', 'three, as soon as they are written') FROM told WHERE step = 1;
+SELECT is((SELECT what FROM told WHERE step = 1), (SELECT what FROM told WHERE step = 2), 'a refresh finds nothing left to do for hygiene and forecast');
+SELECT matches(what, '^2 findings', 'one is mended') FROM told WHERE step = 3;
+SELECT cmp_ok((SELECT substring(what, 'mean (.*)')::numeric FROM told WHERE step = 3), '>', 10 * (SELECT substring(what, 'mean (.*)')::numeric FROM told WHERE step = 2) / 9,
+  'and the forecast has its amount at once');
 SELECT * FROM finish();
 ROLLBACK;

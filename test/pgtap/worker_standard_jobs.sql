@@ -54,6 +54,11 @@ SELECT count(*) FROM salesops.attach('contact', 'crm.contacts', '{"contact_id": 
 SELECT salesops.create_matcher('contacts', 'crm.contacts', 'id', '[{"column": "name", "method": "jaro_winkler"}, {"column": "mail"}]', '{name,mail}');
 SELECT ok(count(*) > 0, 'a matcher is trained') FROM salesops.train_matcher('contacts');
 SELECT ok(bool_or(job = 'find duplicates' AND action = 'created'), 'now there is a job for duplicates') FROM salesops.create_standard_jobs();
+SELECT is((SELECT string_agg(name || ' after ' || array_to_string(after, ' and '), ', ' ORDER BY name) FROM salesops.job WHERE after <> '{}'),
+  'retrain lead model after find duplicates, score leads after retrain lead model and find duplicates', 'and those that were there before it wait for it');
+SELECT salesops.alter_job('retrain lead model', options => '{"after": []}');
+SELECT count(*) FROM salesops.create_standard_jobs();
+SELECT is((SELECT after FROM salesops.job WHERE name = 'retrain lead model'), '{}', 'what was changed of that stays too');
 SELECT is(salesops.run_job('find duplicates'), 'succeeded', 'it runs');
 SELECT results_eq('SELECT count(*), count(DISTINCT cluster_id) FROM salesops.duplicate_contact', 'VALUES (120::bigint, 60::bigint)', 'and keeps what the view shows');
 CREATE TEMPORARY TABLE kept AS SELECT cluster_id, contact_id FROM salesops.duplicate_contact;

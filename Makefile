@@ -78,9 +78,9 @@ endif
 # An installed tree below build/dest, for clusters that load the extension without touching the system
 .PHONY: dest
 dest: all
-	rm -rf build/dest
-	$(MAKE) --no-print-directory install DESTDIR=$(CURDIR)/build/dest >build/dest.log 2>&1 || { mkdir -p build; \
-	  $(MAKE) --no-print-directory install DESTDIR=$(CURDIR)/build/dest; }
+	rm -rf build/dest && mkdir -p build
+	$(MAKE) --no-print-directory install DESTDIR=$(CURDIR)/build/dest >build/dest.log 2>&1 || \
+	  $(MAKE) --no-print-directory install DESTDIR=$(CURDIR)/build/dest
 
 # ---- kernels without a server -------------------------------------------------------------------------------------
 KERNEL_CFLAGS ?= -O2 -g

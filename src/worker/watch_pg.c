@@ -162,6 +162,7 @@ salesops_watch(PG_FUNCTION_ARGS)
 	Oid			relid;
 	char	   *entity;
 	char	   *key;
+	Name		watched = palloc0(NAMEDATALEN);
 	SpiScope	scope;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
@@ -176,8 +177,9 @@ salesops_watch(PG_FUNCTION_ARGS)
 	key = find_key(relid, entity, PG_ARGISNULL(2) ? NULL : NameStr(*PG_GETARG_NAME(2)));
 	make_triggers(relid, entity, key, false);
 	let_owner_clone(relid);
+	namestrcpy(watched, key);	/* what SPI gave ends with it */
 	spi_close(&scope);
-	PG_RETURN_DATUM(DirectFunctionCall1(namein, CStringGetDatum(key)));
+	PG_RETURN_NAME(watched);
 }
 
 PG_FUNCTION_INFO_V1(salesops_unwatch);

@@ -22,6 +22,12 @@ SELECT salesops.watch('keyless', 'lead');
 SELECT salesops.refresh_changed('prospect');
 SELECT salesops.refresh_changed('lead', 0);
 
+-- every entity, by a table of its own
+BEGIN;
+SET LOCAL client_min_messages = warning;
+SELECT entity, salesops.watch(relation, entity) AS key FROM salesops.create_crm('worker_crm') ORDER BY entity;
+SELECT salesops.watch('visits', 'commission_credit', 'visit');
+ROLLBACK;
 -- every kind of write
 SELECT salesops.watch('leads', 'lead'), salesops.watch('visits', 'lead', 'lead_id');
 SELECT * FROM salesops.watched ORDER BY relation::text;

@@ -135,7 +135,7 @@ clear_noted(NotedKeys *noted)
 	memset(noted->seen, 0, sizeof(noted->seen));
 }
 
-/* Append the keys noted so far, unless that was done; in the subtransaction that noted them or, which leaves them noted, in one within it. */
+/* Append the keys noted so far, unless that was done. A subtransaction within the one that noted them leaves them noted. */
 static void
 append_noted(NotedKeys *noted, SubTransactionId current)
 {
@@ -476,6 +476,7 @@ Datum \
 salesops_note_##entity(PG_FUNCTION_ARGS) \
 { \
 	static const char name[] = #entity; \
+\
 	return note_change(fcinfo, name); \
 }
 

@@ -152,15 +152,27 @@ COMMENT ON VIEW salesops.change_queue IS
 
 CREATE FUNCTION salesops.queue_changes() RETURNS trigger
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'salesops_queue_changes';
-COMMENT ON FUNCTION salesops.queue_changes() IS 'trigger of watch(): appends the keys of the rows written to salesops.change_batch';
--- in WHEN a function is called with the rights of whoever writes: PUBLIC keeps EXECUTE, and elsewhere it is an error
-CREATE FUNCTION salesops.note_change(entity text, key "any") RETURNS boolean
-  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'salesops_note_change';
-COMMENT ON FUNCTION salesops.note_change(text, "any") IS
-  'in the WHEN clause of a trigger of watch(): keeps the key of the row written until queue_changes() appends it; always false';
-CREATE FUNCTION salesops.note_change(entity text, key "any", old_key "any") RETURNS boolean
-  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'salesops_note_change';
-COMMENT ON FUNCTION salesops.note_change(text, "any", "any") IS 'the same of an updated row, whose key may be another now';
+COMMENT ON FUNCTION salesops.queue_changes() IS 'trigger of watch(): queues, for a TRUNCATE, that all changed; where rows are written the triggers'' WHEN clauses do the work';
+-- Called in WHEN: note_lead(key) and note_lead(key, old_key), and so on. A function for each entity, and no argument that says which, because
+-- the server reads WHEN clauses anew for each statement. There a function is called with the rights of whoever writes: PUBLIC keeps
+-- EXECUTE, and elsewhere it is an error.
+DO $$
+DECLARE
+  entity text;
+BEGIN
+  FOREACH entity IN ARRAY '{lead,contact,account,opportunity,opportunity_stage_change,activity,sales_rep,commission_credit}'::text[] LOOP
+    EXECUTE pg_catalog.format($f$
+      CREATE FUNCTION salesops.note_%1$s(key "any") RETURNS boolean
+        LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'salesops_note_%1$s';
+      COMMENT ON FUNCTION salesops.note_%1$s("any") IS
+        'in the WHEN clause of a trigger of watch(): keeps the key of the row written until the commit, which queues it; always false';
+      CREATE FUNCTION salesops.note_%1$s(key "any", old_key "any") RETURNS boolean
+        LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'salesops_note_%1$s';
+      COMMENT ON FUNCTION salesops.note_%1$s("any", "any") IS 'the same of an updated row, whose key may be another now';
+    $f$, entity);
+  END LOOP;
+END
+$$;
 CREATE FUNCTION salesops.watch(relation regclass, entity text, key name DEFAULT NULL) RETURNS name
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'salesops_watch';
 COMMENT ON FUNCTION salesops.watch(regclass, text, name) IS

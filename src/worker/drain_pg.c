@@ -41,7 +41,10 @@ lock_entity(const char *entity)
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
 }
 
-/* Take a batch of keys off the queue. '*keys' is a text[] or NULL, '*all' whether everything changed. -1 at the queue's end. */
+/*
+ * Take a batch of keys off the queue, with those that this transaction has written. '*keys' is a text[] or NULL, '*all' whether everything
+ * changed. -1 at the queue's end.
+ */
 static int64
 take_keys(const char *entity, int batch, MemoryContext context, Datum *keys, bool *all)
 {
@@ -49,6 +52,7 @@ take_keys(const char *entity, int batch, MemoryContext context, Datum *keys, boo
 	bool		isnull;
 	int64		count;
 
+	worker_append_noted(entity);
 	spi_open(&scope, SPI_AS_OWNER);
 	spi_execute(SPI_OK_SELECT,
 				"WITH taken AS (DELETE FROM salesops.change_batch WHERE ctid = ANY (ARRAY("
@@ -170,7 +174,6 @@ salesops_refresh_changed(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("batch must be at least 1, not %d", batch)));
 	worker_require_entity(entity);
-	worker_append_noted(entity);
 	lock_entity(entity);
 	commands = read_commands(entity, commands_context);
 	scratch = AllocSetContextCreate(CurrentMemoryContext, "salesops refresh", ALLOCSET_DEFAULT_SIZES);

@@ -1,19 +1,22 @@
 /*
  * queue_pg.c
- *		The change queue, as writers see it: the triggers of watch() append the keys of the rows written. watch_pg.c makes the
- *		triggers, drain_pg.c empties the queue.
+ *		The change queue, as writers see it: the triggers of watch() note the keys of the rows written, and append them to the queue.
+ *		watch_pg.c makes the triggers, drain_pg.c empties the queue.
  *
  * The queue is append-only and has no index. Keys may be queued more than once; draining makes them distinct. (A queue with unique
  * keys would lose changes: a writer finds its key queued already, the queue is drained, the writer commits.)
  *
  * A transition table costs a writer more than all else here (a copy of each row, on disk from work_mem on), row-level events of a
  * trigger that is to fire as much (each row is fetched again). So keys are taken where the server asks a row-level trigger's WHEN
- * clause whether it is to fire, with the row at hand: note_change() keeps the key and says no. From some 200 keys on they are
- * appended to the queue, many to a row, through the table's access method; what is left when the statement ends the
- * statement-level trigger appends. No SQL is run at write time.
+ * clause whether it is to fire, with the row at hand: note_lead() and its kin keep the key and say no. From some 200 keys on they are
+ * appended to the queue, many to a row, through the table's access method; what is left is appended before the transaction commits,
+ * or before refresh_changed() drains the queue in it. No SQL is run at write time.
  *
- * Whose statement-level trigger does not fire (rows of a watched partition, written through a parent that is not watched) has the
- * rest appended before the transaction commits. Keys belong to the subtransaction that wrote the rows, and go with it.
+ * The server reads a WHEN clause anew for each statement, from text: an entity has a function of its own so that the clause is a call
+ * with a column and nothing else. For the same reason nothing is done at a statement's end.
+ *
+ * Keys belong to the subtransaction that wrote the rows: they go with it, or become its parent's. A subtransaction may append keys
+ * that its parents have noted (appended_by); should it be rolled back they are as they were.
  */
 #include "postgres.h"
 
@@ -43,19 +46,25 @@
 /* Power of two: how many keys of a row of the queue are remembered to leave out repetitions */
 #define REMEMBERED 256
 
-/* Keys of an entity that a subtransaction has written and that are not in the queue yet: less than a row of it */
+/* Keys of an entity that a subtransaction has written and that are not in the queue yet: a row of it at most */
 typedef struct NotedKeys
 {
 	struct NotedKeys *next;
+	const char *entity;			/* a literal */
 	SubTransactionId subxact;
-	MemoryContext context;		/* this and the entity's name; a child of the transaction's */
-	MemoryContext row;			/* keys and tuple of the row at hand */
-	char	   *entity;
+	SubTransactionId appended_by;	/* the subtransaction within it that has appended these keys, if any */
 	int			count;
-	Size		bytes;
-	Datum		keys[KEYS_PER_ROW];
-	text	   *seen[REMEMBERED];
+	int			bytes;
+	uint8		seen[REMEMBERED];	/* by hash: 1 + the ordinal of a key */
+	uint16		at[KEYS_PER_ROW];	/* where in data each key is */
+	union
+	{
+		int32		align;
+		char		bytes[BYTES_PER_ROW];	/* the keys, as an array of text has them */
+	}			data;
 } NotedKeys;
+
+StaticAssertDecl(KEYS_PER_ROW <= PG_UINT8_MAX, "ordinals of keys must fit");
 
 /* What a statement's WHEN clause keeps between rows */
 typedef struct NoteState
@@ -69,14 +78,14 @@ typedef struct NoteState
 	FmgrInfo	key_output;
 } NoteState;
 
-/* All of the transaction's, in its memory context */
+/* All of the transaction's, in its memory context; one at most of an entity and a subtransaction */
 static NotedKeys *noted_keys = NULL;
 /* Counts what has left that list, so that nobody uses a pointer to it: a cursor's call outlives the subtransaction of its first row */
 static uint64 forgotten = 0;
 
 /* Append a row to the queue, with keys, or with NULL, which means all. Without an extension any more: nothing. */
 static void
-queue_append(const char *entity, const Datum *keys, int count)
+queue_append(const char *entity, ArrayType *keys)
 {
 	Oid			schema = get_namespace_oid("salesops", true);
 	Oid			queue = OidIsValid(schema) ? get_relname_relid("change_batch", schema) : InvalidOid;
@@ -89,8 +98,7 @@ queue_append(const char *entity, const Datum *keys, int count)
 	slot = table_slot_create(relation, NULL);
 	ExecClearTuple(slot);
 	slot->tts_values[0] = CStringGetTextDatum(entity);
-	slot->tts_values[1] = keys == NULL ? (Datum) 0 :
-		PointerGetDatum(construct_array(unconstify(Datum *, keys), count, TEXTOID, -1, false, TYPALIGN_INT));
+	slot->tts_values[1] = PointerGetDatum(keys);
 	slot->tts_values[2] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 	slot->tts_isnull[0] = slot->tts_isnull[2] = false;
 	slot->tts_isnull[1] = keys == NULL;
@@ -101,21 +109,53 @@ queue_append(const char *entity, const Datum *keys, int count)
 	worker_wake_on_commit();
 }
 
-/* Append the keys noted so far; within the subtransaction that noted them. */
+/* Append keys that are laid out as in an array: each a text with its long header, aligned. */
 static void
-append_noted(NotedKeys *noted)
+append_keys(const char *entity, const char *data, int bytes, int count)
 {
-	MemoryContext old;
+	Size		size = ARR_OVERHEAD_NONULLS(1) + bytes;
+	ArrayType  *keys = palloc0(size);
 
-	if (noted->count == 0)
-		return;
-	old = MemoryContextSwitchTo(noted->row);
-	queue_append(noted->entity, noted->keys, noted->count);
-	MemoryContextSwitchTo(old);
-	noted->count = 0;
-	noted->bytes = 0;
+	SET_VARSIZE(keys, size);
+	keys->ndim = 1;
+	keys->elemtype = TEXTOID;
+	ARR_DIMS(keys)[0] = count;
+	ARR_LBOUND(keys)[0] = 1;
+	memcpy(ARR_DATA_PTR(keys), data, bytes);
+	queue_append(entity, keys);
+	pfree(keys);
+}
+
+/* Nothing is noted any more. */
+static void
+clear_noted(NotedKeys *noted)
+{
+	noted->appended_by = InvalidSubTransactionId;
+	noted->count = noted->bytes = 0;
 	memset(noted->seen, 0, sizeof(noted->seen));
-	MemoryContextReset(noted->row);
+}
+
+/* Append the keys noted so far, unless that was done. A subtransaction within the one that noted them leaves them noted. */
+static void
+append_noted(NotedKeys *noted, SubTransactionId current)
+{
+	if (noted->count == 0 || noted->appended_by != InvalidSubTransactionId)
+		return;
+	append_keys(noted->entity, noted->data.bytes, noted->bytes, noted->count);
+	if (noted->subxact == current)
+		clear_noted(noted);
+	else
+		noted->appended_by = current;
+}
+
+/* What a subtransaction has noted for an entity, or NULL. Entities are literals of one place. */
+static NotedKeys *
+find_noted(const char *entity, SubTransactionId subxact)
+{
+	for (NotedKeys *noted = noted_keys; noted != NULL; noted = noted->next)
+		if (noted->subxact == subxact && noted->entity == entity)
+			return noted;
+	return NULL;
 }
 
 /* Nothing noted is left behind at the commit, and nothing is remembered beyond the transaction's end. */
@@ -127,7 +167,7 @@ at_transaction_end(XactEvent event, void *arg)
 		case XACT_EVENT_PRE_COMMIT:
 		case XACT_EVENT_PRE_PREPARE:
 			for (NotedKeys *noted = noted_keys; noted != NULL; noted = noted->next)
-				append_noted(noted);
+				append_noted(noted, noted->subxact);
 			break;
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_ABORT:
@@ -140,22 +180,111 @@ at_transaction_end(XactEvent event, void *arg)
 	}
 }
 
-/* What a subtransaction has noted goes with it, or is its parent's. */
+/* Is there room for another's keys? */
+static bool
+has_room(const NotedKeys *noted, const NotedKeys *other)
+{
+	return noted->count + other->count <= KEYS_PER_ROW && noted->bytes + other->bytes <= BYTES_PER_ROW;
+}
+
+/* The ordinal of a key that was noted a moment ago, or -1; '*slot' is where to remember it. Forgetful: a repetition may pass. */
+static int
+seen_before(const NotedKeys *noted, const char *key, int length, uint32 *slot)
+{
+	int			ordinal;
+	const text *other;
+
+	*slot = hash_bytes((const unsigned char *) key, length) & (REMEMBERED - 1);
+	ordinal = (int) noted->seen[*slot] - 1;
+	if (ordinal < 0)
+		return -1;
+	other = (const text *) (noted->data.bytes + noted->at[ordinal]);
+	return (int) VARSIZE(other) == length + VARHDRSZ && memcmp(VARDATA(other), key, length) == 0 ? ordinal : -1;
+}
+
+/* Add a key, for which there is room. */
+static void
+add_key(NotedKeys *noted, const char *key, int length, uint32 slot)
+{
+	char	   *place = noted->data.bytes + noted->bytes;
+	int			size = INTALIGN(VARHDRSZ + length);
+
+	/* what fills up to the next key is part of the row */
+	*(int32 *) (place + size - sizeof(int32)) = 0;
+	SET_VARSIZE(place, VARHDRSZ + length);
+	memcpy(VARDATA(place), key, length);
+	noted->at[noted->count] = (uint16) noted->bytes;
+	noted->bytes += size;
+	noted->seen[slot] = (uint8) ++noted->count;
+}
+
+/* A subtransaction's keys become its parent's, which has room for them. */
+static void
+merge_noted(NotedKeys *parent, const NotedKeys *child)
+{
+	for (int i = 0; i < child->count; i++)
+	{
+		const text *key = (const text *) (child->data.bytes + child->at[i]);
+		int			length = (int) VARSIZE(key) - VARHDRSZ;
+		uint32		slot;
+
+		if (seen_before(parent, VARDATA(key), length, &slot) < 0)
+			add_key(parent, VARDATA(key), length, slot);
+	}
+}
+
+/* A subtransaction is about to commit, and may still write: where the parent has not room for its keys, the parent's are appended. */
+static void
+make_room_in_parent(SubTransactionId subxact, SubTransactionId parent)
+{
+	for (NotedKeys *noted = noted_keys; noted != NULL; noted = noted->next)
+	{
+		NotedKeys  *above = noted->subxact == subxact ? find_noted(noted->entity, parent) : NULL;
+
+		if (above != NULL && !has_room(above, noted))
+			append_noted(above, subxact);
+	}
+}
+
+/* What a subtransaction appended of its parents' keys is the parent's deed now, or never was. */
+static void
+settle_appended(SubTransactionId subxact, SubTransactionId parent, bool committed)
+{
+	for (NotedKeys *noted = noted_keys; noted != NULL; noted = noted->next)
+	{
+		if (noted->appended_by != subxact)
+			continue;
+		if (!committed)
+			noted->appended_by = InvalidSubTransactionId;
+		else if (noted->subxact == parent)
+			clear_noted(noted);
+		else
+			noted->appended_by = parent;
+	}
+}
+
+/* What a subtransaction has noted goes with it, or is its parent's. Allocates nothing, so that it cannot fail. */
 static void
 at_subtransaction_end(SubXactEvent event, SubTransactionId subxact, SubTransactionId parent, void *arg)
 {
 	NotedKeys **link = &noted_keys;
 
+	if (event == SUBXACT_EVENT_PRE_COMMIT_SUB)
+		make_room_in_parent(subxact, parent);
 	if (event != SUBXACT_EVENT_COMMIT_SUB && event != SUBXACT_EVENT_ABORT_SUB)
 		return;
+	settle_appended(subxact, parent, event == SUBXACT_EVENT_COMMIT_SUB);
 	while (*link != NULL)
 	{
 		NotedKeys  *noted = *link;
+		NotedKeys  *above = noted->subxact == subxact && event == SUBXACT_EVENT_COMMIT_SUB ? find_noted(noted->entity, parent) : NULL;
 
-		if (noted->subxact == subxact && (event == SUBXACT_EVENT_ABORT_SUB || noted->count == 0))
+		if (above != NULL)
+			merge_noted(above, noted);
+		if (above != NULL || (noted->subxact == subxact && event == SUBXACT_EVENT_ABORT_SUB))
 		{
 			*link = noted->next;
-			MemoryContextDelete(noted->context);
+			pfree(noted);
 			forgotten++;
 			continue;
 		}
@@ -171,24 +300,20 @@ noted_here(const char *entity)
 {
 	static bool registered = false;
 	SubTransactionId subxact = GetCurrentSubTransactionId();
-	MemoryContext context;
-	NotedKeys  *noted;
+	NotedKeys  *noted = find_noted(entity, subxact);
 
-	for (noted = noted_keys; noted != NULL; noted = noted->next)
-		if (noted->subxact == subxact && strcmp(noted->entity, entity) == 0)
-			return noted;
+	if (noted != NULL)
+		return noted;
 	if (!registered)
 	{
 		RegisterXactCallback(at_transaction_end, NULL);
 		RegisterSubXactCallback(at_subtransaction_end, NULL);
 		registered = true;
 	}
-	context = AllocSetContextCreate(TopTransactionContext, "salesops change queue", ALLOCSET_DEFAULT_SIZES);
-	noted = MemoryContextAllocZero(context, sizeof(NotedKeys));
-	noted->context = context;
-	noted->row = AllocSetContextCreate(context, "salesops change queue row", ALLOCSET_DEFAULT_SIZES);
-	noted->entity = MemoryContextStrdup(context, entity);
+	noted = MemoryContextAlloc(TopTransactionContext, sizeof(NotedKeys));
+	noted->entity = entity;
 	noted->subxact = subxact;
+	clear_noted(noted);
 	noted->next = noted_keys;
 	noted_keys = noted;
 	return noted;
@@ -206,78 +331,71 @@ noted_by(NoteState *state)
 	return state->noted;
 }
 
-/* Append what this subtransaction has noted for an entity. */
+/* Append what this transaction has noted for an entity and not appended yet. */
 void
 worker_append_noted(const char *entity)
 {
-	SubTransactionId subxact = GetCurrentSubTransactionId();
+	SubTransactionId current = GetCurrentSubTransactionId();
 
 	for (NotedKeys *noted = noted_keys; noted != NULL; noted = noted->next)
-		if (noted->subxact == subxact && strcmp(noted->entity, entity) == 0)
-			append_noted(noted);
+		if (strcmp(noted->entity, entity) == 0)
+			append_noted(noted, current);
 }
 
-/* Was this key noted a moment ago? Remembers it if not. Forgetful: a repetition may pass. */
-static bool
-seen_before(NotedKeys *noted, text *key)
+/* Note a key, unless it was noted just before. One that is too long for a shared row gets its own at once. */
+static void
+note_text(NoteState *state, const char *key, int length)
 {
-	uint32		slot = hash_bytes((const unsigned char *) VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key)) & (REMEMBERED - 1);
-	text	   *other = noted->seen[slot];
+	NotedKeys  *noted = noted_by(state);
+	int			size = INTALIGN(VARHDRSZ + length);
+	uint32		slot;
 
-	if (other != NULL && VARSIZE_ANY_EXHDR(other) == VARSIZE_ANY_EXHDR(key) &&
-		memcmp(VARDATA_ANY(other), VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key)) == 0)
-		return true;
-	noted->seen[slot] = key;
-	return false;
-}
-
-/* Types whose text key_text() makes without their output function, which a statement would have to look up */
-static bool
-is_read_directly(Oid type)
-{
-	return type == TEXTOID || type == VARCHAROID || type == INT4OID || type == INT8OID || type == BPCHAROID;
-}
-
-/* The text of a key, as the contract view's cast to text gives it; in the current context */
-static text *
-key_text(NoteState *state, Datum value)
-{
-	char		digits[MAXINT8LEN + 1];
-
-	switch (state->key_type)
+	if (seen_before(noted, key, length, &slot) >= 0)
+		return;
+	if (noted->count == KEYS_PER_ROW || noted->bytes + size > BYTES_PER_ROW)
+		append_noted(noted, noted->subxact);
+	if (size <= BYTES_PER_ROW)
+		add_key(noted, key, length, slot);
+	else
 	{
-		case TEXTOID:
-		case VARCHAROID:
-			return DatumGetTextPCopy(value);
-		case INT4OID:
-			return cstring_to_text_with_len(digits, pg_ltoa(DatumGetInt32(value), digits));
-		case INT8OID:
-			return cstring_to_text_with_len(digits, pg_lltoa(DatumGetInt64(value), digits));
-		case BPCHAROID:
-			return DatumGetTextP(DirectFunctionCall1(rtrim1, value));
-		default:
-			return cstring_to_text(OutputFunctionCall(&state->key_output, value));
+		char	   *place = palloc0(size);
+
+		SET_VARSIZE(place, VARHDRSZ + length);
+		memcpy(VARDATA(place), key, length);
+		append_keys(state->entity, place, size, 1);
+		pfree(place);
 	}
 }
 
-/* Note one key, unless it was noted just before. */
+/* Note one key, as the text that the contract view's cast gives. */
 static void
 note_key(NoteState *state, Datum value)
 {
-	NotedKeys  *noted = noted_by(state);
-	MemoryContext old = MemoryContextSwitchTo(noted->row);
-	text	   *key = key_text(state, value);
+	char		digits[MAXINT8LEN + 1];
+	text	   *key;
+	char	   *shown;
 
-	MemoryContextSwitchTo(old);
-	if (seen_before(noted, key))
+	switch (state->key_type)
 	{
-		pfree(key);
-		return;
+		case INT4OID:
+			note_text(state, digits, pg_ltoa(DatumGetInt32(value), digits));
+			break;
+		case INT8OID:
+			note_text(state, digits, pg_lltoa(DatumGetInt64(value), digits));
+			break;
+		case TEXTOID:
+		case VARCHAROID:
+			key = DatumGetTextPP(value);
+			note_text(state, VARDATA_ANY(key), (int) VARSIZE_ANY_EXHDR(key));
+			break;
+		case BPCHAROID:
+			key = DatumGetTextPP(DirectFunctionCall1(rtrim1, value));
+			note_text(state, VARDATA_ANY(key), (int) VARSIZE_ANY_EXHDR(key));
+			break;
+		default:
+			shown = OutputFunctionCall(&state->key_output, value);
+			note_text(state, shown, (int) strlen(shown));
 	}
-	noted->keys[noted->count++] = PointerGetDatum(key);
-	noted->bytes += INTALIGN(VARSIZE(key));
-	if (noted->count == KEYS_PER_ROW || noted->bytes > BYTES_PER_ROW)
-		append_noted(noted);
 }
 
 /* Is this argument of the call a column of the row that the server asks a trigger's WHEN clause about? */
@@ -290,63 +408,93 @@ is_trigger_column(FmgrInfo *call, int argument)
 	return node != NULL && IsA(node, Var) && (((Var *) node)->varno == INNER_VAR || ((Var *) node)->varno == OUTER_VAR);
 }
 
+/* What is to be known of the key's type; nothing is looked up for the usual ones. */
+static void
+learn_type(NoteState *state, FmgrInfo *call)
+{
+	Oid			output;
+	bool		varlena;
+
+	state->key_type = get_fn_expr_argtype(call, 0);
+	state->key_by_value = state->key_type == INT4OID || state->key_type == INT8OID;
+	state->key_length = -1;
+	if (state->key_by_value || state->key_type == TEXTOID || state->key_type == VARCHAROID || state->key_type == BPCHAROID)
+		return;
+	get_typlenbyval(state->key_type, &state->key_length, &state->key_by_value);
+	getTypeOutputInfo(state->key_type, &output, &varlena);
+	fmgr_info_cxt(output, &state->key_output, call->fn_mcxt);
+}
+
 /*
  * What is kept for the statement, made with its first row. The function is everybody's to call, for a writer needs the right. That it
  * is told from a call of somebody's own is against mistakes: who gets round it (in a join) has keys refreshed that did not change.
  */
 static NoteState *
-note_state(FunctionCallInfo fcinfo)
+note_state(FunctionCallInfo fcinfo, const char *entity)
 {
 	FmgrInfo   *call = fcinfo->flinfo;
 	NoteState  *state = call->fn_extra;
-	Oid			output;
-	bool		varlena;
 
 	if (state != NULL)
 		return state;
-	if (!is_trigger_column(call, 1) || PG_ARGISNULL(0))
+	if (!is_trigger_column(call, 0))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("function \"note_change\" can only be called by a trigger of salesops.watch()"),
+				 errmsg("function \"note_%s\" can only be called by a trigger of salesops.watch()", entity),
 				 errhint("salesops.watch() queues what is written in a table.")));
 	state = MemoryContextAllocZero(call->fn_mcxt, sizeof(NoteState));
-	state->key_type = get_fn_expr_argtype(call, 1);
-	get_typlenbyval(state->key_type, &state->key_length, &state->key_by_value);
-	if (!is_read_directly(state->key_type))
-	{
-		getTypeOutputInfo(state->key_type, &output, &varlena);
-		fmgr_info_cxt(output, &state->key_output, call->fn_mcxt);
-	}
-	state->entity = MemoryContextStrdup(call->fn_mcxt, text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	learn_type(state, call);
+	state->entity = entity;
 	call->fn_extra = state;
 	return state;
 }
 
-PG_FUNCTION_INFO_V1(salesops_note_change);
-
 /*
- * note_change(entity text, key "any" [, old_key "any"]) -> boolean, always false
+ * note_ENTITY(key "any" [, old_key "any"]) -> boolean, always false
  *
  * In the WHEN clause of a row-level trigger of watch(): notes the key of the row written, and its old one where it has another now.
  * NULL is nobody's key.
  */
-Datum
-salesops_note_change(PG_FUNCTION_ARGS)
+static Datum
+note_change(FunctionCallInfo fcinfo, const char *entity)
 {
-	NoteState  *state = note_state(fcinfo);
-	bool		none = PG_ARGISNULL(1);
+	NoteState  *state = note_state(fcinfo, entity);
+	bool		none = PG_ARGISNULL(0);
 
 	if (!none)
+		note_key(state, PG_GETARG_DATUM(0));
+	if (PG_NARGS() > 1 && !PG_ARGISNULL(1) &&
+		(none || !datumIsEqual(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), state->key_by_value, state->key_length)))
 		note_key(state, PG_GETARG_DATUM(1));
-	if (PG_NARGS() > 2 && !PG_ARGISNULL(2) &&
-		(none || !datumIsEqual(PG_GETARG_DATUM(1), PG_GETARG_DATUM(2), state->key_by_value, state->key_length)))
-		note_key(state, PG_GETARG_DATUM(2));
 	PG_RETURN_BOOL(false);
 }
 
+/* An entity has one literal, whose address stands for it */
+#define NOTES(entity) \
+PG_FUNCTION_INFO_V1(salesops_note_##entity); \
+Datum \
+salesops_note_##entity(PG_FUNCTION_ARGS) \
+{ \
+	static const char name[] = #entity; \
+\
+	return note_change(fcinfo, name); \
+}
+
+NOTES(lead)
+NOTES(contact)
+NOTES(account)
+NOTES(opportunity)
+NOTES(opportunity_stage_change)
+NOTES(activity)
+NOTES(sales_rep)
+NOTES(commission_credit)
+
 PG_FUNCTION_INFO_V1(salesops_queue_changes);
 
-/* The statement-level trigger of watch(): appends what the statement's rows have noted, or, of TRUNCATE, that all changed. */
+/*
+ * The function of the triggers of watch(). The statement-level one, of TRUNCATE, queues that all changed; the row-level ones, whose WHEN
+ * clause does the work and is always false, never call it.
+ */
 Datum
 salesops_queue_changes(PG_FUNCTION_ARGS)
 {
@@ -357,8 +505,6 @@ salesops_queue_changes(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"queue_changes\" is the trigger function of salesops.watch()")));
 	if (TRIGGER_FIRED_BY_TRUNCATE(data->tg_event))
-		queue_append(data->tg_trigger->tgargs[0], NULL, 0);
-	else
-		worker_append_noted(data->tg_trigger->tgargs[0]);
+		queue_append(data->tg_trigger->tgargs[0], NULL);
 	PG_RETURN_POINTER(NULL);
 }

@@ -51,11 +51,11 @@ drop_triggers(Oid relid, const char *entity)
 		run_ddl(psprintf("DROP TRIGGER %s ON %s", quote_identifier(names[i]), relation_sql_name(relid)));
 }
 
-/* Make the statement-level trigger on one relation; within SPI. */
+/* Make the statement-level trigger on one relation, of TRUNCATE; within SPI. */
 static void
 make_statement_trigger(Oid relid, const char *entity)
 {
-	run_ddl(psprintf("CREATE TRIGGER salesops_watch_%s_statement AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON %s "
+	run_ddl(psprintf("CREATE TRIGGER salesops_watch_%s_truncate AFTER TRUNCATE ON %s "
 					 "FOR EACH STATEMENT EXECUTE FUNCTION salesops.queue_changes(%s)",
 					 entity, relation_sql_name(relid), sql_literal(entity)));
 }
@@ -73,14 +73,14 @@ make_row_triggers(Oid relid, const char *entity, const char *key)
 
 		initStringInfo(&keys);
 		appendStringInfo(&keys, kinds[i][1], column, column);
-		run_ddl(psprintf("CREATE TRIGGER salesops_watch_%s_%s AFTER %s ON %s FOR EACH ROW WHEN (salesops.note_change(%s, %s)) "
+		run_ddl(psprintf("CREATE TRIGGER salesops_watch_%s_%s AFTER %s ON %s FOR EACH ROW WHEN (salesops.note_%s(%s)) "
 						 "EXECUTE FUNCTION salesops.queue_changes(%s)",
-						 entity, kinds[i][0], kinds[i][0], relation_sql_name(relid), sql_literal(entity), keys.data, sql_literal(entity)));
+						 entity, kinds[i][0], kinds[i][0], relation_sql_name(relid), entity, keys.data, sql_literal(entity)));
 	}
 }
 
 /*
- * Watch one relation and all beneath it; within SPI. Statement-level triggers of a parent do not fire for DML on a child, so each has
+ * Watch one relation and all beneath it; within SPI. Statement-level triggers of a parent do not fire for a child's TRUNCATE, so each has
  * its own. The server clones the row-level ones for partitions, but not for children by inheritance.
  */
 static void

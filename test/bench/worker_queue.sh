@@ -71,21 +71,25 @@ done
 
 singles=${SINGLES:-31}
 echo "single rows, CPU a row in microseconds above the same on an unwatched table, 5,000 a turn, medians of $singles pairs"
-for what in insert update; do
+for what in insert update 'insert and commit' 'update and commit'; do
   for n in $(seq 0 "$singles"); do
     ways="none watch handmade"
     [ $((n % 2)) = 0 ] || ways="handmade watch none"
     for way in $ways; do
-      statement="INSERT INTO single_$way VALUES (i + $n * 10000, i, 'x')"
-      [ $what = insert ] || statement="UPDATE single_$way SET a = a + 1 WHERE id = i + $n * 10000"
+      case $what in
+        insert*) statement="INSERT INTO single_$way VALUES (i + $n * 10000, i, 'x')";;
+        *) statement="UPDATE single_$way SET a = a + 1 WHERE id = i + $n * 10000";;
+      esac
+      case $what in *commit) statement="$statement; COMMIT";; esac
       echo "$n $way $(spent "DO \$\$BEGIN FOR i IN 1..5000 LOOP $statement; END LOOP; END\$\$")"
     done
     sql "TRUNCATE salesops.change_batch, handmade_queue"
   done | awk '$1 > 0' >"$work/times"
-  [ $what = update ] || sql "VACUUM ANALYZE"
+  case $what in insert*) sql "VACUUM ANALYZE";; esac
+  [ "$what" != update ] || sql "TRUNCATE single_none, single_watch, single_handmade, salesops.change_batch, handmade_queue"
   above() { awk -v way="$1" '$2 == "none" {none[$1] = $4 / 5} $2 == way {with[$1] = $4 / 5} END {for (n in with) print with[n] - none[n]}' "$work/times"; }
   base=$(awk '$2 == "none" {print $4 / 5}' "$work/times" | quartiles %.1f)
-  printf '  %s: unwatched %s; watch +%s; hand-made row trigger +%s\n' $what "$base" "$(above watch | quartiles %.1f)" "$(above handmade | quartiles %.1f)"
+  printf '  %s: unwatched %s; watch +%s; hand-made row trigger +%s\n' "$what" "$base" "$(above watch | quartiles %.1f)" "$(above handmade | quartiles %.1f)"
 done
 [ "$seconds" != 0 ] || exit 0
 

@@ -22,6 +22,12 @@ SELECT salesops.watch('keyless', 'lead');
 SELECT salesops.refresh_changed('prospect');
 SELECT salesops.refresh_changed('lead', 0);
 
+-- every entity, by a table of its own
+BEGIN;
+SET LOCAL client_min_messages = warning;
+SELECT entity, salesops.watch(relation, entity) AS key FROM salesops.create_crm('worker_crm') ORDER BY entity;
+SELECT salesops.watch('visits', 'commission_credit', 'visit');
+ROLLBACK;
 -- every kind of write
 SELECT salesops.watch('leads', 'lead'), salesops.watch('visits', 'lead', 'lead_id');
 SELECT * FROM salesops.watched ORDER BY relation::text;
@@ -117,7 +123,7 @@ SELECT queued();
 DROP TABLE calls CASCADE;
 DELETE FROM salesops.change_batch;
 
--- a partition that is watched by itself, written through its parent: at the commit; what the same savepoint drains before is drained
+-- a partition that is watched by itself, written through its parent; what is drained before the commit is drained
 CREATE TABLE notes (id int, region text, PRIMARY KEY (id, region)) PARTITION BY LIST (region);
 CREATE TABLE notes_eu PARTITION OF notes FOR VALUES IN ('eu');
 SELECT salesops.watch('notes_eu', 'lead', 'id');
@@ -169,14 +175,14 @@ GRANT USAGE ON SCHEMA worker_queue TO regress_worker_dora;
 GRANT INSERT, SELECT ON odd TO regress_worker_dora;
 SET ROLE regress_worker_dora;
 INSERT INTO odd VALUES (20000);
-SELECT salesops.note_change('lead', 1);
-SELECT salesops.note_change('lead', id) FROM odd LIMIT 1;
+SELECT salesops.note_lead(1);
+SELECT salesops.note_lead(id) FROM odd LIMIT 1;
 RESET ROLE;
 SELECT queued();
 -- called by other means all the same, in a cursor that outlives its subtransaction: nothing stale is used
 BEGIN;
 SAVEPOINT gone;
-DECLARE calls CURSOR FOR SELECT salesops.note_change('lead', a.id) FROM odd a JOIN (SELECT id FROM odd) b ON b.id = a.id;
+DECLARE calls CURSOR FOR SELECT salesops.note_lead(a.id) FROM odd a JOIN (SELECT id FROM odd) b ON b.id = a.id;
 MOVE 200 IN calls;
 RELEASE gone;
 MOVE ALL IN calls;
@@ -199,6 +205,72 @@ COMMIT;
 SELECT queued();
 DELETE FROM salesops.change_batch;
 DELETE FROM visits;
+DELETE FROM salesops.change_batch;
+
+-- what a subtransaction appends of its parents' keys, to drain or to make room, is there again where it is rolled back
+BEGIN;
+INSERT INTO visits VALUES (311, '41');
+SAVEPOINT a;
+INSERT INTO visits VALUES (312, '42');
+SAVEPOINT b;
+INSERT INTO visits VALUES (313, '43');
+SELECT salesops.refresh_changed('lead') AS drained, queued() IS NULL AS empty;
+ROLLBACK TO b;
+SELECT salesops.refresh_changed('lead') AS drained_again, queued() IS NULL AS empty;
+RELEASE b;
+ROLLBACK TO a;
+RELEASE a;
+INSERT INTO visits VALUES (314, '44');
+COMMIT;
+SELECT queued();
+DELETE FROM salesops.change_batch;
+BEGIN;
+INSERT INTO visits VALUES (321, '51');
+SAVEPOINT a;
+SAVEPOINT b;
+SELECT salesops.refresh_changed('lead') AS drained;
+RELEASE b;
+RELEASE a;
+COMMIT;
+SELECT queued() IS NULL AS drained_for_good;
+DELETE FROM visits;
+DELETE FROM salesops.change_batch;
+-- blocks within blocks, some rolled back, some with more keys than fit beside the parent's: exactly the keys of the rows that stayed, each
+-- once or more; and a thousand blocks share few rows of the queue
+CREATE TABLE nested (id text PRIMARY KEY);
+CREATE FUNCTION nest(depth int) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE n int;
+BEGIN
+  FOR i IN 1..1 + floor(random() * 3) LOOP
+    n := CASE floor(random() * 4) WHEN 0 THEN 150 WHEN 1 THEN 0 ELSE 1 + floor(random() * 3) END;
+    INSERT INTO nested SELECT lpad(md5(random()::text), CASE floor(random() * 20) WHEN 0 THEN 1600 ELSE 8 END, 'x') FROM generate_series(1, n) ON CONFLICT DO NOTHING;
+    IF depth < 5 THEN
+      BEGIN
+        PERFORM nest(depth + 1);
+        IF random() < 0.3 THEN RAISE EXCEPTION SQLSTATE 'UT001'; END IF;
+      EXCEPTION WHEN SQLSTATE 'UT001' THEN NULL;
+      END;
+    END IF;
+  END LOOP;
+END $$;
+SELECT salesops.watch('nested', 'lead');
+SELECT setseed(0.17);
+DO $$ BEGIN FOR i IN 1..10 LOOP PERFORM nest(1); COMMIT; END LOOP; END $$;
+SELECT count(*) > 1000 AS many, count(*) FILTER (WHERE length(id) > 1500) > 10 AS long_ones,
+       count(*) FILTER (WHERE q.key IS NULL) AS lost, (SELECT count(DISTINCT key) FROM salesops.change_queue) - count(*) AS too_many
+  FROM nested LEFT JOIN (SELECT DISTINCT key FROM salesops.change_queue) q ON q.key = id;
+DELETE FROM salesops.change_batch;
+DO $$
+BEGIN
+  FOR i IN 1..1000 LOOP
+    BEGIN
+      INSERT INTO nested VALUES ('block ' || i);
+    EXCEPTION WHEN division_by_zero THEN NULL;
+    END;
+  END LOOP;
+END $$;
+SELECT count(*), count(DISTINCT key), (SELECT count(*) < 20 FROM salesops.change_batch) AS few_rows FROM salesops.change_queue;
+DROP TABLE nested;
 DELETE FROM salesops.change_batch;
 
 -- a refresh of what changed leaves what a full refresh computes: random writes, two tables, keys that change

@@ -15,8 +15,9 @@ INSERT INTO credit SELECT i, (ARRAY['a', 'b'])[1 + i % 2], 100 * i, date '2027-0
 SELECT is(sum(lines), 10::bigint, 'lines') FROM salesops.calculate_commissions('[2027-01-01,2027-02-01)');
 
 -- who holds a credit: also one that is gone, lines that the index has no filter of yet, and many ids, for which the lines are scanned
+SELECT brin_desummarize_range('salesops.commission_entry_credit', 0);
 SELECT results_eq($$SELECT * FROM salesops.commission_reps_of('{2,3,none}') ORDER BY 1$$, $$VALUES ('a'), ('b')$$, 'reps of credits, not in the index yet');
-SELECT ok(brin_summarize_new_values('salesops.commission_entry_credit') > 0, 'lines are put into the index');
+SELECT is(brin_summarize_new_values('salesops.commission_entry_credit'), 1, 'lines are put into the index');
 DELETE FROM credit WHERE credit_id = '2';
 SELECT results_eq($$SELECT * FROM salesops.commission_reps_of('{2,none}')$$, $$VALUES ('a')$$, 'the rep of a credit that is gone');
 INSERT INTO credit VALUES ('2', 'a', 200, '2027-01-03');

@@ -221,7 +221,7 @@ CREATE FUNCTION salesops.commission_reps_of(credit_ids text[]) RETURNS SETOF tex
   LANGUAGE plpgsql STABLE STRICT PARALLEL UNSAFE ROWS 10 COST 10000
   SET search_path = pg_catalog, pg_temp SET jit = off SET max_parallel_workers_per_gather = 0 SET enable_seqscan = off AS $$
 BEGIN
-  -- the planner takes a BRIN index for worthless where the column is in no order. Each id is a pass over all its filters (2 ms a million
+  -- the planner may take a BRIN index for worthless where the column is in no order. Each id is a pass over all its filters (2 ms a million
   -- lines): from some number on, one over the lines is cheaper
   IF cardinality(credit_ids) > 64 THEN
     PERFORM set_config('enable_seqscan', 'on', true);

@@ -224,13 +224,17 @@ compare(Calculation *calculation, Oid relid, const char *date_column)
 void
 unchanged_decide(Calculation *calculation)
 {
-	char	   *date_column = contract_source_column("commission_credit", "credited_on");
-	Oid			relid = contract_relation("commission_credit");
+	char	   *date_column;
+	Oid			relid;
 	SpiScope	scope;
 
 	calculation->looked_at_count = -1;
 	calculation->counted_from = calculation->to;
-	if (calculation->dry || calculation->only || !has_closed_before(calculation) || !can_compare(relid, date_column))
+	if (calculation->dry || calculation->only || !has_closed_before(calculation))
+		return;
+	date_column = contract_source_column("commission_credit", "credited_on");
+	relid = contract_relation("commission_credit");
+	if (!can_compare(relid, date_column))
 		return;
 	calculation->terms_hash = terms_hash();
 	spi_open(&scope, SPI_AS_OWNER);

@@ -14,6 +14,24 @@ SELECT salesops.assign_commission_plan(r, 'p', '[2027-01-01,)') FROM unnest('{a,
 INSERT INTO credit SELECT i, (ARRAY['a', 'b'])[1 + i % 2], 100 * i, date '2027-01-01' + i FROM generate_series(1, 10) i;
 SELECT is(sum(lines), 10::bigint, 'lines') FROM salesops.calculate_commissions('[2027-01-01,2027-02-01)');
 
+-- who holds a credit: also one that is gone, lines that the index has no filter of yet, and many ids, for which the lines are scanned
+SELECT brin_desummarize_range('salesops.commission_entry_credit', 0);
+SELECT results_eq($$SELECT * FROM salesops.commission_reps_of('{2,3,none}') ORDER BY 1$$, $$VALUES ('a'), ('b')$$, 'reps of credits, not in the index yet');
+SELECT is(brin_summarize_new_values('salesops.commission_entry_credit'), 1, 'lines are put into the index');
+DELETE FROM credit WHERE credit_id = '2';
+SELECT results_eq($$SELECT * FROM salesops.commission_reps_of('{2,none}')$$, $$VALUES ('a')$$, 'the rep of a credit that is gone');
+INSERT INTO credit VALUES ('2', 'a', 200, '2027-01-03');
+CREATE FUNCTION index_scans(ids text[], OUT scans bigint, OUT reps text[]) LANGUAGE plpgsql AS $$
+BEGIN
+  scans := pg_stat_get_xact_numscans('salesops.commission_entry_credit'::regclass);
+  reps := ARRAY(SELECT r FROM salesops.commission_reps_of(ids) r ORDER BY 1);
+  scans := pg_stat_get_xact_numscans('salesops.commission_entry_credit'::regclass) - scans;
+END
+$$;
+SELECT results_eq($$SELECT * FROM index_scans('{3}')$$, $$VALUES (1::bigint, '{b}'::text[])$$, 'by the index');
+SELECT results_eq('SELECT * FROM index_scans(ARRAY(SELECT g::text FROM generate_series(1, 65) g))', $$VALUES (0::bigint, '{a,b}'::text[])$$, 'many at once are not');
+SELECT is(current_setting('enable_seqscan'), 'on', 'and leave the settings as they are');
+
 -- append-only, for the owner and superuser too
 SELECT throws_ok(format('%s salesops.%s', how, what), '55000', NULL, how || ' ' || what)
   FROM unnest('{commission_entry,commission_posting,commission_plan,commission_period,commission_payout}'::text[]) what, unnest('{TRUNCATE,DELETE FROM}'::text[]) how;

@@ -47,9 +47,10 @@ CREATE FUNCTION change(n text) RETURNS void LANGUAGE sql AS $$
   DELETE FROM credit c WHERE random() < 0.03 AND split IS NULL AND NOT EXISTS (SELECT FROM salesops.commission_assignment a JOIN plan ON a.plan = 'p' || p WHERE a.rep_id = c.rep_id AND plan.definition ? 'clawback_days');
   SELECT more(n, 24) $$;
 -- from scratch, by plan and rep, and what the ledger holds; until the day given
+CREATE FUNCTION simulated(until date) RETURNS TABLE (plan text, rep_id text, current numeric, simulated numeric) LANGUAGE sql AS $$
+  SELECT n, s.* FROM (SELECT 'p' || p, definition FROM plan UNION ALL SELECT 'o', '{"tiers":[{"from":0,"rate":0}]}') v(n, d), salesops.simulate_commissions(daterange('2025-01-01', until), n, d) s $$;
 CREATE FUNCTION scratch(until date) RETURNS TABLE (plan text, rep_id text, amount numeric) LANGUAGE sql AS $$
-  SELECT n, s.rep_id, s.current FROM (SELECT 'p' || p, definition FROM plan UNION ALL SELECT 'o', '{"tiers":[{"from":0,"rate":0}]}') v(n, d), salesops.simulate_commissions(daterange('2025-01-01', until), n, d) s
-   WHERE s.current <> 0 ORDER BY 1, 2 $$;
+  SELECT s.plan, s.rep_id, s.current FROM simulated(until) s WHERE s.current <> 0 ORDER BY 1, 2 $$;
 CREATE VIEW held AS SELECT plan, rep_id, sum(earned) AS amount FROM salesops.commission_posting GROUP BY 1, 2 HAVING sum(earned) <> 0 ORDER BY 1, 2;
 -- a draw by a loop over a rep's months: an advance up to it, taken back from what is earned above it
 CREATE FUNCTION wrong_draws() RETURNS SETOF text LANGUAGE plpgsql AS $$
@@ -81,8 +82,9 @@ SELECT count(*) FROM generate_series(36, 1, -5) r, salesops.calculate_commission
 SELECT count(*) FROM salesops.calculate_commissions('[2025-03-01,2025-04-01)');
 SELECT count(*) FROM salesops.calculate_commissions('[2025-01-01,2025-02-01)');
 SELECT count(*) FROM salesops.calculate_commissions('[2025-01-01,2025-04-01)');
-SELECT results_eq('SELECT * FROM held', $$SELECT * FROM scratch('2025-04-01')$$, 'in pieces');
-SELECT is_empty($$SELECT p, s.* FROM plan, salesops.simulate_commissions('[2025-01-01,2025-04-01)', 'p' || p, definition) s WHERE s.current <> s.simulated$$, 'simulated with the same plan is the same, overrides and ranks too');
+CREATE TABLE first AS SELECT * FROM simulated('2025-04-01');
+SELECT results_eq('SELECT * FROM held', 'SELECT f.plan, f.rep_id, f.current FROM first f WHERE f.current <> 0 ORDER BY 1, 2', 'in pieces');
+SELECT is_empty($$SELECT * FROM first f WHERE f.current <> f.simulated AND f.plan <> 'o'$$, 'simulated with the same plan is the same, overrides and ranks too');
 SELECT ok(sum(s.simulated) = 2 * sum(s.current) AND count(*) > 3, 'simulated: overrides at twice the rate, managers alone')
   FROM salesops.simulate_commissions('[2025-01-01,2025-04-01)', 'o', '{"manager_override":{"rate":0.02,"levels":2},"tiers":[{"from":0,"rate":0}]}') s;
 -- credits change, and plans: new versions in the middle of a month
@@ -102,7 +104,7 @@ SELECT is_empty('SELECT wrong_draws()', 'draws are carried over after true-ups')
 SELECT is(sum(lines), 0::bigint, 'and once more writes nothing') FROM salesops.calculate_commissions('[2025-04-01,2025-05-01)');
 SELECT ok(count(*) FILTER (WHERE kind = 'clawback') > 8 AND count(*) FILTER (WHERE kind = 'true_up') > 25 AND count(*) FILTER (WHERE kind = 'override') > 100
           AND count(*) FILTER (WHERE kind = 'draw') > 20 AND count(*) FILTER (WHERE kind = 'bonus') > 8, 'all kinds are there') FROM salesops.commission_line;
-SELECT is(count(*), 0::bigint, 'all explained') FROM salesops.commission_line l WHERE line_id % 5 = 0 AND (SELECT e.amount FROM salesops.explain_commission(l.line_id) e WHERE e.item = 'sentence') IS DISTINCT FROM l.amount;
+SELECT is(count(*), 0::bigint, 'all explained') FROM salesops.commission_line l WHERE line_id % 11 = 0 AND (SELECT e.amount FROM salesops.explain_commission(l.line_id) e WHERE e.item = 'sentence') IS DISTINCT FROM l.amount;
 SELECT ok(valid, 'the chain is whole') FROM salesops.verify_commission_ledger();
 SELECT * FROM finish();
 ROLLBACK;

@@ -35,6 +35,7 @@
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "core/compat.h"
@@ -103,7 +104,10 @@ queue_append(const char *entity, ArrayType *keys)
 	slot->tts_isnull[0] = slot->tts_isnull[2] = false;
 	slot->tts_isnull[1] = keys == NULL;
 	ExecStoreVirtualTuple(slot);
+	/* a transaction that commits has let go of its snapshot, without which no long key may go into a TOAST table */
+	PushActiveSnapshot(GetTransactionSnapshot());
 	table_tuple_insert(relation, slot, GetCurrentCommandId(true), 0, NULL);
+	PopActiveSnapshot();
 	ExecDropSingleTupleTableSlot(slot);
 	table_close(relation, NoLock);
 	worker_wake_on_commit();

@@ -166,6 +166,15 @@ jaro_growing(TextView columns, uint32_t reach)
 	return reach - 1 < columns.length ? reach - 1 : columns.length;
 }
 
+/* The places that a unit of the columns may take. */
+static inline uint64_t
+jaro_window(uint32_t reach, uint32_t growing, uint32_t column)
+{
+	if (column <= growing)
+		return text_low_bits(reach + column);
+	return column < TEXT_WORD ? text_low_bits(reach + growing) << (column - growing) : 0;
+}
+
 /*
  * Before the first step. A common prefix is passed over: each of its units takes its own place, since all equal places before
  * that are taken by then.
@@ -173,12 +182,8 @@ jaro_growing(TextView columns, uint32_t reach)
 static inline Matching
 jaro_begin(TextView rows, uint32_t reach, uint32_t growing, uint32_t prefix)
 {
-	Matching m = {0, text_low_bits(rows.length) & ~text_low_bits(prefix), 0};
+	Matching m = {jaro_window(reach, growing, prefix), text_low_bits(rows.length) & ~text_low_bits(prefix), 0};
 
-	if (prefix <= growing)
-		m.window = text_low_bits(reach + prefix);
-	else if (prefix < TEXT_WORD)
-		m.window = text_low_bits(reach + growing) << (prefix - growing);
 	return m;
 }
 
@@ -215,6 +220,56 @@ jaro_steps(Bytes bytes, TextView rows, TextView columns, uint32_t prefix, bool t
 	return jaro_end(m, rows, columns);
 }
 
+/* Where the bytes of two strings are equal, place by place. */
+static TEXT_AVX2 inline __attribute__((always_inline)) uint64_t
+same_places(Bytes a, Bytes b, bool two)
+{
+	uint64_t mask = (uint32_t) _mm256_movemask_epi8(_mm256_cmpeq_epi8(a.low, b.low));
+
+	return two ? mask | (uint64_t) (uint32_t) _mm256_movemask_epi8(_mm256_cmpeq_epi8(a.high, b.high)) << 32 : mask;
+}
+
+/*
+ * The steps of two strings that are mostly the same place by place, where most units take their own place. That is so where the
+ * place has the unit, nobody before took it, and no equal place before it is free. Columns of which this is not known wait for
+ * a step of their own: those that differ from their place, those whose place was taken by one before, and those equal to a
+ * place that was passed and left free.
+ */
+static TEXT_AVX2 inline __attribute__((always_inline)) Matches
+jaro_near(Bytes bytes, Bytes others, TextView rows, TextView columns, uint64_t same, uint32_t prefix, bool two)
+{
+	uint32_t reach = text_jaro_reach(rows.length, columns.length);
+	uint32_t growing = jaro_growing(columns, reach);
+	uint64_t waiting = text_low_bits(columns.length) & ~same;
+	uint64_t missed = 0;
+	uint64_t unmatched = text_low_bits(rows.length);
+	uint64_t todo = waiting & ~text_low_bits(prefix);
+	uint64_t passed = 0;
+
+	while (todo != 0)
+	{
+		uint32_t j = (uint32_t) __builtin_ctzll(todo);
+		uint64_t here = UINT64_C(1) << j;
+		uint64_t candidates;
+		uint64_t taken;
+
+		/* those in between took their own places */
+		unmatched &= ~((here - 1) & ~passed);
+		candidates = find_byte(bytes, ((const uint8_t *) columns.units)[j], two) & jaro_window(reach, growing, j) & unmatched;
+		taken = candidates & -candidates;
+		unmatched ^= taken;
+		passed |= unmatched & here;
+		missed |= taken == 0 ? here : 0;
+		waiting |= taken;
+		if ((unmatched & here) != 0)
+			waiting |= find_byte(others, ((const uint8_t *) rows.units)[j], two);
+		todo = waiting & text_low_bits(columns.length) & ~(here | (here - 1));
+	}
+	unmatched &= ~(text_low_bits(columns.length) & ~passed);
+
+	return (Matches) {text_low_bits(rows.length) & ~unmatched, text_low_bits(columns.length) & ~missed};
+}
+
 /* The chosen bytes moved together: what lies behind them is of no meaning. Into TEXT_WORD + 8 bytes. */
 static TEXT_AVX2 inline __attribute__((always_inline)) void
 compress_bytes(Bytes bytes, uint64_t chosen, bool two, uint8_t *out)
@@ -244,12 +299,18 @@ jaro_counts(TextView rows, TextView columns, uint32_t prefix, bool two, uint32_t
 	Bytes bytes = load_bytes(rows, two);
 	bool wide_columns = two && columns.length > 32;
 	Bytes others = wide_columns ? load_bytes(columns, true) : load_bytes(columns, false);
-	Matches matches = jaro_steps(bytes, rows, columns, prefix, two);
-	uint32_t count = (uint32_t) _mm_popcnt_u64(matches.rows);
+	uint64_t same = same_places(bytes, others, two) & text_low_bits(columns.length);
+	Matches matches;
+	uint32_t count;
 	uint8_t in_rows[TEXT_WORD + 8];
 	uint8_t in_columns[TEXT_WORD + 8];
 	uint64_t different;
 
+	if (4 * (uint32_t) _mm_popcnt_u64(same) >= 3 * columns.length)
+		matches = jaro_near(bytes, others, rows, columns, same, prefix, two);
+	else
+		matches = jaro_steps(bytes, rows, columns, prefix, two);
+	count = (uint32_t) _mm_popcnt_u64(matches.rows);
 	compress_bytes(bytes, matches.rows, two, in_rows);
 	if (wide_columns)
 		compress_bytes(others, matches.columns, true, in_columns);

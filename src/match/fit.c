@@ -638,10 +638,10 @@ settle_table(double *table, const double *sums, int nlevels)
 
 /*
  * m and r from all candidates by the probabilities of both classes; for m only pairs count that agree on a pass whose rule says nothing
- * about the comparison, where there are such.
+ * about the comparison, where there are such. close: related are only pairs that would be taken for matches without the class.
  */
 static void
-estimate_classes(Fit *fit)
+estimate_classes(Fit *fit, bool close)
 {
 	MatchModel *model = fit->model;
 	double		odds = log(model->prior / (1 - model->prior));
@@ -668,6 +668,8 @@ estimate_classes(Fit *fit)
 		double		log_factor;
 		double		q = (1 - p) * probability(related_log_odds(fit, &logs, pair, &log_factor), 0);
 
+		if (close && log_factor + odds < 0)
+			q = 0;
 		related += q;
 		for (int c = 0; c < fit->n; c++)
 		{
@@ -708,22 +710,14 @@ finish_round(Fit *fit)
 	count_matched(fit);
 }
 
-/* Look for related pairs, and fit three classes where there are any; else the model stays as it is. */
+/* Three classes from where a split begins, in rounds until the prior settles. */
 static void
-fit_related(Fit *fit)
+settle_classes(Fit *fit, const MatchTables *split, bool close)
 {
 	MatchModel *model = fit->model;
-	MatchModel	before = *model;
-	MatchTables split;
 
-	if (!split_matches(fit, &split))
-	{
-		model->prior = before.prior;
-		model->related = model->related_pairs = 0;
-		return;
-	}
-	memcpy(model->tables.m, split.m, sizeof(split.m));
-	memcpy(model->tables.r, split.r, sizeof(split.r));
+	memcpy(model->tables.m, split->m, sizeof(split->m));
+	memcpy(model->tables.r, split->r, sizeof(split->r));
 	model->converged = false;
 	for (int round = 0; round < RELATED_ROUNDS && !model->converged; round++)
 	{
@@ -731,11 +725,45 @@ fit_related(Fit *fit)
 
 		finish_round(fit);
 		estimate_u(fit, false);
-		estimate_classes(fit);
+		estimate_classes(fit, close);
 		model->rounds++;
 		model->converged = round > 1 && fabs(model->prior - prior) < SETTLED * prior;
 	}
 	finish_round(fit);
+}
+
+/* Split what looks like matches; false, and the model as it was, where it is of one kind. */
+static bool
+try_split(Fit *fit, MatchTables *split)
+{
+	MatchModel *model = fit->model;
+	double		prior = model->prior;
+	double		related = model->related;
+	double		related_pairs = model->related_pairs;
+
+	if (split_matches(fit, split))
+		return true;
+	model->prior = prior;
+	model->related = related;
+	model->related_pairs = related_pairs;
+	return false;
+}
+
+/*
+ * Look for related pairs, and fit three classes where there are any; else the model stays as it is. Pairs that have something in common and
+ * that nobody would take for matches can be so many more (goods of one brand, beside the sizes of one article) that they make the class
+ * theirs. Then what looks like matches falls into two kinds still, and the class is fitted once more to those that do.
+ */
+static void
+fit_related(Fit *fit)
+{
+	MatchTables split;
+
+	if (!try_split(fit, &split))
+		return;
+	settle_classes(fit, &split, false);
+	if (try_split(fit, &split))
+		settle_classes(fit, &split, true);
 }
 
 /* Tables and frequencies to begin with. */

@@ -10,7 +10,8 @@
  * Related pairs. Members of a household share surname, address and phone, colleagues their company: many columns at once, and no match.
  * Two classes would count each of them as independent evidence. So where the pairs that look like matches fall into two kinds, of which
  * one is no better than chance in columns that tell a lot, that kind becomes a third class with probabilities r of its own: a pair's
- * weight is log2(m / (u + odds of being related * r)), of products over the comparisons.
+ * weight is log2(m / (u + odds of being related * r)), of products over the comparisons. Where what looks like matches is of two kinds even
+ * then, more numerous pairs that nobody would take for matches have made the class theirs, and it is fitted once more without them.
  */
 #ifndef SALESOPS_MATCH_FIT_H
 #define SALESOPS_MATCH_FIT_H

@@ -9,21 +9,52 @@
 /* What a byte that is not part of valid UTF-8 becomes: unequal to every code point, equal to the same byte elsewhere. */
 #define INVALID_BASE 0x110000u
 
-/* True where all bytes are below 128. */
+/* Eight bytes as they lie. */
+static inline uint64_t
+load_word(const uint8_t *at)
+{
+	uint64_t word;
+
+	memcpy(&word, at, sizeof(word));
+	return word;
+}
+
+/* All bytes of a string of less than eight, one over the other. */
+static inline uint64_t
+seen_short(const uint8_t *at, size_t size)
+{
+	uint32_t first;
+	uint32_t last;
+
+	if (size >= sizeof(first))
+	{
+		memcpy(&first, at, sizeof(first));
+		memcpy(&last, at + size - sizeof(last), sizeof(last));
+		return first | last;
+	}
+	return size == 0 ? 0 : (uint64_t) (at[0] | at[size / 2] | at[size - 1]);
+}
+
+/* True where all bytes are below 128. The last words overlap: a loop over a rest would cost more than all before it. */
 bool
 text_is_ascii(const void *bytes, size_t size)
 {
 	const uint8_t *at = bytes;
-	uint64_t seen = 0;
-	uint64_t word;
+	const uint8_t *end = at + size;
+	uint64_t seen;
 
-	for (; size >= sizeof(word); size -= sizeof(word), at += sizeof(word))
+	if (size < sizeof(seen))
+		seen = seen_short(at, size);
+	else
 	{
-		memcpy(&word, at, sizeof(word));
-		seen |= word;
+		seen = load_word(at) | load_word(end - sizeof(seen));
+		if (size > 2 * sizeof(seen))
+		{
+			seen |= load_word(at + sizeof(seen)) | load_word(end - 2 * sizeof(seen));
+			for (at += 2 * sizeof(seen); end - at > (ptrdiff_t) (2 * sizeof(seen)); at += sizeof(seen))
+				seen |= load_word(at);
+		}
 	}
-	while (size-- > 0)
-		seen |= *at++;
 	return (seen & UINT64_C(0x8080808080808080)) == 0;
 }
 
@@ -210,18 +241,6 @@ text_narrow_pair(TextView *a, TextView *b, uint8_t *bytes_a, uint8_t *bytes_b)
 	return true;
 }
 
-/* The difference of eight bytes at two places. */
-static inline uint64_t
-word_difference(const uint8_t *x, const uint8_t *y)
-{
-	uint64_t a;
-	uint64_t b;
-
-	memcpy(&a, x, sizeof(a));
-	memcpy(&b, y, sizeof(b));
-	return a ^ b;
-}
-
 /* How many bytes are equal from two places on. */
 static inline uint32_t
 common_bytes(const uint8_t *x, const uint8_t *y, uint32_t size)
@@ -231,7 +250,7 @@ common_bytes(const uint8_t *x, const uint8_t *y, uint32_t size)
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 	for (; count + sizeof(uint64_t) <= size; count += sizeof(uint64_t))
 	{
-		uint64_t difference = word_difference(x + count, y + count);
+		uint64_t difference = load_word(x + count) ^ load_word(y + count);
 
 		if (difference != 0)
 			return count + (uint32_t) __builtin_ctzll(difference) / 8;
@@ -251,7 +270,7 @@ common_bytes_back(const uint8_t *x, const uint8_t *y, uint32_t size)
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 	for (; count + sizeof(uint64_t) <= size; count += sizeof(uint64_t))
 	{
-		uint64_t difference = word_difference(x - count - sizeof(uint64_t), y - count - sizeof(uint64_t));
+		uint64_t difference = load_word(x - count - sizeof(uint64_t)) ^ load_word(y - count - sizeof(uint64_t));
 
 		if (difference != 0)
 			return count + (uint32_t) __builtin_clzll(difference) / 8;

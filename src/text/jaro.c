@@ -183,9 +183,9 @@ text_jaro_prepared(TextWorkspace *workspace, const TextPattern *pattern, TextVie
 					 : word_jaro(pattern, text.units, text.length, false);
 }
 
-/* Jaro's similarity of one pair. */
-double
-text_jaro(TextWorkspace *workspace, TextView a, TextView b)
+/* Jaro's similarity of one pair that has a common prefix of at least so many units. */
+static inline double
+pair_jaro(TextWorkspace *workspace, TextView a, TextView b, uint32_t prefix)
 {
 	TextView longer = a.length >= b.length ? a : b;
 	TextView shorter = a.length >= b.length ? b : a;
@@ -202,7 +202,7 @@ text_jaro(TextWorkspace *workspace, TextView a, TextView b)
 		((!a.wide && !b.wide) || text_narrow_pair(&longer, &shorter, bytes[0], bytes[1])))
 	{
 		uint32_t out_of_order;
-		uint32_t matches = text_jaro_pair(longer, shorter, &out_of_order);
+		uint32_t matches = text_jaro_pair(longer, shorter, prefix, &out_of_order);
 
 		return text_jaro_formula(longer.length, shorter.length, matches, out_of_order);
 	}
@@ -212,15 +212,21 @@ text_jaro(TextWorkspace *workspace, TextView a, TextView b)
 						: word_jaro(&workspace->pattern, shorter.units, shorter.length, false);
 }
 
+/* Jaro's similarity of one pair. */
+double
+text_jaro(TextWorkspace *workspace, TextView a, TextView b)
+{
+	return pair_jaro(workspace, a, b, text_common_prefix(a, b));
+}
+
 /* Jaro-Winkler of one pair. */
 double
 text_jaro_winkler(TextWorkspace *workspace, TextView a, TextView b, double prefix_weight)
 {
-	double jaro = text_jaro(workspace, a, b);
+	uint32_t prefix = text_common_prefix(a, b);
+	double jaro = pair_jaro(workspace, a, b, prefix);
 
-	if (jaro <= TEXT_WINKLER_THRESHOLD)
-		return jaro;
-	return text_winkler_formula(jaro, text_winkler_prefix(a, b), prefix_weight);
+	return text_winkler_formula(jaro, prefix < TEXT_WINKLER_PREFIX ? prefix : TEXT_WINKLER_PREFIX, prefix_weight);
 }
 
 /* Jaro-Winkler from a prepared string. */

@@ -30,8 +30,7 @@ ask_processor(void)
 	return TEXT_SIMD_AVX512;
 }
 
-/* For each mask of 8 bytes the shuffle that moves the chosen ones together */
-static uint64_t compress_controls[256];
+uint64_t text_compress_controls[256];
 
 /* Fill the shuffles, once a process. */
 static void
@@ -45,7 +44,7 @@ fill_compress_controls(void)
 		for (uint64_t i = 0; i < 8; i++)
 			if (mask >> i & 1)
 				control |= i << (8 * place++);
-		compress_controls[mask] = control;
+		text_compress_controls[mask] = control;
 	}
 }
 
@@ -160,11 +159,30 @@ typedef struct Matches
 	uint64_t columns;
 } Matches;
 
-/* Before the first step. */
-static inline Matching
-jaro_begin(TextView rows, uint32_t reach)
+/* How many steps there are until the window's lower end leaves the first row: until then it grows, from then on it moves. */
+static inline uint32_t
+jaro_growing(TextView columns, uint32_t reach)
 {
-	Matching m = {text_low_bits(reach), text_low_bits(rows.length), 0};
+	return reach - 1 < columns.length ? reach - 1 : columns.length;
+}
+
+/* The places that a unit of the columns may take. */
+static inline uint64_t
+jaro_window(uint32_t reach, uint32_t growing, uint32_t column)
+{
+	if (column <= growing)
+		return text_low_bits(reach + column);
+	return column < TEXT_WORD ? text_low_bits(reach + growing) << (column - growing) : 0;
+}
+
+/*
+ * Before the first step. A common prefix is passed over: each of its units takes its own place, since all equal places before
+ * that are taken by then.
+ */
+static inline Matching
+jaro_begin(TextView rows, uint32_t reach, uint32_t growing, uint32_t prefix)
+{
+	Matching m = {jaro_window(reach, growing, prefix), text_low_bits(rows.length) & ~text_low_bits(prefix), 0};
 
 	return m;
 }
@@ -179,15 +197,15 @@ jaro_end(Matching m, TextView rows, TextView columns)
 	return matches;
 }
 
-/* All steps. The window grows until its lower end leaves the first row, then it moves. */
+/* All steps after a common prefix. */
 static TEXT_AVX2 inline __attribute__((always_inline)) Matches
-jaro_steps(Bytes bytes, TextView rows, TextView columns, bool two)
+jaro_steps(Bytes bytes, TextView rows, TextView columns, uint32_t prefix, bool two)
 {
 	const uint8_t *unit = columns.units;
 	uint32_t reach = text_jaro_reach(rows.length, columns.length);
-	uint32_t growing = reach - 1 < columns.length ? reach - 1 : columns.length;
-	Matching m = jaro_begin(rows, reach);
-	uint32_t j = 0;
+	uint32_t growing = jaro_growing(columns, reach);
+	Matching m = jaro_begin(rows, reach, growing, prefix);
+	uint32_t j = prefix;
 
 	for (; j < growing; j++)
 	{
@@ -202,7 +220,57 @@ jaro_steps(Bytes bytes, TextView rows, TextView columns, bool two)
 	return jaro_end(m, rows, columns);
 }
 
-/* The chosen bytes moved together, eight at a time: what lies behind them is of no meaning. Into TEXT_WORD + 8 bytes. */
+/* Where the bytes of two strings are equal, place by place. */
+static TEXT_AVX2 inline __attribute__((always_inline)) uint64_t
+same_places(Bytes a, Bytes b, bool two)
+{
+	uint64_t mask = (uint32_t) _mm256_movemask_epi8(_mm256_cmpeq_epi8(a.low, b.low));
+
+	return two ? mask | (uint64_t) (uint32_t) _mm256_movemask_epi8(_mm256_cmpeq_epi8(a.high, b.high)) << 32 : mask;
+}
+
+/*
+ * The steps of two strings that are mostly the same place by place, where most units take their own place. That is so where the
+ * place has the unit, nobody before took it, and no equal place before it is free. Columns of which this is not known wait for
+ * a step of their own: those that differ from their place, those whose place was taken by one before, and those equal to a
+ * place that was passed and left free.
+ */
+static TEXT_AVX2 inline __attribute__((always_inline)) Matches
+jaro_near(Bytes bytes, Bytes others, TextView rows, TextView columns, uint64_t same, uint32_t prefix, bool two)
+{
+	uint32_t reach = text_jaro_reach(rows.length, columns.length);
+	uint32_t growing = jaro_growing(columns, reach);
+	uint64_t waiting = text_low_bits(columns.length) & ~same;
+	uint64_t missed = 0;
+	uint64_t unmatched = text_low_bits(rows.length);
+	uint64_t todo = waiting & ~text_low_bits(prefix);
+	uint64_t passed = 0;
+
+	while (todo != 0)
+	{
+		uint32_t j = (uint32_t) __builtin_ctzll(todo);
+		uint64_t here = UINT64_C(1) << j;
+		uint64_t candidates;
+		uint64_t taken;
+
+		/* those in between took their own places */
+		unmatched &= ~((here - 1) & ~passed);
+		candidates = find_byte(bytes, ((const uint8_t *) columns.units)[j], two) & jaro_window(reach, growing, j) & unmatched;
+		taken = candidates & -candidates;
+		unmatched ^= taken;
+		passed |= unmatched & here;
+		missed |= taken == 0 ? here : 0;
+		waiting |= taken;
+		if ((unmatched & here) != 0)
+			waiting |= find_byte(others, ((const uint8_t *) rows.units)[j], two);
+		todo = waiting & text_low_bits(columns.length) & ~(here | (here - 1));
+	}
+	unmatched &= ~(text_low_bits(columns.length) & ~passed);
+
+	return (Matches) {text_low_bits(rows.length) & ~unmatched, text_low_bits(columns.length) & ~missed};
+}
+
+/* The chosen bytes moved together: what lies behind them is of no meaning. Into TEXT_WORD + 8 bytes. */
 static TEXT_AVX2 inline __attribute__((always_inline)) void
 compress_bytes(Bytes bytes, uint64_t chosen, bool two, uint8_t *out)
 {
@@ -212,14 +280,7 @@ compress_bytes(Bytes bytes, uint64_t chosen, bool two, uint8_t *out)
 	if (two)
 		_mm256_storeu_si256((__m256i *) (units + 32), bytes.high);
 	for (uint32_t i = 0; i < (two ? TEXT_WORD : 32); i += 8)
-	{
-		uint32_t mask = (uint32_t) (chosen >> i) & 0xFF;
-		__m128i control = _mm_loadl_epi64((const __m128i *) &compress_controls[mask]);
-		__m128i eight = _mm_loadl_epi64((const __m128i *) (units + i));
-
-		_mm_storel_epi64((__m128i *) out, _mm_shuffle_epi8(eight, control));
-		out += _mm_popcnt_u32(mask);
-	}
+		out = text_compress_eight(units + i, (uint32_t) (chosen >> i) & 0xFF, out);
 }
 
 /* Where 32 bytes differ, as bits. */
@@ -233,17 +294,23 @@ different_bytes(const uint8_t *a, const uint8_t *b)
 
 /* Jaro's counts: the matched bytes of each side are moved together and compared at once. */
 static TEXT_AVX2 inline __attribute__((always_inline)) uint32_t
-jaro_counts(TextView rows, TextView columns, bool two, uint32_t *out_of_order)
+jaro_counts(TextView rows, TextView columns, uint32_t prefix, bool two, uint32_t *out_of_order)
 {
 	Bytes bytes = load_bytes(rows, two);
 	bool wide_columns = two && columns.length > 32;
 	Bytes others = wide_columns ? load_bytes(columns, true) : load_bytes(columns, false);
-	Matches matches = jaro_steps(bytes, rows, columns, two);
-	uint32_t count = (uint32_t) _mm_popcnt_u64(matches.rows);
+	uint64_t same = same_places(bytes, others, two) & text_low_bits(columns.length);
+	Matches matches;
+	uint32_t count;
 	uint8_t in_rows[TEXT_WORD + 8];
 	uint8_t in_columns[TEXT_WORD + 8];
 	uint64_t different;
 
+	if (4 * (uint32_t) _mm_popcnt_u64(same) >= 3 * columns.length)
+		matches = jaro_near(bytes, others, rows, columns, same, prefix, two);
+	else
+		matches = jaro_steps(bytes, rows, columns, prefix, two);
+	count = (uint32_t) _mm_popcnt_u64(matches.rows);
 	compress_bytes(bytes, matches.rows, two, in_rows);
 	if (wide_columns)
 		compress_bytes(others, matches.columns, true, in_columns);
@@ -258,19 +325,19 @@ jaro_counts(TextView rows, TextView columns, bool two, uint32_t *out_of_order)
 
 /* Jaro's counts on AVX2. */
 static TEXT_AVX2 uint32_t
-jaro_pair_avx2(TextView rows, TextView columns, uint32_t *out_of_order)
+jaro_pair_avx2(TextView rows, TextView columns, uint32_t prefix, uint32_t *out_of_order)
 {
-	return rows.length > 32 ? jaro_counts(rows, columns, true, out_of_order)
-							: jaro_counts(rows, columns, false, out_of_order);
+	return rows.length > 32 ? jaro_counts(rows, columns, prefix, true, out_of_order)
+							: jaro_counts(rows, columns, prefix, false, out_of_order);
 }
 
 /* Jaro's counts of strings within 32 bytes: the matched bytes of each side are moved together and compared at once. */
 static TEXT_AVX512 uint32_t
-jaro_pair_short(TextView rows, TextView columns, uint32_t *out_of_order)
+jaro_pair_short(TextView rows, TextView columns, uint32_t prefix, uint32_t *out_of_order)
 {
 	Bytes bytes = load_bytes(rows, false);
 	__m256i others = text_load_padded(columns.units, columns.length);
-	Matches matches = jaro_steps(bytes, rows, columns, false);
+	Matches matches = jaro_steps(bytes, rows, columns, prefix, false);
 	__m256i in_rows = _mm256_maskz_compress_epi8((__mmask32) matches.rows, bytes.low);
 	__m256i in_columns = _mm256_maskz_compress_epi8((__mmask32) matches.columns, others);
 
@@ -280,16 +347,16 @@ jaro_pair_short(TextView rows, TextView columns, uint32_t *out_of_order)
 
 /* The same within 64 bytes: all bytes in one register, and masks come without putting halves together. */
 static TEXT_AVX512 uint32_t
-jaro_pair_long(TextView rows, TextView columns, uint32_t *out_of_order)
+jaro_pair_long(TextView rows, TextView columns, uint32_t prefix, uint32_t *out_of_order)
 {
 	__m512i bytes = _mm512_maskz_loadu_epi8(text_low_bits(rows.length), rows.units);
 	__m512i others = _mm512_maskz_loadu_epi8(text_low_bits(columns.length), columns.units);
 	const uint8_t *unit = columns.units;
 	uint32_t reach = text_jaro_reach(rows.length, columns.length);
-	uint32_t growing = reach - 1 < columns.length ? reach - 1 : columns.length;
-	Matching m = jaro_begin(rows, reach);
+	uint32_t growing = jaro_growing(columns, reach);
+	Matching m = jaro_begin(rows, reach, growing, prefix);
 	Matches matches;
-	uint32_t j = 0;
+	uint32_t j = prefix;
 
 	for (; j < growing; j++)
 	{
@@ -310,12 +377,12 @@ jaro_pair_long(TextView rows, TextView columns, uint32_t *out_of_order)
 
 /* Matches and out-of-order matches of two short byte strings. */
 uint32_t
-text_jaro_pair(TextView rows, TextView columns, uint32_t *out_of_order)
+text_jaro_pair(TextView rows, TextView columns, uint32_t prefix, uint32_t *out_of_order)
 {
 	if (text_simd() < TEXT_SIMD_AVX512)
-		return jaro_pair_avx2(rows, columns, out_of_order);
-	return rows.length <= 32 && columns.length <= 32 ? jaro_pair_short(rows, columns, out_of_order)
-													 : jaro_pair_long(rows, columns, out_of_order);
+		return jaro_pair_avx2(rows, columns, prefix, out_of_order);
+	return rows.length <= 32 && columns.length <= 32 ? jaro_pair_short(rows, columns, prefix, out_of_order)
+													 : jaro_pair_long(rows, columns, prefix, out_of_order);
 }
 
 #else

@@ -12,8 +12,11 @@
 /* Levenshtein distance. Both views are bytes of 1 to TEXT_WORD units; needs TEXT_SIMD_AVX2. Faster where columns is the shorter. */
 extern uint32_t text_levenshtein_pair(TextView rows, TextView columns);
 
-/* Matches and out-of-order matches of Jaro. Both views are bytes of 1 to TEXT_WORD units; needs TEXT_SIMD_AVX2. */
-extern uint32_t text_jaro_pair(TextView rows, TextView columns, uint32_t *out_of_order);
+/*
+ * Matches and out-of-order matches of Jaro. Both views are bytes of 1 to TEXT_WORD units, columns is no longer than rows, and prefix
+ * is how many units they have in common at the start, or fewer; needs TEXT_SIMD_AVX2.
+ */
+extern uint32_t text_jaro_pair(TextView rows, TextView columns, uint32_t prefix, uint32_t *out_of_order);
 #endif
 
 #endif /* SALESOPS_TEXT_PAIR_H */

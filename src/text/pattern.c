@@ -41,6 +41,17 @@ set_narrow(TextPattern *pattern, TextView view)
 		pattern->low[units[i]] |= UINT64_C(1) << i;
 }
 
+/* Clear the entries below 256 that a wide text will look up. */
+static inline void
+clear_wide(TextPattern *pattern, TextView text)
+{
+	const uint32_t *units = text.units;
+
+	for (uint32_t j = 0; j < text.length; j++)
+		if (units[j] < 256)
+			pattern->low[units[j]] = 0;
+}
+
 /* Prepare a string for comparison with many; the masks stay zero where it is longer than a word. */
 void
 text_pattern_prepare(TextPattern *pattern, TextView view)
@@ -63,15 +74,15 @@ void
 text_pattern_pair(TextPattern *pattern, TextView view, TextView text)
 {
 	pattern->view = view;
-	if (!text.wide)
+	if (text.wide)
+		clear_wide(pattern, text);
+	else
 	{
 		const uint8_t *units = text.units;
 
 		for (uint32_t j = 0; j < text.length; j++)
 			pattern->low[units[j]] = 0;
 	}
-	else
-		memset(pattern->low, 0, sizeof(pattern->low));
 	if (view.wide)
 	{
 		memset(pattern->wide_key, 0, sizeof(pattern->wide_key));

@@ -81,6 +81,20 @@ text_equal_bytes(__m256i bytes, uint8_t one)
 {
 	return (uint32_t) _mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes, _mm256_set1_epi8((char) one)));
 }
+
+/* For each mask of 8 bytes the shuffle that moves the chosen ones together; filled by text_simd */
+extern uint64_t text_compress_controls[256];
+
+/* Write the chosen of eight bytes, moved together, and whatever behind them, eight in all; says where they end. */
+static TEXT_AVX2 inline __attribute__((always_inline)) uint8_t *
+text_compress_eight(const uint8_t *bytes, uint32_t chosen, uint8_t *out)
+{
+	__m128i control = _mm_loadl_epi64((const __m128i *) &text_compress_controls[chosen]);
+	__m128i eight = _mm_loadl_epi64((const __m128i *) bytes);
+
+	_mm_storel_epi64((__m128i *) out, _mm_shuffle_epi8(eight, control));
+	return out + _mm_popcnt_u32(chosen);
+}
 #endif /* x86-64 */
 
 #endif /* SALESOPS_TEXT_SIMD_H */

@@ -39,7 +39,8 @@ static KernelEnv environment;
 TextWorkspace *
 text_workspace_pg(void)
 {
-	environment = kernel_env_pg(CurrentMemoryContext);
+	if (environment.context != CurrentMemoryContext)
+		environment = kernel_env_pg(CurrentMemoryContext);
 	workspace.env = &environment;
 	return &workspace;
 }
@@ -74,6 +75,31 @@ text_view_pg(const text *value, uint32_t *small)
 	return view_encoded(bytes, size, small);
 }
 
+/* The bytes of a text value as they are. */
+static inline TextView
+bytes_of(const text *value)
+{
+	return text_view_bytes(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+}
+
+/* The first two arguments, for functions that ask of their code points only which are equal. */
+static inline void
+comparable_arguments(FunctionCallInfo fcinfo, Pair *pair)
+{
+	const text *a = PG_GETARG_TEXT_PP(0);
+	const text *b = PG_GETARG_TEXT_PP(1);
+
+	pair->a = bytes_of(a);
+	pair->b = bytes_of(b);
+	if (pair->a.length <= SMALL_BYTES && pair->b.length <= SMALL_BYTES && GetDatabaseEncoding() == PG_UTF8)
+		text_view_pair_utf8(&pair->a, &pair->b, pair->small_a, pair->small_b);
+	else
+	{
+		pair->a = text_view_pg(a, pair->small_a);
+		pair->b = text_view_pg(b, pair->small_b);
+	}
+}
+
 /* The first two arguments. */
 static inline void
 pair_arguments(FunctionCallInfo fcinfo, Pair *pair)
@@ -89,7 +115,7 @@ salesops_levenshtein_distance(PG_FUNCTION_ARGS)
 {
 	Pair pair;
 
-	pair_arguments(fcinfo, &pair);
+	comparable_arguments(fcinfo, &pair);
 	PG_RETURN_INT32((int32) text_levenshtein(text_workspace_pg(), pair.a, pair.b, TEXT_NO_LIMIT));
 }
 
@@ -104,7 +130,7 @@ salesops_levenshtein_distance_limited(PG_FUNCTION_ARGS)
 	if (max < 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("max_distance must not be negative"),
 						errdetail("It is %d.", max), errhint("Leave it out for the exact distance.")));
-	pair_arguments(fcinfo, &pair);
+	comparable_arguments(fcinfo, &pair);
 	PG_RETURN_INT32((int32) text_levenshtein(text_workspace_pg(), pair.a, pair.b, (uint32_t) max));
 }
 
@@ -115,7 +141,7 @@ salesops_damerau_levenshtein_distance(PG_FUNCTION_ARGS)
 {
 	Pair pair;
 
-	pair_arguments(fcinfo, &pair);
+	comparable_arguments(fcinfo, &pair);
 	PG_RETURN_INT32((int32) text_damerau_levenshtein(text_workspace_pg(), pair.a, pair.b));
 }
 
@@ -127,7 +153,7 @@ salesops_levenshtein_similarity(PG_FUNCTION_ARGS)
 	Pair pair;
 	uint32_t distance;
 
-	pair_arguments(fcinfo, &pair);
+	comparable_arguments(fcinfo, &pair);
 	distance = text_levenshtein(text_workspace_pg(), pair.a, pair.b, TEXT_NO_LIMIT);
 	PG_RETURN_FLOAT8(text_levenshtein_ratio(distance, pair.a.length, pair.b.length));
 }
@@ -139,7 +165,7 @@ salesops_jaro_similarity(PG_FUNCTION_ARGS)
 {
 	Pair pair;
 
-	pair_arguments(fcinfo, &pair);
+	comparable_arguments(fcinfo, &pair);
 	PG_RETURN_FLOAT8(text_jaro(text_workspace_pg(), pair.a, pair.b));
 }
 
@@ -161,7 +187,7 @@ salesops_jaro_winkler_similarity(PG_FUNCTION_ARGS)
 				 errdetail("It is %g; four common characters of a greater weight would lift the similarity above 1.",
 						   weight),
 				 errhint("Winkler's own value is 0.1.")));
-	pair_arguments(fcinfo, &pair);
+	comparable_arguments(fcinfo, &pair);
 	PG_RETURN_FLOAT8(text_jaro_winkler(text_workspace_pg(), pair.a, pair.b, weight));
 }
 

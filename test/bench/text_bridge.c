@@ -21,6 +21,24 @@ decoded(const char *bytes, const uint64_t *offset, size_t i, uint32_t **buffer)
 	return text_view_utf8(bytes + offset[i], size, *buffer);
 }
 
+/*
+ * Decoded copies of a pair: as SQL's functions do it, short strings that are only asked which code points are equal together.
+ * The caller frees the buffers.
+ */
+static void
+decoded_pair(bool together, TextView *a, TextView *b, uint32_t *buffer[2])
+{
+	buffer[0] = malloc(sizeof(uint32_t) * ((size_t) a->length + TEXT_NARROW_UNITS));
+	buffer[1] = malloc(sizeof(uint32_t) * ((size_t) b->length + TEXT_NARROW_UNITS));
+	if (together)
+		text_view_pair_utf8(a, b, buffer[0], buffer[1]);
+	else
+	{
+		*a = text_view_utf8(a->units, a->length, buffer[0]);
+		*b = text_view_utf8(b->units, b->length, buffer[1]);
+	}
+}
+
 /* One function of one pair. */
 static double
 compute(int function, TextView a, TextView b, uint32_t max)
@@ -60,14 +78,14 @@ bridge_pairs(int function, const char *bytes_a, const uint64_t *offset_a, const 
 	workspace.env = &env;
 	for (size_t i = 0; i < count; i++)
 	{
-		uint32_t *buffer_a;
-		uint32_t *buffer_b;
-		TextView a = decoded(bytes_a, offset_a, i, &buffer_a);
-		TextView b = decoded(bytes_b, offset_b, i, &buffer_b);
+		uint32_t *buffer[2];
+		TextView a = text_view_bytes(bytes_a + offset_a[i], offset_a[i + 1] - offset_a[i]);
+		TextView b = text_view_bytes(bytes_b + offset_b[i], offset_b[i + 1] - offset_b[i]);
 
+		decoded_pair(function <= 4, &a, &b, buffer);
 		result[i] = compute(function, a, b, max);
-		free(buffer_a);
-		free(buffer_b);
+		free(buffer[0]);
+		free(buffer[1]);
 	}
 }
 

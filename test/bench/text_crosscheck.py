@@ -21,7 +21,7 @@ def build():
     os.makedirs(path, exist_ok=True)
     library = os.path.join(path, "text_bridge.so")
     sources = [os.path.join(ROOT, "src", "text", n + ".c") for n in
-               ("codepoints", "pattern", "levenshtein", "damerau", "jaro", "pair", "batch", "lcs", "ngram", "tokens")]
+               ("codepoints", "narrow", "pattern", "levenshtein", "damerau", "jaro", "pair", "batch", "lcs", "ngram", "tokens")]
     subprocess.run(["cc", "-std=gnu11", "-O2", "-fPIC", "-shared", "-I" + os.path.join(ROOT, "src"), "-I" + os.path.join(ROOT, "test", "unit"),
                     "-o", library, os.path.join(ROOT, "test", "bench", "text_bridge.c")] + sources, check=True)
     return ctypes.CDLL(library)

@@ -3,6 +3,7 @@
 -- history, replayed, is the present. Seeded.
 BEGIN;
 SET client_min_messages = warning;
+SET LOCAL jit = off;
 SELECT no_plan();
 SELECT setseed(0.42);
 CREATE TABLE person (id integer PRIMARY KEY, first_name text, last_name text, email text, city text, born integer);

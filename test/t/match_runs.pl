@@ -41,7 +41,7 @@ ok($node->poll_query_until('one', q{SELECT count(*) = 0 FROM salesops.progress})
 $slow->quit;
 for my $call ("salesops.train_matcher('slow')", "salesops.find_clusters('slow')", "salesops.update_clusters('slow')", "salesops.evaluate_matcher('slow', 'SELECT 1 AS key, 2 AS cluster')")
 {
-	my ($rc, $out, $err) = $node->psql('one', "SET statement_timeout = '400ms'; SELECT count(*) FROM $call");
+	my ($rc, $out, $err) = $node->psql('one', "SET statement_timeout = '200ms'; SELECT count(*) FROM $call");
 	like($err, qr/canceling statement due to statement timeout/, "$call can be cancelled");
 }
 is($node->safe_psql('one', q{SELECT (SELECT count(*) FROM salesops.progress) || ' ' || (SELECT count(*) FROM salesops.match_cluster WHERE matcher = 'slow')}), '0 0', 'and nothing is left');

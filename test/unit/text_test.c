@@ -493,6 +493,74 @@ check_decoding(void)
 	ok(text_unit(view, 0) >= 0x110000, "such units equal no code point");
 }
 
+/* A string of units of some alphabet as UTF-8, or any bytes at all, in memory of exactly its size. */
+static char *
+random_bytes(uint32_t kind, uint32_t *size)
+{
+	static const char *const alphabets[] = {"abc ", "a\xC3\xA4\xC3\xBF\xC2\xA0", "b\xD0\x90\xD1\x8F\xD1\x80 ",
+											"a\xC3\xB3\xC5\x82\xC4\x85", "c\xDF\xBF\xDE\x80", "a\xE7\x8E\x8B\xC3\xA9",
+											"\xC2\xC3\x80\xC1\xE0\xBF\xFF"};
+	const char *alphabet = alphabets[kind];
+	uint32_t wanted = random_below(4) == 0 ? 28 + random_below(40) : random_below(24);
+	char *bytes = malloc(wanted + 1);
+	uint32_t used = 0;
+
+	while (used < wanted)
+	{
+		size_t at = random_below((uint32_t) strlen(alphabet));
+
+		/* a whole code point, except of the last alphabet, which is none */
+		while (kind < 6 && at > 0 && (alphabet[at] & 0xC0) == 0x80)
+			at--;
+		do
+			bytes[used++] = alphabet[at++];
+		while (kind < 6 && used < wanted && (alphabet[at] & 0xC0) == 0x80);
+	}
+	*size = used;
+	return realloc(bytes, used == 0 ? 1 : used);
+}
+
+/* How many pairs of places of two views are equal in one decoding and not in the other. */
+static int
+unequal_places(TextView a, TextView b, TextView x, TextView y)
+{
+	int wrong = a.length != x.length || b.length != y.length;
+
+	for (uint32_t i = 0; wrong == 0 && i < a.length; i++)
+		for (uint32_t j = 0; j < b.length; j++)
+			wrong += (text_unit(a, i) == text_unit(b, j)) != (text_unit(x, i) == text_unit(y, j));
+	return wrong;
+}
+
+/* Two strings decoded together: as many units, and equal where those of each by itself are. */
+static void
+check_together(TextSimd simd, const char *name)
+{
+	int wrong = 0;
+
+	text_simd_limit(simd);
+	for (int trial = 0; trial < TRIALS; trial++)
+	{
+		uint32_t buffers[4][70 + TEXT_NARROW_UNITS];
+		uint32_t size_a;
+		uint32_t size_b;
+		uint32_t kind = random_below(7);
+		char *bytes_a = random_bytes(kind, &size_a);
+		char *bytes_b = random_bytes(random_below(4) == 0 ? random_below(7) : kind, &size_b);
+		TextView a = text_view_bytes(bytes_a, size_a);
+		TextView b = text_view_bytes(bytes_b, size_b);
+		TextView x = text_view_utf8(bytes_a, size_a, buffers[0]);
+		TextView y = text_view_utf8(bytes_b, size_b, buffers[1]);
+
+		text_view_pair_utf8(&a, &b, buffers[2], buffers[3]);
+		wrong += unequal_places(a, b, x, y) + unequal_places(a, a, x, x) + unequal_places(b, b, y, y);
+		free(bytes_a);
+		free(bytes_b);
+	}
+	is_int(wrong, 0, name);
+	text_simd_limit(TEXT_SIMD_AVX512);
+}
+
 /* Legal forms: thirty countries and more, and each goes. */
 static void
 check_companies(void)
@@ -579,6 +647,8 @@ main(void)
 	check_batches(TEXT_SIMD_AVX512, "batches, SIMD");
 	check_tokens();
 	check_decoding();
+	check_together(TEXT_SIMD_NONE, "decoded together: scalar");
+	check_together(TEXT_SIMD_AVX512, "decoded together: the processor's best");
 	check_companies();
 	check_hosts();
 	return done_testing();

@@ -19,6 +19,7 @@ learn_encode_defaults(EncodeOptions *options)
 	options->max_levels = 255;
 	options->max_columns = 1000;
 	options->target = true;
+	options->rare_share = 0.5;
 }
 
 /* A copy of a text. */
@@ -227,8 +228,9 @@ learn_levels(const KernelEnv *env, LearnFeature *feature, const LearnColumn *col
 	feature->has_missing = missing > 0 && (missing >= min_rows || options->drop_first);
 	feature->has_other = other >= min_rows && column->kind == LEARN_CATEGORY;
 	feature->drop_first = options->drop_first && column->kind == LEARN_CATEGORY && feature->kept_count > 0;
-	feature->tree_count = feature->kept_count + feature->has_other + feature->has_missing;
-	feature->design_count = feature->target + feature->tree_count - feature->drop_first;
+	feature->tree_target = feature->target && (double) other > options->rare_share * (double) (rows - missing);
+	feature->tree_count = feature->kept_count + feature->has_other + feature->has_missing + feature->tree_target;
+	feature->design_count = feature->target + feature->kept_count + feature->has_other + feature->has_missing - feature->drop_first;
 	*code_map = map;
 	kernel_release(env, counts);
 }
@@ -467,7 +469,7 @@ learn_table_row(const LearnFeatures *features, const LearnTable *table, size_t r
 	}
 }
 
-/* The tree columns of a category or set: kept levels, other, missing; 1 where it holds. */
+/* The tree columns of a category or set but its encoding: kept levels, other, missing; 1 where it holds. */
 static void
 tree_levels(const LearnFeature *feature, const LearnValue *value, float *cell)
 {
@@ -514,6 +516,8 @@ learn_tree_row(const LearnFeatures *features, const LearnValue *value, float *ro
 		for (int i = 0; i < feature->tree_count; i++)
 			cell[i] = NAN;
 		tree_levels(feature, &value[f], cell);
+		if (feature->tree_target && feature->tree_value && value[f].level != LEARN_LEVEL_MISSING)
+			cell[feature->tree_count - 1] = value[f].level < 0 ? 0 : (float) feature->tree_value[value[f].level];
 	}
 }
 

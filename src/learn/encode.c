@@ -287,6 +287,35 @@ simplify_numbers(LearnFeatures *features, int step)
 	}
 }
 
+/* The features' places in the logistic form. */
+static void
+place_design(LearnFeatures *features)
+{
+	features->design_columns = 0;
+	for (int f = 0; f < features->count; f++)
+	{
+		features->feature[f].design_first = features->design_columns;
+		features->design_columns += features->feature[f].design_count;
+	}
+}
+
+/* See encode.h. */
+bool
+learn_encode_straight(LearnFeatures *features)
+{
+	bool		more = false;
+
+	for (int f = 0; f < features->count; f++)
+		if (features->feature[f].kind == LEARN_NUMBER && (features->feature[f].knots > 0 || features->feature[f].edges > 0))
+			more = true;
+	if (!more)
+		return false;
+	features->simpler = LEARN_SIMPLER_LINE;
+	simplify_numbers(features, LEARN_SIMPLER_LINE);
+	place_design(features);
+	return true;
+}
+
 /* Learn all levels again, with a higher threshold. */
 static void
 learn_fewer_levels(const KernelEnv *env, LearnFeatures *features, const LearnTable *table, const EncodeOptions *options,
@@ -343,7 +372,6 @@ LearnFeatures *
 learn_encode(const KernelEnv *env, const LearnTable *table, const EncodeOptions *options)
 {
 	LearnFeatures *features = kernel_alloc_array(env, LearnFeatures, 1);
-	int			design = 0;
 
 	memset(features, 0, sizeof *features);
 	features->count = table->columns;
@@ -361,11 +389,10 @@ learn_encode(const KernelEnv *env, const LearnTable *table, const EncodeOptions 
 		LearnFeature *feature = &features->feature[f];
 
 		feature->tree_first = features->tree_columns;
-		feature->design_first = design;
 		features->tree_columns += feature->tree_count;
-		design += feature->design_count;
 		learn_index_levels(env, feature);
 	}
+	place_design(features);
 	return features;
 }
 

@@ -136,6 +136,9 @@ extern void learn_encode_defaults(EncodeOptions *options);
 /* Learn the features of all columns of the table. */
 extern LearnFeatures *learn_encode(const KernelEnv *env, const LearnTable *table, const EncodeOptions *options);
 
+/* Leave lines alone of all numbers in the logistic form; the trees' form stays. False where there is nothing else to leave out. */
+extern bool learn_encode_straight(LearnFeatures *features);
+
 /* The table's row as feature values; room holds the set members (as many as the longest set). */
 extern void learn_table_row(const LearnFeatures *features, const LearnTable *table, size_t row, LearnValue *value,
 							int32_t *room);

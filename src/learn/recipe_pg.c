@@ -110,9 +110,9 @@ logistic_fold(Bench *bench, LearnDesign *design, LogisticWork *work, int fold, c
 	}
 }
 
-/* Choose lambda by the folds; keeps the margins of the best. */
-static void
-tune_logistic(Bench *bench)
+/* Choose lambda by the folds; keeps the margins of the best. Returns their mean loss. */
+static double
+tune_lambda(Bench *bench)
 {
 	Recipe	   *recipe = bench->recipe;
 	LearnDesign *design = learn_design(&bench->env, &recipe->model->features, &bench->sample, bench->fold, bench->folds);
@@ -141,6 +141,38 @@ tune_logistic(Bench *bench)
 	}
 	learn_logistic_work_free(&bench->env, work);
 	learn_design_free(&bench->env, design);
+	return best;
+}
+
+/*
+ * Lambda, and the form of numbers: hinges and bins follow any curve, but where there is none, or too few rows to see it, straight lines
+ * alone predict better.
+ */
+static void
+tune_logistic(Bench *bench)
+{
+	Recipe	   *recipe = bench->recipe;
+	LearnFeatures *features = &recipe->model->features;
+	LearnFeature *bent = palloc(sizeof(LearnFeature) * (features->count + 1));
+	LearnFeatures bent_features = *features;
+	double		bent_lambda;
+	double	   *bent_margin;
+	double		bent_loss = tune_lambda(bench);
+
+	memcpy(bent, features->feature, sizeof(LearnFeature) * features->count);
+	bent_lambda = recipe->lambda;
+	bent_margin = bench->logistic_margin;
+	if (features->simpler > 0 || !learn_encode_straight(features))
+		return;
+	if (tune_lambda(bench) < bent_loss)
+	{
+		add_note(recipe, "the regression takes numbers as straight lines: hinges and bins are no better");
+		return;
+	}
+	memcpy(features->feature, bent, sizeof(LearnFeature) * features->count);
+	*features = bent_features;
+	recipe->lambda = bent_lambda;
+	bench->logistic_margin = bent_margin;
 }
 
 /* Fit the additive part on all rows (or enough of them). */

@@ -161,6 +161,33 @@ empty_design(const KernelEnv *env, const LearnFeatures *features, const LearnTab
 	return design;
 }
 
+/* Share of positives outside a fold (-1: of all rows). */
+static double
+base_rate(const LearnDesign *design, int without)
+{
+	double		rows = 0;
+	double		positives = 0;
+
+	for (size_t row = 0; row < design->table->rows; row++)
+		if (design->fold[row] != without)
+		{
+			rows++;
+			positives += design->table->label[row];
+		}
+	return (positives + 0.5) / (rows + 1);
+}
+
+/* See encode.h. */
+LearnDesign *
+learn_targets(const KernelEnv *env, const LearnFeatures *features, const LearnTable *table, const int *fold, int folds)
+{
+	LearnDesign *design = empty_design(env, features, table, fold, folds);
+
+	count_targets(env, design);
+	design->base = base_rate(design, -1);
+	return design;
+}
+
 /* One pass over the rows. */
 LearnDesign *
 learn_design(const KernelEnv *env, const LearnFeatures *features, const LearnTable *table, const int *fold, int folds)
@@ -192,6 +219,7 @@ learn_design(const KernelEnv *env, const LearnFeatures *features, const LearnTab
 	kernel_release(env, value);
 	kernel_release(env, members);
 	count_targets(env, design);
+	design->base = base_rate(design, -1);
 	design->data = (LogisticData) {table->rows, features->design_columns, design->start, design->column, design->value,
 	table->label, NULL};
 	return design;
@@ -205,22 +233,6 @@ target_log_odds(double rows, double positives, double base)
 	double		down = rows - positives + TARGET_PRIOR_ROWS * (1 - base);
 
 	return log(up / down) - log(base / (1 - base));
-}
-
-/* Share of positives outside a fold (-1: of all rows). */
-static double
-base_rate(const LearnDesign *design, int without)
-{
-	double		rows = 0;
-	double		positives = 0;
-
-	for (size_t row = 0; row < design->table->rows; row++)
-		if (design->fold[row] != without)
-		{
-			rows++;
-			positives += design->table->label[row];
-		}
-	return (positives + 0.5) / (rows + 1);
 }
 
 /* A level's encoding from all folds but two (-1: none). */
@@ -273,7 +285,58 @@ learn_design_target(LearnDesign *design, int without)
 double
 learn_target_value(const LearnDesign *design, int feature, int level)
 {
-	return level < 0 ? 0 : target_without(design, feature, level, -1, -1, base_rate(design, -1));
+	return level < 0 ? 0 : target_without(design, feature, level, -1, -1, design->base);
+}
+
+/* See encode.h. */
+bool
+learn_has_tree_targets(const LearnFeatures *features)
+{
+	for (int f = 0; f < features->count; f++)
+		if (features->feature[f].tree_target)
+			return true;
+	return false;
+}
+
+/* A row's encoding leaves its own fold out, so that no tree learns its label from it; missing stays missing. */
+void
+learn_tree_targets(const LearnDesign *design, int without, float *matrix)
+{
+	const LearnFeatures *features = design->features;
+	double		base = base_rate(design, without);
+
+	for (int f = 0; f < features->count; f++)
+	{
+		const LearnFeature *feature = &features->feature[f];
+		float	   *cell = matrix + feature->tree_first + feature->tree_count - 1;
+
+		if (!feature->tree_target)
+			continue;
+		for (size_t row = 0; row < design->table->rows; row++, cell += features->tree_columns)
+		{
+			int32_t		code = design->table->column[f].code[row];
+			int32_t		level = code < 0 ? LEARN_LEVEL_MISSING : features->code_map[f][code];
+
+			if (level != LEARN_LEVEL_MISSING)
+				*cell = level < 0 ? 0 : (float) target_without(design, f, level, without, design->fold[row], base);
+		}
+	}
+}
+
+/* See encode.h. */
+void
+learn_tree_target_values(const KernelEnv *env, LearnFeatures *features, const LearnDesign *design)
+{
+	for (int f = 0; f < features->count; f++)
+	{
+		LearnFeature *feature = &features->feature[f];
+
+		if (!feature->tree_target)
+			continue;
+		feature->tree_value = kernel_alloc_array(env, double, feature->levels + 1);
+		for (int level = 0; level < feature->levels; level++)
+			feature->tree_value[level] = learn_target_value(design, f, level);
+	}
 }
 
 /* Give the design back. */
@@ -289,8 +352,11 @@ learn_design_free(const KernelEnv *env, LearnDesign *design)
 	kernel_release(env, design->target_rows);
 	kernel_release(env, design->target_positives);
 	kernel_release(env, design->start);
-	kernel_release(env, design->column);
-	kernel_release(env, design->value);
+	if (design->column)
+	{
+		kernel_release(env, design->column);
+		kernel_release(env, design->value);
+	}
 	kernel_release(env, design);
 }
 

@@ -19,6 +19,7 @@ learn_encode_defaults(EncodeOptions *options)
 	options->max_levels = 255;
 	options->max_columns = 1000;
 	options->target = true;
+	options->rare_share = 0.5;
 }
 
 /* A copy of a text. */
@@ -227,8 +228,9 @@ learn_levels(const KernelEnv *env, LearnFeature *feature, const LearnColumn *col
 	feature->has_missing = missing > 0 && (missing >= min_rows || options->drop_first);
 	feature->has_other = other >= min_rows && column->kind == LEARN_CATEGORY;
 	feature->drop_first = options->drop_first && column->kind == LEARN_CATEGORY && feature->kept_count > 0;
-	feature->tree_count = feature->kept_count + feature->has_other + feature->has_missing;
-	feature->design_count = feature->target + feature->tree_count - feature->drop_first;
+	feature->tree_target = feature->target && (double) other > options->rare_share * (double) (rows - missing);
+	feature->tree_count = feature->kept_count + feature->has_other + feature->has_missing + feature->tree_target;
+	feature->design_count = feature->target + feature->kept_count + feature->has_other + feature->has_missing - feature->drop_first;
 	*code_map = map;
 	kernel_release(env, counts);
 }
@@ -283,6 +285,35 @@ simplify_numbers(LearnFeatures *features, int step)
 			feature->knots = 0;
 		feature->design_count = number_terms(feature);
 	}
+}
+
+/* The features' places in the logistic form. */
+static void
+place_design(LearnFeatures *features)
+{
+	features->design_columns = 0;
+	for (int f = 0; f < features->count; f++)
+	{
+		features->feature[f].design_first = features->design_columns;
+		features->design_columns += features->feature[f].design_count;
+	}
+}
+
+/* See encode.h. */
+bool
+learn_encode_straight(LearnFeatures *features)
+{
+	bool		more = false;
+
+	for (int f = 0; f < features->count; f++)
+		if (features->feature[f].kind == LEARN_NUMBER && (features->feature[f].knots > 0 || features->feature[f].edges > 0))
+			more = true;
+	if (!more)
+		return false;
+	features->simpler = LEARN_SIMPLER_LINE;
+	simplify_numbers(features, LEARN_SIMPLER_LINE);
+	place_design(features);
+	return true;
 }
 
 /* Learn all levels again, with a higher threshold. */
@@ -341,7 +372,6 @@ LearnFeatures *
 learn_encode(const KernelEnv *env, const LearnTable *table, const EncodeOptions *options)
 {
 	LearnFeatures *features = kernel_alloc_array(env, LearnFeatures, 1);
-	int			design = 0;
 
 	memset(features, 0, sizeof *features);
 	features->count = table->columns;
@@ -359,11 +389,10 @@ learn_encode(const KernelEnv *env, const LearnTable *table, const EncodeOptions 
 		LearnFeature *feature = &features->feature[f];
 
 		feature->tree_first = features->tree_columns;
-		feature->design_first = design;
 		features->tree_columns += feature->tree_count;
-		design += feature->design_count;
 		learn_index_levels(env, feature);
 	}
+	place_design(features);
 	return features;
 }
 
@@ -467,7 +496,7 @@ learn_table_row(const LearnFeatures *features, const LearnTable *table, size_t r
 	}
 }
 
-/* The tree columns of a category or set: kept levels, other, missing; 1 where it holds. */
+/* The tree columns of a category or set but its encoding: kept levels, other, missing; 1 where it holds. */
 static void
 tree_levels(const LearnFeature *feature, const LearnValue *value, float *cell)
 {
@@ -514,6 +543,8 @@ learn_tree_row(const LearnFeatures *features, const LearnValue *value, float *ro
 		for (int i = 0; i < feature->tree_count; i++)
 			cell[i] = NAN;
 		tree_levels(feature, &value[f], cell);
+		if (feature->tree_target && feature->tree_value && value[f].level != LEARN_LEVEL_MISSING)
+			cell[feature->tree_count - 1] = value[f].level < 0 ? 0 : (float) feature->tree_value[value[f].level];
 	}
 }
 

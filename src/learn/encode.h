@@ -88,7 +88,9 @@ typedef struct LearnFeature
 	bool		drop_first;		/* no term for the first kept level: unpenalised fits */
 	uint32_t   *slot;			/* hash of the levels: index + 1 */
 	uint32_t	slot_mask;
-	/* trees: columns tree_first .. tree_first + tree_count - 1 */
+	/* trees: columns tree_first .. tree_first + tree_count - 1: kept levels, other, missing, target encoding */
+	bool		tree_target;	/* most rows hold levels too rare to stand alone: trees see their log odds */
+	double	   *tree_value;		/* by level: the target encoding that predictions use; 0 for levels never seen */
 	int			tree_first;
 	int			tree_count;
 	/* logistic: columns design_first .. ; only while training */
@@ -115,6 +117,7 @@ typedef struct EncodeOptions
 	bool		target;			/* target encoding allowed */
 	bool		keep_bins;		/* a scorecard: numbers are never made simpler */
 	bool		trees_only;		/* the limit counts the trees' columns */
+	double		rare_share;		/* share of rows in levels that are not kept, beyond which trees get a target encoding */
 } EncodeOptions;
 
 typedef struct LearnFeatures
@@ -127,11 +130,14 @@ typedef struct LearnFeatures
 	int32_t   **code_map;		/* by feature: table level -> feature level; only while training */
 } LearnFeatures;
 
-/* min_rows 10, max_levels 255, max_columns 1000, target encoding */
+/* min_rows 10, max_levels 255, max_columns 1000, target encoding, for trees from a share of .5 */
 extern void learn_encode_defaults(EncodeOptions *options);
 
 /* Learn the features of all columns of the table. */
 extern LearnFeatures *learn_encode(const KernelEnv *env, const LearnTable *table, const EncodeOptions *options);
+
+/* Leave lines alone of all numbers in the logistic form; the trees' form stays. False where there is nothing else to leave out. */
+extern bool learn_encode_straight(LearnFeatures *features);
 
 /* The table's row as feature values; room holds the set members (as many as the longest set). */
 extern void learn_table_row(const LearnFeatures *features, const LearnTable *table, size_t row, LearnValue *value,
@@ -165,6 +171,7 @@ typedef struct LearnDesign
 	int			folds;
 	double	  **target_rows;	/* by feature: rows of level l in fold k at [l * folds + k] */
 	double	  **target_positives;
+	double		base;			/* share of positives, all rows */
 } LearnDesign;
 
 /* Build the design; fold[r] in 0 .. folds - 1 serves the nested encodings. */
@@ -179,6 +186,19 @@ extern void learn_design_target(LearnDesign *design, int without);
 
 /* The final encoding of a level (-1: a level never seen), from all rows. */
 extern double learn_target_value(const LearnDesign *design, int feature, int level);
+
+/* A design without entries, for the trees' target encodings alone: counts by level and fold. */
+extern LearnDesign *learn_targets(const KernelEnv *env, const LearnFeatures *features, const LearnTable *table,
+								  const int *fold, int folds);
+
+/* Does any feature give trees a target encoding? */
+extern bool learn_has_tree_targets(const LearnFeatures *features);
+
+/* Set the trees' target encodings in a matrix of learn_tree_matrix, nested as learn_design_target's are. */
+extern void learn_tree_targets(const LearnDesign *design, int without, float *matrix);
+
+/* Keep the encodings of all rows with the features: what predictions use. */
+extern void learn_tree_target_values(const KernelEnv *env, LearnFeatures *features, const LearnDesign *design);
 
 extern void learn_design_free(const KernelEnv *env, LearnDesign *design);
 

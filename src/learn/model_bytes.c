@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define MODEL_MAGIC		UINT32_C(0x314d4c53)	/* "SLM1" */
-#define MODEL_FORMAT	1
+#define MODEL_FORMAT	2	/* since 2 a category may carry the trees' target encoding; 1 is read as well */
 
 typedef struct Writer
 {
@@ -25,6 +25,7 @@ typedef struct Reader
 	const unsigned char *bytes;
 	size_t		left;
 	bool		bad;
+	int			format;
 } Reader;
 
 /* FNV-1a over the body. */
@@ -204,12 +205,15 @@ put_levels(Writer *writer, const LearnFeature *feature)
 	put_int(writer, feature->levels);
 	put_int(writer, feature->target);
 	put_int(writer, weighted);
+	put_int(writer, feature->tree_target);
 	for (int level = 0; level < feature->levels; level++)
 	{
 		put_text(writer, feature->level[level]);
 		put_int(writer, feature->kept[level]);
 		if (weighted)
 			put_double(writer, feature->level_weight[level]);
+		if (feature->tree_target)
+			put_double(writer, feature->tree_value ? feature->tree_value[level] : 0);
 	}
 	put_double(writer, feature->other_weight);
 }
@@ -265,10 +269,13 @@ get_levels(Reader *reader, LearnFeature *feature)
 
 	feature->target = get_int(reader, 0, 1);
 	weighted = get_int(reader, 0, 1);
+	feature->tree_target = reader->format >= 2 && get_int(reader, 0, 1);
 	feature->level = kernel_alloc_array(reader->env, char *, levels + 1);
 	feature->kept = kernel_alloc_array(reader->env, int32_t, levels + 1);
 	if (weighted)
 		feature->level_weight = kernel_alloc_array(reader->env, double, levels + 1);
+	if (feature->tree_target)
+		feature->tree_value = kernel_alloc_array(reader->env, double, levels + 1);
 	for (int level = 0; level < levels && !reader->bad; level++)
 	{
 		feature->level[level] = get_text(reader);
@@ -277,10 +284,12 @@ get_levels(Reader *reader, LearnFeature *feature)
 			reader->bad = true;
 		if (weighted)
 			feature->level_weight[level] = get_double(reader);
+		if (feature->tree_target)
+			feature->tree_value[level] = get_double(reader);
 		feature->levels = level + 1;
 	}
 	feature->other_weight = get_double(reader);
-	feature->tree_count = feature->kept_count + feature->has_other + feature->has_missing;
+	feature->tree_count = feature->kept_count + feature->has_other + feature->has_missing + feature->tree_target;
 }
 
 /* The reverse of put_feature. */
@@ -372,7 +381,7 @@ get_features(Reader *reader, LearnModel *model)
 LearnModel *
 learn_model_deserialize(const KernelEnv *env, const void *bytes, size_t size, const char **problem)
 {
-	Reader		reader = {env, bytes, size, false};
+	Reader		reader = {env, bytes, size, false, 0};
 	LearnModel *model = kernel_alloc_array(env, LearnModel, 1);
 
 	memset(model, 0, sizeof *model);
@@ -380,7 +389,9 @@ learn_model_deserialize(const KernelEnv *env, const void *bytes, size_t size, co
 	if (size < 12)
 		return NULL;
 	reader.left = size - 4;
-	if (get_int(&reader, 0, UINT32_MAX) != (int32_t) MODEL_MAGIC || get_int(&reader, 0, 1000) != MODEL_FORMAT)
+	if (get_int(&reader, 0, UINT32_MAX) == (int32_t) MODEL_MAGIC)
+		reader.format = get_int(&reader, 0, 1000);
+	if (reader.format < 1 || reader.format > MODEL_FORMAT)
 	{
 		*problem = "the bytes are not a model of this version";
 		return NULL;

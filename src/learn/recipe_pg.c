@@ -110,9 +110,9 @@ logistic_fold(Bench *bench, LearnDesign *design, LogisticWork *work, int fold, c
 	}
 }
 
-/* Choose lambda by the folds; keeps the margins of the best. */
-static void
-tune_logistic(Bench *bench)
+/* Choose lambda by the folds; keeps the margins of the best. Returns their mean loss. */
+static double
+tune_lambda(Bench *bench)
 {
 	Recipe	   *recipe = bench->recipe;
 	LearnDesign *design = learn_design(&bench->env, &recipe->model->features, &bench->sample, bench->fold, bench->folds);
@@ -141,6 +141,38 @@ tune_logistic(Bench *bench)
 	}
 	learn_logistic_work_free(&bench->env, work);
 	learn_design_free(&bench->env, design);
+	return best;
+}
+
+/*
+ * Lambda, and the form of numbers: hinges and bins follow any curve, but where there is none, or too few rows to see it, straight lines
+ * alone predict better.
+ */
+static void
+tune_logistic(Bench *bench)
+{
+	Recipe	   *recipe = bench->recipe;
+	LearnFeatures *features = &recipe->model->features;
+	LearnFeature *bent = palloc(sizeof(LearnFeature) * (features->count + 1));
+	LearnFeatures bent_features = *features;
+	double		bent_lambda;
+	double	   *bent_margin;
+	double		bent_loss = tune_lambda(bench);
+
+	memcpy(bent, features->feature, sizeof(LearnFeature) * features->count);
+	bent_lambda = recipe->lambda;
+	bent_margin = bench->logistic_margin;
+	if (features->simpler > 0 || !learn_encode_straight(features))
+		return;
+	if (tune_lambda(bench) < bent_loss)
+	{
+		add_note(recipe, "the regression takes numbers as straight lines: hinges and bins are no better");
+		return;
+	}
+	memcpy(features->feature, bent, sizeof(LearnFeature) * features->count);
+	*features = bent_features;
+	recipe->lambda = bent_lambda;
+	bench->logistic_margin = bent_margin;
 }
 
 /* Fit the additive part on all rows (or enough of them). */
@@ -207,10 +239,36 @@ float_labels(const uint8_t *label, size_t rows)
 static XgboostData
 tree_data(const Bench *bench, size_t rows)
 {
-	XgboostData data = {bench->matrix, NULL, NULL, rows, bench->recipe->model->features.tree_columns};
+	XgboostData data = {.matrix = bench->matrix, .rows = rows, .features = bench->recipe->model->features.tree_columns};
 
 	data.labels = float_labels(bench->recipe->table.label, rows);
 	return data;
+}
+
+/* The target encodings of the matrix's first rows as a fit may see them that does not see the fold `without`. */
+static void
+set_tree_targets(Bench *bench, size_t rows, const int *fold, int folds, int without)
+{
+	LearnTable	table = bench->recipe->table;
+	LearnDesign *targets;
+
+	if (!learn_has_tree_targets(&bench->recipe->model->features))
+		return;
+	table.rows = rows;
+	targets = learn_targets(&bench->env, &bench->recipe->model->features, &table, fold, folds);
+	learn_tree_targets(targets, without, bench->matrix);
+	if (without < 0)
+		learn_tree_target_values(&bench->env, &bench->recipe->model->features, targets);
+	learn_design_free(&bench->env, targets);
+}
+
+/* The same for a fold of the tuning. */
+static void
+set_fold_targets(void *context, int fold)
+{
+	Bench	   *bench = context;
+
+	set_tree_targets(bench, bench->sample.rows, bench->fold, bench->folds, fold);
 }
 
 /* Choose depth and rounds by the folds; the margins of the best. */
@@ -223,6 +281,11 @@ tune_trees(Bench *bench)
 	double	   *margins = palloc_extended(sizeof(double) * bench->sample.rows, MCXT_ALLOC_HUGE);
 	double		best = INFINITY;
 
+	if (learn_has_tree_targets(&recipe->model->features))
+	{
+		data.for_fold = set_fold_targets;
+		data.for_fold_context = bench;
+	}
 	for (int i = 0; i < (int) lengthof(depths); i++)
 	{
 		XgboostParams params;
@@ -262,10 +325,15 @@ tune_rounds(Bench *bench)
 	size_t		cut = rows - rows / 10;
 	XgboostParams params = tree_params(recipe, recipe->depth, MAX_ROUNDS, recipe->options->patience);
 	XgboostData train = tree_data(bench, cut);
-	XgboostData test = {bench->matrix + cut * recipe->model->features.tree_columns,
-	float_labels(recipe->table.label + cut, rows - cut), NULL, rows - cut, recipe->model->features.tree_columns};
+	XgboostData test = {.matrix = bench->matrix + cut * recipe->model->features.tree_columns,
+	.labels = float_labels(recipe->table.label + cut, rows - cut), .rows = rows - cut, .features = recipe->model->features.tree_columns};
+	int		   *fold = palloc_extended(sizeof(int) * rows, MCXT_ALLOC_HUGE);
 
 	progress_phase("tuning the number of trees", 0);
+	for (size_t row = 0; row < rows; row++)
+		fold[row] = row < cut ? bench->fold[row] : bench->folds;
+	set_tree_targets(bench, rows, fold, bench->folds + 1, bench->folds);
+	pfree(fold);
 	recipe->rounds = learn_xgboost_train(&params, &train, &test)->rounds;
 }
 
@@ -280,6 +348,7 @@ fit_trees(Bench *bench)
 	if (recipe->options->rounds == 0 && recipe->table.rows > bench->sample.rows)
 		tune_rounds(bench);
 	progress_phase("fitting trees", recipe->rounds);
+	set_tree_targets(bench, recipe->table.rows, bench->fold, bench->folds, -1);
 	params = tree_params(recipe, recipe->depth, recipe->rounds, 0);
 	recipe->model->trees = learn_xgboost_train(&params, &data, NULL)->ensemble;
 }
@@ -288,16 +357,17 @@ fit_trees(Bench *bench)
 
 /* Rows marked in `test` are predicted by trees of the other rows. */
 static void
-split_trees(Bench *bench, size_t rows, const bool *test, double *margin)
+split_trees(Bench *bench, size_t rows, const int *fold, const bool *test, double *margin)
 {
 	Recipe	   *recipe = bench->recipe;
 	size_t		width = recipe->model->features.tree_columns;
 	float	   *matrix = palloc_extended(sizeof(float) * Max(rows * width, 1), MCXT_ALLOC_HUGE);
 	float	   *labels = palloc_extended(sizeof(float) * Max(rows, 1), MCXT_ALLOC_HUGE);
-	XgboostData data = {matrix, labels, NULL, 0, (int) width};
+	XgboostData data = {.matrix = matrix, .labels = labels, .features = (int) width};
 	XgboostParams params = tree_params(recipe, recipe->depth, recipe->rounds, 0);
 	TreeEnsemble *trees;
 
+	set_tree_targets(bench, rows, fold, bench->folds + 1, bench->folds);
 	for (size_t row = 0; row < rows; row++)
 		if (!test[row])
 		{
@@ -312,19 +382,16 @@ split_trees(Bench *bench, size_t rows, const bool *test, double *margin)
 	pfree(labels);
 }
 
-/* The same by logistic regression: the tested rows become one more fold, which the fit does not see. */
+/* The same by logistic regression. */
 static void
-split_logistic(Bench *bench, size_t rows, const bool *test, double *margin)
+split_logistic(Bench *bench, size_t rows, const int *fold, const bool *test, double *margin)
 {
 	Recipe	   *recipe = bench->recipe;
 	LearnTable	table = recipe->table;
-	int		   *fold = palloc_extended(sizeof(int) * rows, MCXT_ALLOC_HUGE);
 	LearnDesign *design;
 	LogisticFit *fit;
 
 	table.rows = rows;
-	for (size_t row = 0; row < rows; row++)
-		fold[row] = test[row] ? bench->folds : bench->fold[row];
 	design = learn_design(&bench->env, &recipe->model->features, &table, fold, bench->folds + 1);
 	learn_design_target(design, bench->folds);
 	fit = learn_logistic_fit(&bench->env, &design->data, recipe->lambda, fold, bench->folds, NULL, false, NULL);
@@ -332,7 +399,6 @@ split_logistic(Bench *bench, size_t rows, const bool *test, double *margin)
 		if (test[row])
 			margin[row] = learn_logistic_margin(&design->data, row, fit->coefficient);
 	learn_design_free(&bench->env, design);
-	pfree(fold);
 }
 
 /* Keep the tested rows' margins as the held-out ones. */
@@ -350,7 +416,7 @@ keep_tested(Recipe *recipe, size_t rows, const bool *test, const double *margin)
 		}
 }
 
-/* Fit on some rows, predict the marked ones, by the tuning already found. */
+/* Fit on some rows, predict the marked ones, by the tuning already found: the tested rows are one more fold, which no fit sees. */
 static void
 validate_split(Bench *bench, size_t rows, const bool *test)
 {
@@ -358,11 +424,16 @@ validate_split(Bench *bench, size_t rows, const bool *test)
 	double	   *trees = palloc_extended(sizeof(double) * rows, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	double	   *logistic = palloc_extended(sizeof(double) * rows, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 
+	int		   *fold = palloc_extended(sizeof(int) * rows, MCXT_ALLOC_HUGE);
+
 	progress_phase("validating", 0);
+	for (size_t row = 0; row < rows; row++)
+		fold[row] = test[row] ? bench->folds : bench->fold[row];
 	if (recipe->trees)
-		split_trees(bench, rows, test, trees);
+		split_trees(bench, rows, fold, test, trees);
 	if (recipe->logistic)
-		split_logistic(bench, rows, test, logistic);
+		split_logistic(bench, rows, fold, test, logistic);
+	pfree(fold);
 	for (size_t row = 0; row < rows; row++)
 		trees[row] = learn_model_mix(recipe->model, logistic[row], trees[row]);
 	keep_tested(recipe, rows, test, trees);
@@ -573,7 +644,7 @@ take_given(Recipe *recipe)
 
 #define RARE_SHARE 0.5
 
-/* Trees alone see levels one by one: say so where most rows hold levels too rare for that. */
+/* Trees see levels one by one: say so where most rows hold levels too rare for that, and whether an encoding stands in. */
 static void
 note_rare_levels(Recipe *recipe)
 {
@@ -596,8 +667,10 @@ note_rare_levels(Recipe *recipe)
 			rare += code >= 0 && (level < 0 || feature->kept[level] < 0);
 		}
 		if ((double) rare > RARE_SHARE * (double) present)
-			add_note(recipe, "%.0f %% of the rows hold values of \"%s\" that are too rare for trees alone: method auto or logistic reads them too",
-					 100.0 * (double) rare / (double) present, feature->name);
+			add_note(recipe, "%.0f %% of the rows hold values of \"%s\" that are too rare to stand alone: trees %s",
+					 100.0 * (double) rare / (double) present, feature->name,
+					 feature->tree_target ? "see how often each of them was positive" :
+					 "do not tell them apart");
 	}
 }
 

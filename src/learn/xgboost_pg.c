@@ -496,6 +496,7 @@ prepare_fold(Handles *handles, const XgboostParams *params, const XgboostData *d
 	double		positive = 0;
 	double		total = 0;
 	XgboostParams own = *params;
+	void	   *whole = handles->matrices[0];
 	size_t		row;
 
 	result->held_out = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(int) * data->rows);
@@ -516,8 +517,13 @@ prepare_fold(Handles *handles, const XgboostParams *params, const XgboostData *d
 		elog(ERROR, "fold %d holds out %zu of %zu rows", number, result->held_out_count, data->rows);
 	if (own.base_score == 0)
 		own.base_score = Max(1e-6, Min(1 - 1e-6, total > 0 ? positive / total : 0.5));
-	result->train = add_slice(handles, handles->matrices[0], rest, rest_count);
-	result->test = add_slice(handles, handles->matrices[0], result->held_out, result->held_out_count);
+	if (data->for_fold)
+	{
+		data->for_fold(data->for_fold_context, number);
+		whole = add_matrix(handles, data);
+	}
+	result->train = add_slice(handles, whole, rest, rest_count);
+	result->test = add_slice(handles, whole, result->held_out, result->held_out_count);
 	pfree(rest);
 	result->booster = add_booster(handles, &own, own.base_score, (void *const[]) {result->train, result->test}, 2);
 }
@@ -550,6 +556,8 @@ hold_out_margins(const XgboostApi *api, const XgboostData *data, const Fold *par
 	{
 		TreeEnsemble *ensemble = take_ensemble(api, parts[k].booster, cv->rounds, CurrentMemoryContext);
 
+		if (data->for_fold)
+			data->for_fold(data->for_fold_context, k);
 		for (i = 0; i < parts[k].held_out_count; i++)
 		{
 			size_t		row = (size_t) parts[k].held_out[i];
@@ -580,9 +588,10 @@ learn_xgboost_cross_validate(const XgboostParams *params, const XgboostData *dat
 	cv->margins = MemoryContextAllocHuge(result, sizeof(float) * data->rows);
 	work = AllocSetContextCreate(result, "salesops xgboost cross-validation", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(work);
-	handles = create_handles(require_api(), 1 + 2 * folds, folds);
+	handles = create_handles(require_api(), 1 + 3 * folds, folds);
 	parts = palloc0(sizeof(Fold) * folds);
-	add_matrix(handles, data);
+	if (!data->for_fold)
+		add_matrix(handles, data);
 	for (k = 0; k < folds; k++)
 		prepare_fold(handles, params, data, fold, k, &parts[k]);
 	while (go_on && cv->rounds_run < params->rounds)

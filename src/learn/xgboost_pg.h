@@ -37,6 +37,9 @@ typedef struct XgboostData
 	const float *weights;
 	size_t		rows;
 	int			features;
+	/* cross-validation alone: called before a fold is looked at, to make the matrix what that fold may see; may be NULL */
+	void		(*for_fold) (void *context, int fold);
+	void	   *for_fold_context;
 } XgboostData;
 
 typedef struct XgboostFit
@@ -74,7 +77,7 @@ extern XgboostFit *learn_xgboost_train(const XgboostParams *params, const Xgboos
 
 /*
  * Cross-validate: fold[r] in 0 .. folds - 1. The folds' boosters run in step, a round each, until the pooled loss has not
- * improved for `patience` rounds. Memory: the matrix about (2 + folds) times over.
+ * improved for `patience` rounds. Memory: the matrix about (2 + folds) times over, with for_fold (1 + 2 * folds) times.
  */
 extern XgboostCv *learn_xgboost_cross_validate(const XgboostParams *params, const XgboostData *data, const int *fold,
 											   int folds);

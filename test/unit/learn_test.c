@@ -284,6 +284,126 @@ test_model(void)
 	ok(learn_model_deserialize(&env, bytes, size / 2, &problem) == NULL, "half the bytes are refused");
 }
 
+/* What format 1 wrote before categories had target encodings for trees: the code of 2026-11-26, commit ea9d41b. */
+static const unsigned char format_1[] = {
+		0x53, 0x4c, 0x4d, 0x31, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xe0, 0xbf,
+		0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xf8, 0x3f,
+		0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xd0, 0x3f, 0x02, 0x00, 0x00, 0x00, 0x06, 0x00, 0x00, 0x00,
+		0x76, 0x69, 0x73, 0x69, 0x74, 0x73, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+		0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+		0x00, 0x00, 0x00, 0x00, 0xc0, 0xbf, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+		0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+		0x00, 0x00, 0x00, 0x00, 0x59, 0x40, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xf0, 0x3f, 0x00, 0x00,
+		0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+		0x24, 0x40, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xe0, 0x3f, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+		0xd0, 0x3f, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x40, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+		0x00, 0x00, 0x06, 0x00, 0x00, 0x00, 0x73, 0x6f, 0x75, 0x72, 0x63, 0x65, 0x02, 0x00, 0x00, 0x00,
+		0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+		0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+		0x00, 0x00, 0x00, 0x00, 0x03, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00,
+		0x04, 0x00, 0x00, 0x00, 0x63, 0x6f, 0x6c, 0x64, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00,
+		0x00, 0x00, 0xf0, 0xbf, 0x05, 0x00, 0x00, 0x00, 0x65, 0x76, 0x65, 0x6e, 0x74, 0x00, 0x00, 0x00,
+		0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xe8, 0x3f, 0x03, 0x00, 0x00, 0x00, 0x77, 0x65, 0x62,
+		0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xd8, 0x3f, 0x00, 0x00, 0x00, 0x00,
+		0x00, 0x00, 0x00, 0xc0, 0x00, 0x00, 0x00, 0x00, 0xae, 0xd5, 0x58, 0xc6,
+};
+
+/* Models stored by an older version serve on. */
+static void
+test_old_bytes(void)
+{
+	KernelEnv	env = tap_env();
+	const char *problem = "";
+	LearnModel *model = learn_model_deserialize(&env, format_1, sizeof format_1, &problem);
+	LearnValue	value[2];
+
+	ok(model != NULL, "format 1 is read: %s", problem);
+	if (model == NULL)
+		return;
+	value[0] = (LearnValue) {.number = 4};
+	value[1] = (LearnValue) {.level = learn_find_level(&model->features.feature[1], "event", 5)};
+	is_double(learn_model_margin(model, value), 1.5 * (-0.5 + 0.5 + 0.25 * 4 + 0.75) + 0.25, 1e-15, "as it was written");
+	value[0] = (LearnValue) {.number = NAN};
+	value[1] = (LearnValue) {.level = LEARN_LEVEL_OTHER};
+	is_double(learn_model_margin(model, value), 1.5 * (-0.5 - 0.125 - 2) + 0.25, 1e-15, "missing and unseen too");
+	is_int(model->features.feature[1].tree_target, 0, "without an encoding for trees");
+	is_int(model->features.tree_columns, 4, "in four columns: number, two levels, other");
+}
+
+/* 60 levels of five rows, one a fold, in a table of 300, and a sixty-first without a row: too rare to stand alone. */
+static void
+make_rare(LearnTable *table, LearnColumn *column, int32_t *code, uint8_t *label, int *fold, const char **level, char (*name)[8])
+{
+	for (int l = 0; l < 60; l++)
+	{
+		snprintf(name[l], 8, "p%02d", l);
+		level[l] = name[l];
+	}
+	for (int i = 0; i < 300; i++)
+	{
+		code[i] = i == 7 ? -1 : i % 60;
+		label[i] = i % 60 % 3 == 0 ? i / 60 != 2 : i / 60 == 2;
+		fold[i] = i / 60;
+	}
+	*column = (LearnColumn) {.name = "place", .kind = LEARN_CATEGORY, .code = code, .levels = 60, .level = level};
+	*table = (LearnTable) {300, 1, column, label};
+}
+
+/* The encoding of a level of so many rows and positives, as doc/learn.md words it, beside a base rate. */
+static double
+encoding_of(double rows, double positives, double base)
+{
+	return log((positives + 10 * base) / (rows - positives + 10 * (1 - base))) - log(base / (1 - base));
+}
+
+/* Trees see rare levels by an encoding that knows neither the row's own fold nor the one that is held out. */
+static void
+test_tree_targets(void)
+{
+	KernelEnv	env = tap_env();
+	static char name[60][8];
+	const char *level[60];
+	int32_t		code[300];
+	uint8_t		label[300];
+	int			fold[300];
+	LearnColumn column;
+	LearnTable	table;
+	EncodeOptions options;
+	LearnModel	model = {.slope = 1};
+	LearnModel *again;
+	LearnDesign *targets;
+	float	   *matrix;
+	float		row[4];
+	const char *problem;
+	size_t		size;
+	void	   *bytes;
+
+	make_rare(&table, &column, code, label, fold, level, name);
+	learn_encode_defaults(&options);
+	model.features = *learn_encode(&env, &table, &options);
+	is_int(model.features.feature[0].tree_target, 1, "levels of five rows get an encoding for trees");
+	is_int(model.features.tree_columns, 2, "beside the column of the others");
+	matrix = learn_tree_matrix(&env, &model.features, &table);
+	targets = learn_targets(&env, &model.features, &table, fold, 5);
+	learn_tree_targets(targets, 4, matrix);
+	/* 20 of 60 levels are positive but in fold 2, the others in fold 2 alone: 20 positives in folds 0, 1, 3 (row 7 is none), 40 in 2 */
+	is_double(matrix[0 * 2 + 1], encoding_of(3, 2, 100.5 / 241), 1e-7, "p00 in fold 0: of folds 1, 2, 3");
+	is_double(matrix[120 * 2 + 1], encoding_of(3, 3, 100.5 / 241), 1e-7, "p00 in fold 2: of folds 0, 1, 3");
+	is_double(matrix[240 * 2 + 1], encoding_of(4, 3, 100.5 / 241), 1e-7, "p00 held out: of the four others");
+	ok(isnan(matrix[7 * 2 + 1]), "missing stays missing");
+	learn_tree_target_values(&env, &model.features, targets);
+	bytes = learn_model_serialize(&env, &model, &size);
+	again = learn_model_deserialize(&env, bytes, size, &problem);
+	ok(again != NULL, "bytes are a model again");
+	learn_tree_row(&again->features, &(LearnValue) {.level = learn_find_level(&again->features.feature[0], "p07", 3)}, row);
+	is_double(row[1], encoding_of(4, 1, 120.5 / 301), 1e-7, "predictions use all rows");
+	learn_tree_row(&again->features, &(LearnValue) {.level = LEARN_LEVEL_OTHER}, row);
+	is_double(row[1], 0, 0, "a level never seen is like the base rate");
+	learn_tree_row(&again->features, &(LearnValue) {.level = LEARN_LEVEL_MISSING}, row);
+	ok(isnan(row[1]), "a missing one is missing");
+	learn_design_free(&env, targets);
+}
+
 /* A column filled only for positives, one that is clean. */
 static void
 test_leakage(void)
@@ -320,6 +440,8 @@ main(void)
 	test_wide_logistic();
 	test_calibration();
 	test_model();
+	test_old_bytes();
+	test_tree_targets();
 	test_leakage();
 	return done_testing();
 }

@@ -210,7 +210,10 @@ wipe_session(void)
 
 	discard->target = DISCARD_ALL;
 	StartTransactionCommand();
+	/* dropping temporary tables touches catalogs with TOAST tables */
+	PushActiveSnapshot(GetTransactionSnapshot());
 	DiscardCommand(discard, true);
+	PopActiveSnapshot();
 	CommitTransactionCommand();
 }
 

@@ -332,11 +332,11 @@ test_old_bytes(void)
 
 /* 60 levels of five rows, one a fold, in a table of 300, and a sixty-first without a row: too rare to stand alone. */
 static void
-make_rare(LearnTable *table, LearnColumn *column, int32_t *code, uint8_t *label, int *fold, const char **level, char (*name)[8])
+make_rare(LearnTable *table, LearnColumn *column, int32_t *code, uint8_t *label, int *fold, const char **level, char (*name)[16])
 {
 	for (int l = 0; l < 60; l++)
 	{
-		snprintf(name[l], 8, "p%02d", l);
+		snprintf(name[l], sizeof(name[l]), "p%02d", l);
 		level[l] = name[l];
 	}
 	for (int i = 0; i < 300; i++)
@@ -361,7 +361,7 @@ static void
 test_tree_targets(void)
 {
 	KernelEnv	env = tap_env();
-	static char name[60][8];
+	static char name[60][16];
 	const char *level[60];
 	int32_t		code[300];
 	uint8_t		label[300];

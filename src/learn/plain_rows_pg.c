@@ -191,6 +191,28 @@ read_run_with_nulls(const char *head, const bits8 *bits, int i, int count, size_
 	return unfit;
 }
 
+/* A run from column i on, with nulls or without; `offset` in the tuple's data moves behind it. Says whether a number is unfit. */
+static pg_attribute_always_inline uint32
+read_whole_run(const HeapTupleHeader header, const bits8 *bits, int i, const PlainColumn *column, uint32 *offset, float *row)
+{
+	uint32		start = (*offset + column->align_mask) & ~column->align_mask;
+	size_t		begin = header->t_hoff + start;
+	size_t		place = begin;
+	uint32		unfit;
+
+	if (bits)
+		unfit = read_run_with_nulls((const char *) header, bits, i, column->run, &place, row + column->feature);
+	else
+	{
+		unfit = read_run((const char *) header + begin, column->run, row + column->feature);
+		place += sizeof(double) * column->run;
+	}
+	/* where all are absent nothing is aligned for them */
+	if (place != begin)
+		*offset = (uint32) (place - header->t_hoff);
+	return unfit >> 31;
+}
+
 /*
  * Nulls are met by arithmetic rather than by branches, which would be mispredicted: an absent number is read from the tuple's
  * head, where there is always something, and becomes NaN by setting all bits.
@@ -213,18 +235,7 @@ read_tuple(const PlainRows *rows, HeapTuple tuple, float *row, Datum *extra, boo
 
 		if (column->run > 1)
 		{
-			uint32		start = (offset + column->align_mask) & ~column->align_mask;
-			size_t		place = header->t_hoff + start;
-
-			if (bits)
-				unfit |= read_run_with_nulls((const char *) header, bits, i, column->run, &place, row + column->feature) >> 31;
-			else
-			{
-				unfit |= read_run(data + start, column->run, row + column->feature) >> 31;
-				place += sizeof(double) * column->run;
-			}
-			/* where all are absent nothing is aligned for them */
-			offset = place == header->t_hoff + start ? offset : (uint32) (place - header->t_hoff);
+			unfit |= read_whole_run(header, bits, i, column, &offset, row);
 			i += column->run - 1;
 			continue;
 		}

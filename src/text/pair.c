@@ -243,12 +243,12 @@ jaro_near(Bytes bytes, Bytes others, TextView rows, TextView columns, uint64_t s
 	uint64_t waiting = text_low_bits(columns.length) & ~same;
 	uint64_t missed = 0;
 	uint64_t unmatched = text_low_bits(rows.length);
-	uint64_t todo = waiting & ~text_low_bits(prefix);
+	uint64_t due = waiting & ~text_low_bits(prefix);
 	uint64_t passed = 0;
 
-	while (todo != 0)
+	while (due != 0)
 	{
-		uint32_t j = (uint32_t) __builtin_ctzll(todo);
+		uint32_t j = (uint32_t) __builtin_ctzll(due);
 		uint64_t here = UINT64_C(1) << j;
 		uint64_t candidates;
 		uint64_t taken;
@@ -263,7 +263,7 @@ jaro_near(Bytes bytes, Bytes others, TextView rows, TextView columns, uint64_t s
 		waiting |= taken;
 		if ((unmatched & here) != 0)
 			waiting |= find_byte(others, ((const uint8_t *) rows.units)[j], two);
-		todo = waiting & text_low_bits(columns.length) & ~(here | (here - 1));
+		due = waiting & text_low_bits(columns.length) & ~(here | (here - 1));
 	}
 	unmatched &= ~(text_low_bits(columns.length) & ~passed);
 

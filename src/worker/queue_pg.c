@@ -206,19 +206,32 @@ seen_before(const NotedKeys *noted, const char *key, int length, uint32 *slot)
 	return (int) VARSIZE(other) == length + VARHDRSZ && memcmp(VARDATA(other), key, length) == 0 ? ordinal : -1;
 }
 
-/* Add a key, for which there is room. */
-static void
-add_key(NotedKeys *noted, const char *key, int length, uint32 slot)
+/* What a key takes in an array of text */
+static inline int
+size_in_row(int length)
 {
-	char	   *place = noted->data.bytes + noted->bytes;
-	int			size = INTALIGN(VARHDRSZ + length);
+	return INTALIGN(VARHDRSZ + length);
+}
+
+/* Write a key as an array of text has it; returns what it takes. */
+static int
+lay_out(char *place, const char *key, int length)
+{
+	int			size = size_in_row(length);
 
 	/* what fills up to the next key is part of the row */
 	*(int32 *) (place + size - sizeof(int32)) = 0;
 	SET_VARSIZE(place, VARHDRSZ + length);
 	memcpy(VARDATA(place), key, length);
+	return size;
+}
+
+/* Add a key, for which there is room. */
+static void
+add_key(NotedKeys *noted, const char *key, int length, uint32 slot)
+{
 	noted->at[noted->count] = (uint16) noted->bytes;
-	noted->bytes += size;
+	noted->bytes += lay_out(noted->data.bytes + noted->bytes, key, length);
 	noted->seen[slot] = (uint8) ++noted->count;
 }
 
@@ -351,7 +364,7 @@ static void
 note_text(NoteState *state, const char *key, int length)
 {
 	NotedKeys  *noted = noted_by(state);
-	int			size = INTALIGN(VARHDRSZ + length);
+	int			size = size_in_row(length);
 	uint32		slot;
 
 	if (seen_before(noted, key, length, &slot) >= 0)
@@ -362,11 +375,9 @@ note_text(NoteState *state, const char *key, int length)
 		add_key(noted, key, length, slot);
 	else
 	{
-		char	   *place = palloc0(size);
+		char	   *place = palloc(size);
 
-		SET_VARSIZE(place, VARHDRSZ + length);
-		memcpy(VARDATA(place), key, length);
-		append_keys(state->entity, place, size, 1);
+		append_keys(state->entity, place, lay_out(place, key, length), 1);
 		pfree(place);
 	}
 }

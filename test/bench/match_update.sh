@@ -7,10 +7,7 @@ cd "$(dirname "$0")/../.."
 people=${PEOPLE:-1000000}
 sql() { psql -XqAt -v ON_ERROR_STOP=1 -c "$1"; }
 psql -Xq -v ON_ERROR_STOP=1 -v people="$people" -f test/bench/people.sql
-sql "SELECT salesops.create_matcher('people', 'bench_people', 'id', '[{\"column\": \"first_name\", \"method\": \"jaro_winkler\", \"thresholds\": [0.95, 0.88]},
-  {\"column\": \"last_name\", \"method\": \"jaro_winkler\", \"thresholds\": [0.95, 0.88]}, {\"column\": \"email\", \"method\": \"jaro_winkler\", \"thresholds\": [0.95, 0.88]},
-  {\"column\": \"birth_year\"}, {\"column\": \"phone\"}, {\"column\": \"postcode\"}]',
-  ARRAY['right(phone, 4) || birth_year::text', 'email', 'phone', 'postcode || left(last_name, 3)'])" >/dev/null
+psql -Xq -o /dev/null -v ON_ERROR_STOP=1 -f test/bench/people_matcher.sql
 sql "SELECT count(*) FROM salesops.train_matcher('people')" >/dev/null
 update() { # what
   psql -XqAt -v ON_ERROR_STOP=1 -v what="$1" <<'SQL'

@@ -107,7 +107,7 @@ share_out(const Entrant *entrants, int count, int bonus, CommissionInt total, co
 	for (int i = 0; i < count; i++)
 	{
 		fixed[i] = 1;
-		if (weights && !decimal_from_numeric(weights[i], 4, &fixed[i]) && !decimal_from_numeric(decimal_round(weights[i], 4), 4, &fixed[i]))
+		if (weights && !decimal_from_numeric(decimal_round(weights[i], 4), 4, &fixed[i]))
 			ereport(ERROR,
 					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 					 errmsg("a sum of %s is out of range for a pool", decimal_text(weights[i]))));
@@ -161,13 +161,17 @@ pay_pool(const Contest *contest, const PlanBonus *bonus, int index, const Entran
 	share_out(entrants, count, index, minor_of(pool, contest->exponent), bonus->pool == POOL_PROPORTIONAL ? weights : NULL, cap);
 }
 
-/* All ranks and pools of one contest */
+/* All ranks and pools of one contest, if anybody is in it */
 static void
 settle_contest(const Contest *contest)
 {
-	const PlanDefinition *plan = contest->entrants[0].account->version->definition;
-	Entrant    *entrants = palloc(sizeof(Entrant) * contest->count);
+	const PlanDefinition *plan;
+	Entrant    *entrants;
 
+	if (contest->count == 0)
+		return;
+	plan = contest->entrants[0].account->version->definition;
+	entrants = palloc(sizeof(Entrant) * contest->count);
 	for (int i = 0; i < plan->nbonuses; i++)
 	{
 		const PlanBonus *bonus = &plan->bonuses[i];
@@ -246,13 +250,11 @@ contest_settle(Calculation *calculation)
 	{
 		if (last && compare_contests(&(ListCell) {.ptr_value = last}, cell) != 0)
 		{
-			if (contest.count > 0)
-				settle_contest(&contest);
+			settle_contest(&contest);
 			contest.count = 0;
 		}
 		last = lfirst(cell);
 		enter(calculation, last, &contest);
 	}
-	if (contest.count > 0)
-		settle_contest(&contest);
+	settle_contest(&contest);
 }

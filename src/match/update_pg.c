@@ -100,7 +100,7 @@ read_state(bytea *stored, ClusterState *state)
 	if (size < sizeof(head))
 		return false;
 	memcpy(head, at, sizeof(head));
-	if (head[0] != STATE_MAGIC || size != sizeof(head) + head[1] * (sizeof(uint64) + sizeof(int32)))
+	if (head[0] != STATE_MAGIC || head[1] > PG_INT32_MAX || size != sizeof(head) + head[1] * (sizeof(uint64) + sizeof(int32)))
 		return false;
 	state->nrecords = (int32) head[1];
 	state->fingerprint = memcpy(palloc_extended(sizeof(uint64) * (head[1] + 1), MCXT_ALLOC_HUGE), at + sizeof(head),

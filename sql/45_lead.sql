@@ -174,11 +174,11 @@ BEGIN
   END IF;
   IF (SELECT c.relkind = 'p' FROM pg_class c WHERE c.oid = target) THEN
     -- row-level ones are cloned for each partition: they fire for what is written to a partition by its own name, too
-    EXECUTE format('CREATE TRIGGER salesops_score_gathered BEFORE INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW '
+    EXECUTE format('CREATE TRIGGER zz_salesops_score_gathered BEFORE INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW '
                    'EXECUTE FUNCTION salesops.lead_changed(%L)', target, model);
     EXECUTE format('CREATE TRIGGER salesops_score_written AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW '
                    'EXECUTE FUNCTION salesops.lead_changed(%L)', target, model);
-    EXECUTE format('ALTER TRIGGER salesops_score_gathered ON %s DEPENDS ON EXTENSION salesops', target);
+    EXECUTE format('ALTER TRIGGER zz_salesops_score_gathered ON %s DEPENDS ON EXTENSION salesops', target);
     EXECUTE format('ALTER TRIGGER salesops_score_written ON %s DEPENDS ON EXTENSION salesops', target);
     RETURN;
   END IF;

@@ -732,9 +732,10 @@ handle_leads(Oid owner, const char *model, bool deleted, ArrayType *leads)
 /* ---- partitioned tables ----
  *
  * Statement-level triggers of a partitioned table do not fire for what is written to a partition by its own name; row-level ones are
- * cloned for every partition. To score a row at a time would cost a bulk load a hundred times as much, so a BEFORE trigger gathers the ids,
- * and the first AFTER trigger of the statement, when all its rows are there to be seen, scores all of them together; the others find
- * nothing left to do. A row that moves to another partition is deleted here and inserted there: it is scored, not forgotten.
+ * cloned for every partition. To score a row at a time would cost a bulk load a hundred times as much, so a BEFORE trigger (the last by
+ * its name: another may still keep the row as it is) gathers the ids, and the first AFTER trigger of the statement, when all its rows are
+ * there to be seen, scores all of them together; the others find nothing left to do. A row that moves to another partition is deleted
+ * here and inserted there: it is scored, not forgotten.
  */
 
 typedef struct GatheredLeads
@@ -743,6 +744,7 @@ typedef struct GatheredLeads
 	int			room;
 	char	  **id;
 	bool	   *gone;
+	SubTransactionId *by;		/* who wrote it: what is rolled back is not gone, nor written */
 	bool		single;			/* the statement's leads were not all there when they were scored: row by row */
 } GatheredLeads;
 
@@ -759,12 +761,40 @@ gathered_ended(void *arg)
 	gathered_context = NULL;
 }
 
+/* A subtransaction ended: what it gathered is its parent's, or nobody's. */
+static void
+subtransaction_ended(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	(void) arg;
+	if (gathered_context == NULL || (event != SUBXACT_EVENT_ABORT_SUB && event != SUBXACT_EVENT_COMMIT_SUB))
+		return;
+	for (int depth = 0; depth < GATHERED_DEPTHS; depth++)
+	{
+		GatheredLeads *leads = &gathered[depth];
+		int			kept = 0;
+
+		for (int i = 0; i < leads->count; i++)
+		{
+			if (leads->by[i] == mine && event == SUBXACT_EVENT_ABORT_SUB)
+				continue;
+			leads->id[kept] = leads->id[i];
+			leads->gone[kept] = leads->gone[i];
+			leads->by[kept++] = leads->by[i] == mine ? parent : leads->by[i];
+		}
+		leads->count = kept;
+	}
+}
+
 /* What was gathered at the depth of the trigger that is running; NULL beyond what is kept. */
 static GatheredLeads *
 gathered_here(void)
 {
+	static bool registered = false;
 	int			depth = DatumGetInt32(OidFunctionCall0(F_PG_TRIGGER_DEPTH));
 
+	if (!registered)
+		RegisterSubXactCallback(subtransaction_ended, NULL);
+	registered = true;
 	if (gathered_context == NULL)
 	{
 		MemoryContext context = AllocSetContextCreate(TopTransactionContext, "salesops gathered leads", ALLOCSET_SMALL_SIZES);
@@ -791,8 +821,11 @@ gather_lead(GatheredLeads *leads, const char *id, bool gone)
 		leads->room = Max(64, leads->room * 2);
 		leads->id = leads->id ? repalloc_huge(leads->id, sizeof(char *) * leads->room) : palloc(sizeof(char *) * leads->room);
 		leads->gone = leads->gone ? repalloc_huge(leads->gone, leads->room) : palloc(leads->room);
+		leads->by = leads->by ? repalloc_huge(leads->by, sizeof(SubTransactionId) * leads->room) :
+			palloc(sizeof(SubTransactionId) * leads->room);
 	}
 	leads->gone[leads->count] = gone;
+	leads->by[leads->count] = GetCurrentSubTransactionId();
 	leads->id[leads->count++] = pstrdup(id);
 	MemoryContextSwitchTo(old);
 }

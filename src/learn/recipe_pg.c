@@ -462,6 +462,8 @@ mark_newest(const Recipe *recipe, size_t rows, bool *test)
 	for (size_t row = 0; row < rows; row++)
 		if (!isnan(recipe->order[row]))
 			sorted[present++] = recipe->order[row];
+	if (present == 0)
+		return false;
 	qsort(sorted, present, sizeof(double), compare_doubles);
 	cut = sorted[present - 1 - present / 5];
 	for (size_t row = 0; row < rows; row++)

@@ -119,6 +119,20 @@ SAVEPOINT before;
 SELECT throws_ok($$INSERT INTO parted VALUES ('m11', now(), 'w', 'web'), ('m7', now(), 'w', 'web')$$, '23505', NULL, 'a statement fails half-way');
 INSERT INTO parted VALUES ('m12', now(), 'w', 'web'), ('m13', now(), 'w', 'event');
 SELECT set_eq('TABLE scored_parted', $$VALUES ('m7', 100::float8), ('m8t', 100), ('m8t2', 100), ('m10', 0), ('m12', 100), ('m13', 0)$$, 'and the next is scored as ever');
+-- a deletion that does not happen: kept by another trigger, or rolled back half-way
+CREATE FUNCTION pg_temp.keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  IF OLD.lead_id = 'm8t2' THEN RAISE EXCEPTION 'not this one'; END IF;
+  RETURN NULL; END $$;
+CREATE TRIGGER t_keep BEFORE DELETE ON parted FOR EACH ROW EXECUTE FUNCTION pg_temp.keep();
+DELETE FROM parted WHERE lead_id = 'm12';
+SELECT throws_ok($$DELETE FROM parted WHERE lead_id LIKE 'm8%'$$, 'P0001', 'not this one', 'a deletion fails half-way');
+DROP TRIGGER t_keep ON parted;
+CREATE TRIGGER zzz_keep BEFORE DELETE ON parted FOR EACH ROW WHEN (OLD.lead_id = 'm8t2') EXECUTE FUNCTION pg_temp.keep();
+SELECT throws_ok($$DELETE FROM parted WHERE lead_id LIKE 'm8%' OR lead_id = 'm7'$$, 'P0001', 'not this one', 'and another');
+UPDATE parted SET source = 'web' WHERE lead_id = 'm13';
+SELECT set_eq('TABLE scored_parted', $$VALUES ('m7', 100::float8), ('m8t', 100), ('m8t2', 100), ('m10', 0), ('m12', 100), ('m13', 100)$$,
+              'whose leads keep their scores');
+DROP TRIGGER zzz_keep ON parted;
 CREATE TABLE parted_n PARTITION OF parted FOR VALUES IN ('n');
 INSERT INTO parted_n VALUES ('m14', now(), 'n', 'web');
 SELECT is((SELECT score FROM scored_parted WHERE lead_id = 'm14'), 100::float8, 'a partition made later');

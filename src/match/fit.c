@@ -16,7 +16,8 @@
 #define RELATED_ROUNDS 20
 #define LEAST_RELATED 0.05		/* share of the pairs that look like matches which makes a class of related ones worth having */
 #define LEAST_KNOWN 10.0		/* expected matches that an estimate must rest on */
-#define LEAST_BITS 5.0			/* evidence that sets a class apart */
+#define LEAST_BITS 5.0			/* evidence that a class of related pairs shares */
+#define LEAST_BITS_APART 3.0	/* and that sets it apart from matches */
 #define AT_CHANCE 0.15			/* agreement above chance, as a share of what is above it, that is still chance */
 #define LEAST_EXPECTED 5.0		/* pairs below which their number says nothing */
 #define HARDLY_CHANCE 0.5		/* of the way from chance to all, from where on it is no chance */
@@ -574,7 +575,7 @@ is_related_class(const MatchTables *tables, const double *weight)
 		else if (r > 0.5)
 			in_common += log2(r / u);
 	}
-	return at_chance >= LEAST_BITS && in_common >= LEAST_BITS;
+	return at_chance >= LEAST_BITS_APART && in_common >= LEAST_BITS;
 }
 
 /* Share of a pair that looks like a match which the class of matches has of it, the other class having the rest. */

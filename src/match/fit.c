@@ -18,6 +18,8 @@
 #define LEAST_KNOWN 10.0		/* expected matches that an estimate must rest on */
 #define LEAST_BITS 5.0			/* evidence that a class of related pairs shares */
 #define LEAST_BITS_APART 3.0	/* and that sets it apart from matches */
+#define COUNT_CLASSES 64
+#define POOL_STRENGTH 3.0		/* pairs that values of the same count stand for in the frequency of one */
 #define AT_CHANCE 0.15			/* agreement above chance, as a share of what is above it, that is still chance */
 #define LEAST_EXPECTED 5.0		/* pairs below which their number says nothing */
 #define HARDLY_CHANCE 0.5		/* of the way from chance to all, from where on it is no chance */
@@ -521,9 +523,19 @@ count_matched(Fit *fit)
 	}
 }
 
+/* Values of about the same count: up to 16 each count by itself, then in steps of a quarter. */
+static int
+count_class(double n)
+{
+	int			class = n <= 16 ? (int) n : 16 + (int) (log(n / 16) / log(1.25)) + 1;
+
+	return class < COUNT_CLASSES ? class : COUNT_CLASSES - 1;
+}
+
 /*
- * Frequencies that leave out a value's own duplicates: of the n records with it, each meets n - 1 others, of whom
- * 2 matched / n are itself again.
+ * Frequencies that leave out a value's own duplicates: of the n records with it, each meets n - 1 others, of which a share is itself
+ * again. That share comes from the value's own pairs and, with the strength of POOL_STRENGTH pairs, from those of all values that are as
+ * frequent: else the one pair of a rare value that is in doubt would make the value seem common, and so itself more doubtful.
  */
 static void
 estimate_frequencies(Fit *fit)
@@ -534,6 +546,8 @@ estimate_frequencies(Fit *fit)
 	{
 		const MatchColumn *column = &fit->records->column[fit->comparison[c].column];
 		double		u = fit->model->tables.u[c][match_top_level(&fit->comparison[c])];
+		double		matched[COUNT_CLASSES] = {0};
+		double		pairs[COUNT_CLASSES] = {0};
 
 		fit->model->floor[c] = fmin(u, 0.5 / records);
 		if (fit->matched[c] == NULL)
@@ -542,7 +556,20 @@ estimate_frequencies(Fit *fit)
 		{
 			double		n = column->count[v];
 
-			fit->model->frequency[c][v] = fmax((n - 1 - 2 * fit->matched[c][v] / n) / records, fit->model->floor[c]);
+			matched[count_class(n)] += fit->matched[c][v];
+			pairs[count_class(n)] += n * (n - 1) / 2;
+		}
+		for (int32_t v = 0; v < column->nvalues; v++)
+		{
+			double		n = column->count[v];
+			int			class = count_class(n);
+			double		share;
+
+			fit->model->frequency[c][v] = fit->model->floor[c];
+			if (n < 2)
+				continue;
+			share = (fit->matched[c][v] + POOL_STRENGTH * matched[class] / pairs[class]) / (n * (n - 1) / 2 + POOL_STRENGTH);
+			fit->model->frequency[c][v] = fmax((n - 1) * (1 - share) / records, fit->model->floor[c]);
 		}
 	}
 }

@@ -48,6 +48,9 @@ COMMENT ON FUNCTION salesops.match_code(text) IS 'letters and digits only, in lo
 CREATE FUNCTION salesops.match_sorted(text) RETURNS text
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'salesops_match_sorted';
 COMMENT ON FUNCTION salesops.match_sorted(text) IS 'the words of a text in ascending order, with single blanks; NULL where there are none';
+CREATE FUNCTION salesops.match_model(text) RETURNS text
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'salesops_match_model';
+COMMENT ON FUNCTION salesops.match_model(text) IS 'the code in a text, such as the model number in an article''s title; NULL where there is none';
 CREATE FUNCTION salesops.match_host(text) RETURNS text
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 5 AS 'MODULE_PATHNAME', 'salesops_match_host';
 COMMENT ON FUNCTION salesops.match_host(text) IS 'the host of a web address without www; the text itself where it is none';

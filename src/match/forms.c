@@ -10,6 +10,7 @@
 
 #define MOST_WORDS 64			/* of which the order is changed; more stay as they are */
 #define DATE_PARTS 3
+#define SHORTEST_MODEL 5
 
 /* A run of bytes */
 typedef struct Span
@@ -77,6 +78,55 @@ match_word_form(const char *text, size_t length, bool sorted, char *into)
 		}
 		if (written > 0 && copy[written - 1] == ' ')
 			written--;			/* of apostrophes alone */
+	}
+	return written;
+}
+
+/* ---- codes in a text ---- */
+
+/* Letters and digits of a word, or 0 where it is no code. */
+static size_t
+code_length(const char *word, size_t length)
+{
+	size_t		letters = 0;
+	size_t		digits = 0;
+
+	for (size_t i = 0; i < length; i++)
+	{
+		letters += is_letter(word[i]);
+		digits += is_digit(word[i]);
+	}
+	return letters >= 1 && digits >= 2 && letters + digits >= SHORTEST_MODEL ? letters + digits : 0;
+}
+
+size_t
+match_model_form(const char *text, size_t length, char *into)
+{
+	size_t		start = 0;
+	size_t		from = 0;
+	size_t		to = 0;
+	size_t		longest = 0;
+	size_t		written = 0;
+
+	for (size_t i = 0; i <= length; i++)
+	{
+		if (i < length && (is_letter(text[i]) || is_digit(text[i]) || text[i] == '-'))
+			continue;
+		if (code_length(text + start, i - start) > longest)
+		{
+			longest = code_length(text + start, i - start);
+			from = start;
+			to = i;
+		}
+		start = i + 1;
+	}
+	for (size_t i = from; i < to; i++)
+	{
+		if (text[i] == '-')
+			continue;
+		if (into != NULL)
+			into[written] = text[i];
+		written++;
 	}
 	return written;
 }

@@ -20,6 +20,10 @@ extern size_t match_word_form(const char *text, size_t length, bool sorted, char
 /* The host of a web address, without "www.": where it is, and its length in *host_length (0: there is none) */
 extern size_t match_host_form(const char *text, size_t length, size_t *host_length);
 
+/* The code in a text: the longest of its words of five letters and digits or more that has a letter and two digits, as a model number;
+ * hyphens are left out. Written into room for length bytes, where into is not NULL; returns how many (0: none). */
+extern size_t match_model_form(const char *text, size_t length, char *into);
+
 /* In which order day and month stand in a written date, as far as its own numbers say */
 typedef enum MatchDayOrder
 {

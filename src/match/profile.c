@@ -22,6 +22,7 @@
 #define YEAR_PREFIX 4
 #define LEAST_REORDERED 3		/* values that hold the words of another in another order, beside the share */
 #define REORDERED 0.01
+#define MODELS 0.5				/* share of texts with a code in them */
 
 MatchProfileOptions
 match_profile_defaults(void)
@@ -271,6 +272,39 @@ varies_in_order(const MatchColumn *column, const KernelEnv *env)
 	reordered = of - forms.column[1].nvalues;
 	match_records_free(&forms);
 	return reordered >= LEAST_REORDERED && reordered >= REORDERED * of;
+}
+
+/* Share of a column's values that have a code in them; of those that are hardly more than one, where 'inside' does not say so. */
+static double
+share_of_models(const MatchColumn *column, bool inside)
+{
+	double		values = 0;
+	double		models = 0;
+
+	for (int32_t v = 0; v < column->nvalues; v++)
+	{
+		size_t		length = match_value_length(column, v);
+		size_t		code = match_model_form(match_value(column, v), length, NULL);
+
+		values += column->count[v];
+		models += column->count[v] * (code > 0 && (code * 2 <= length) == inside);
+	}
+	return values > 0 ? models / values : 0;
+}
+
+bool
+match_holds_models(const MatchRecords *records, const MatchProfile *profile, int c)
+{
+	if ((profile->kind[c] != MATCH_KIND_NAME && profile->kind[c] != MATCH_KIND_TEXT) ||
+		share_of_models(&records->column[c], true) < MODELS)
+		return false;
+	for (int d = 0; d < profile->ncolumns; d++)
+	{
+		/* the code of the text has a column of its own */
+		if ((profile->contains[c] >> d & 1) && share_of_models(&records->column[d], false) >= MODELS)
+			return false;
+	}
+	return true;
 }
 
 MatchForm

@@ -65,6 +65,9 @@ extern MatchProfileOptions match_profile_defaults(void);
 extern const char *match_kind_name(MatchKind kind);
 extern MatchForm match_column_form(const MatchColumn *column, MatchKind kind, const KernelEnv *env);
 
+/* Whether texts of a column have codes in them, as articles their model numbers, that deserve a comparison of their own */
+extern bool match_holds_models(const MatchRecords *records, const MatchProfile *profile, int c);
+
 /* Kinds and comparisons, then rules; the rules come without 'related' (match_relate_rules) */
 extern void match_profile(MatchRecords *records, const MatchProfileOptions *options, MatchProfile *profile);
 extern void match_profile_rules(MatchRecords *records, const MatchProfileOptions *options, MatchProfile *profile);

@@ -134,8 +134,11 @@ holds_companies(const MatchColumn *column)
 
 /* The expression that a folded column is compared by, where its content asks for another; else NULL. */
 static char *
-refined_expression(const char *expression, const MatchRecords *records, const MatchColumn *column, MatchKind kind)
+refined_expression(const char *expression, const MatchRecords *records, int c, const MatchProfile *profile)
 {
+	const MatchColumn *column = &records->column[c];
+	MatchKind	kind = profile->kind[c];
+
 	switch (match_column_form(column, kind, &records->env))
 	{
 		case MATCH_FORM_DAY_FIRST:
@@ -147,7 +150,8 @@ refined_expression(const char *expression, const MatchRecords *records, const Ma
 		case MATCH_FORM_HOST:
 			return psprintf("salesops.match_host(%s)", expression);
 		case MATCH_FORM_SORTED:
-			return psprintf("salesops.match_sorted(%s)", expression);
+			/* what is made up of other columns must be seen to contain them */
+			return profile->composite[c] ? NULL : psprintf("salesops.match_sorted(%s)", expression);
 		case MATCH_FORM_PLAIN:
 			break;
 	}
@@ -158,7 +162,7 @@ refined_expression(const char *expression, const MatchRecords *records, const Ma
 
 /* Columns by the forms that their content asks for: codes without what stands between the digits, companies without their legal form. */
 static bool
-refine_columns(Matcher *offer, const MatchRecords *records, const MatchProfile *profile)
+refine_columns(Matcher *offer, const MatchRecords *records, const MatchProfile *profile, char **names)
 {
 	bool		changed = false;
 
@@ -166,8 +170,15 @@ refine_columns(Matcher *offer, const MatchRecords *records, const MatchProfile *
 	{
 		char	   *expression = offer->column[c].expression;
 		char	   *refined = strncmp(expression, FOLD, strlen(FOLD)) == 0
-			? refined_expression(expression, records, &records->column[c], profile->kind[c]) : NULL;
+			? refined_expression(expression, records, c, profile) : NULL;
 
+		if (strncmp(expression, FOLD, strlen(FOLD)) == 0 && offer->ncolumns < MATCHER_MAX_COLUMNS &&
+			match_holds_models(records, profile, c))
+		{
+			names[offer->ncolumns] = psprintf("%s (code)", names[c]);
+			matcher_column(offer, psprintf("salesops.match_model(%s)", expression), true);
+			changed = true;
+		}
 		if (refined != NULL)
 		{
 			offer->column[c].expression = refined;
@@ -207,11 +218,11 @@ take_rules(Matcher *matcher, const Matcher *offer, const MatchProfile *profile)
 
 /* Profile the offered columns over the relation's content. */
 static void
-profile_offer(Matcher *offer, MatcherRecords *loaded, MatchProfileOptions *options, MatchProfile *profile)
+profile_offer(Matcher *offer, MatcherRecords *loaded, MatchProfileOptions *options, MatchProfile *profile, char **names)
 {
 	matcher_records_load(offer, loaded, true);
 	match_profile(&loaded->records, options, profile);
-	if (refine_columns(offer, &loaded->records, profile))
+	if (refine_columns(offer, &loaded->records, profile, names))
 	{
 		matcher_records_load(offer, loaded, true);
 		match_profile(&loaded->records, options, profile);
@@ -248,7 +259,7 @@ matcher_choose(Matcher *matcher)
 	else
 		offer_comparisons(matcher, offer, names);
 	options.max_block = matcher->options.max_block;
-	profile_offer(offer, &loaded, &options, profile);
+	profile_offer(offer, &loaded, &options, profile, names);
 	if (matcher->auto_blocking)
 		match_profile_rules(&loaded.records, &options, profile);
 	MemoryContextSwitchTo(caller);

@@ -26,6 +26,7 @@
 PG_FUNCTION_INFO_V1(salesops_match_fold);
 PG_FUNCTION_INFO_V1(salesops_match_code);
 PG_FUNCTION_INFO_V1(salesops_match_sorted);
+PG_FUNCTION_INFO_V1(salesops_match_model);
 PG_FUNCTION_INFO_V1(salesops_match_host);
 PG_FUNCTION_INFO_V1(salesops_match_day);
 PG_FUNCTION_INFO_V1(salesops_match_words);
@@ -108,6 +109,20 @@ salesops_match_sorted(PG_FUNCTION_ARGS)
 	text	   *source = PG_GETARG_TEXT_PP(0);
 	text	   *result = palloc(VARHDRSZ + VARSIZE_ANY_EXHDR(source));
 	size_t		length = match_word_form(VARDATA_ANY(source), VARSIZE_ANY_EXHDR(source), true, VARDATA(result));
+
+	if (length == 0)
+		PG_RETURN_NULL();
+	SET_VARSIZE(result, VARHDRSZ + length);
+	PG_RETURN_TEXT_P(result);
+}
+
+/* match_model(text) -> text: the code in a text, such as the model number in an article's title; NULL where there is none */
+Datum
+salesops_match_model(PG_FUNCTION_ARGS)
+{
+	text	   *source = PG_GETARG_TEXT_PP(0);
+	text	   *result = palloc(VARHDRSZ + VARSIZE_ANY_EXHDR(source));
+	size_t		length = match_model_form(VARDATA_ANY(source), VARSIZE_ANY_EXHDR(source), VARDATA(result));
 
 	if (length == 0)
 		PG_RETURN_NULL();

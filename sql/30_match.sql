@@ -45,6 +45,18 @@ COMMENT ON FUNCTION salesops.match_fold(text) IS 'lower case, single blanks, non
 CREATE FUNCTION salesops.match_code(text) RETURNS text
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'salesops_match_code';
 COMMENT ON FUNCTION salesops.match_code(text) IS 'letters and digits only, in lower case; NULL where nothing is left';
+CREATE FUNCTION salesops.match_sorted(text) RETURNS text
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'salesops_match_sorted';
+COMMENT ON FUNCTION salesops.match_sorted(text) IS 'the words of a text in ascending order, with single blanks; NULL where there are none';
+CREATE FUNCTION salesops.match_model(text) RETURNS text
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'salesops_match_model';
+COMMENT ON FUNCTION salesops.match_model(text) IS 'the code in a text, such as the model number in an article''s title; NULL where there is none';
+CREATE FUNCTION salesops.match_host(text) RETURNS text
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 5 AS 'MODULE_PATHNAME', 'salesops_match_host';
+COMMENT ON FUNCTION salesops.match_host(text) IS 'the host of a web address without www; the text itself where it is none';
+CREATE FUNCTION salesops.match_day(text, day_first boolean) RETURNS text
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 5 AS 'MODULE_PATHNAME', 'salesops_match_day';
+COMMENT ON FUNCTION salesops.match_day(text, boolean) IS 'a date written in numbers or with the month in English, in lower case, as YYYY-MM-DD; the text itself where it is none';
 CREATE FUNCTION salesops.match_words(text[]) RETURNS text[]
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'salesops_match_words';
 COMMENT ON FUNCTION salesops.match_words(text[]) IS 'all words of all elements, of two bytes and more; NULL where there are none';

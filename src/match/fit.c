@@ -16,8 +16,13 @@
 #define RELATED_ROUNDS 20
 #define LEAST_RELATED 0.05		/* share of the pairs that look like matches which makes a class of related ones worth having */
 #define LEAST_KNOWN 10.0		/* expected matches that an estimate must rest on */
-#define LEAST_BITS 5.0			/* evidence that sets a class apart */
+#define LEAST_BITS 5.0			/* evidence that a class of related pairs shares */
+#define LEAST_BITS_APART 3.0	/* and that sets it apart from matches */
+#define COUNT_CLASSES 64
+#define POOL_STRENGTH 3.0		/* pairs that values of the same count stand for in the frequency of one */
 #define AT_CHANCE 0.15			/* agreement above chance, as a share of what is above it, that is still chance */
+#define LEAST_EXPECTED 5.0		/* pairs below which their number says nothing */
+#define HARDLY_CHANCE 0.5		/* of the way from chance to all, from where on it is no chance */
 
 /* A pair held for fitting */
 typedef struct FitPair
@@ -518,9 +523,19 @@ count_matched(Fit *fit)
 	}
 }
 
+/* Values of about the same count: up to 16 each count by itself, then in steps of a quarter. */
+static int
+count_class(double n)
+{
+	int			class = n <= 16 ? (int) n : 16 + (int) (log(n / 16) / log(1.25)) + 1;
+
+	return class < COUNT_CLASSES ? class : COUNT_CLASSES - 1;
+}
+
 /*
- * Frequencies that leave out a value's own duplicates: of the n records with it, each meets n - 1 others, of whom
- * 2 matched / n are itself again.
+ * Frequencies that leave out a value's own duplicates: of the n records with it, each meets n - 1 others, of which a share is itself
+ * again. That share comes from the value's own pairs and, with the strength of POOL_STRENGTH pairs, from those of all values that are as
+ * frequent: else the one pair of a rare value that is in doubt would make the value seem common, and so itself more doubtful.
  */
 static void
 estimate_frequencies(Fit *fit)
@@ -531,6 +546,8 @@ estimate_frequencies(Fit *fit)
 	{
 		const MatchColumn *column = &fit->records->column[fit->comparison[c].column];
 		double		u = fit->model->tables.u[c][match_top_level(&fit->comparison[c])];
+		double		matched[COUNT_CLASSES] = {0};
+		double		pairs[COUNT_CLASSES] = {0};
 
 		fit->model->floor[c] = fmin(u, 0.5 / records);
 		if (fit->matched[c] == NULL)
@@ -539,7 +556,20 @@ estimate_frequencies(Fit *fit)
 		{
 			double		n = column->count[v];
 
-			fit->model->frequency[c][v] = fmax((n - 1 - 2 * fit->matched[c][v] / n) / records, fit->model->floor[c]);
+			matched[count_class(n)] += fit->matched[c][v];
+			pairs[count_class(n)] += n * (n - 1) / 2;
+		}
+		for (int32_t v = 0; v < column->nvalues; v++)
+		{
+			double		n = column->count[v];
+			int			class = count_class(n);
+			double		share;
+
+			fit->model->frequency[c][v] = fit->model->floor[c];
+			if (n < 2)
+				continue;
+			share = (fit->matched[c][v] + POOL_STRENGTH * matched[class] / pairs[class]) / (n * (n - 1) / 2 + POOL_STRENGTH);
+			fit->model->frequency[c][v] = fmax((n - 1) * (1 - share) / records, fit->model->floor[c]);
 		}
 	}
 }
@@ -572,7 +602,69 @@ is_related_class(const MatchTables *tables, const double *weight)
 		else if (r > 0.5)
 			in_common += log2(r / u);
 	}
-	return at_chance >= LEAST_BITS && in_common >= LEAST_BITS;
+	return at_chance >= LEAST_BITS_APART && in_common >= LEAST_BITS;
+}
+
+/* Share of a pair that looks like a match which the class of matches has of it, the other class having the rest. */
+static double
+share_of_matches(const MatchTables *tables, const FitPair *pair, double odds, double split_odds, double *p)
+{
+	*p = probability(pair->log_factor, odds);
+	return *p < 0.5 ? 0 : *p * probability(match_log_factor(tables, pair->levels, UINT32_MAX), split_odds);
+}
+
+/*
+ * Whether the records of such a class are others, and not the same ones after a change: a company that has moved shares its name, number and
+ * domain with its former self, and is at chance in street and town, just as a brother shares the street and is at chance in the first name.
+ * Brothers are in the relation twice as often as anybody else; who is taken for a relation of himself is one match short by that. So of
+ * pairs of others as many have an end without a match as chance has it, of those after a change nearly all. Where matches are too few to
+ * tell, what is the more frequent stays as it was.
+ */
+static bool
+are_other_records(const Fit *fit, const MatchTables *split, double prior)
+{
+	MatchTables tables = *split;
+	double		odds = log(fit->model->prior / (1 - fit->model->prior));
+	double		split_odds = log(prior / (1 - prior));
+	int32_t		records = fit->records->nrecords;
+	double	   *matches = kernel_alloc_array(fit->env, double, records);
+	double		single = 0;		/* share of the records without a match */
+	double		by_chance;
+	double		one_single = 0;
+	double		sum = 0;
+	double		related = 0;
+	double		p;
+
+	memcpy(tables.u, split->r, sizeof(tables.u));
+	memset(matches, 0, sizeof(double) * (size_t) records);
+	for (size_t i = 0; i < fit->npairs; i++)
+	{
+		double		m = share_of_matches(&tables, &fit->pair[i], odds, split_odds, &p);
+
+		matches[fit->pair[i].a] += m;
+		matches[fit->pair[i].b] += m;
+		sum += m;
+	}
+	for (int32_t i = 0; i < records; i++)
+	{
+		matches[i] = fmax(1 - matches[i], 0);
+		single += matches[i] / records;
+	}
+	for (size_t i = 0; i < fit->npairs; i++)
+	{
+		const FitPair *pair = &fit->pair[i];
+		double		m = share_of_matches(&tables, pair, odds, split_odds, &p);
+
+		if (p < 0.5)
+			continue;
+		related += p - m;
+		one_single += (p - m) * (1 - (1 - matches[pair->a]) * (1 - matches[pair->b]));
+	}
+	kernel_release(fit->env, matches);
+	by_chance = 1 - (1 - single) * (1 - single);
+	if ((1 - by_chance) * related < LEAST_EXPECTED)
+		return related > sum;
+	return one_single / related - by_chance < HARDLY_CHANCE * (1 - by_chance);
 }
 
 /* Two classes among the pairs that look like matches: m of the one that agrees in everything, r of the other. */
@@ -594,6 +686,7 @@ split_matches(Fit *fit, MatchTables *split)
 	uint32_t	count;
 	MatchPattern *patterns;
 	MatchEmResult em;
+	bool		accepted;
 
 	match_tally_init(&tally, fit->env);
 	for (size_t i = 0; i < fit->npairs; i++)
@@ -616,12 +709,13 @@ split_matches(Fit *fit, MatchTables *split)
 	*split = model->tables;
 	memcpy(split->m, seen.m, sizeof(split->m));
 	memcpy(split->r, seen.u, sizeof(split->r));
+	accepted = em.pairs > 0 && em.pairs * em.prior >= LEAST_KNOWN && em.pairs * (1 - em.prior) >= LEAST_RELATED * em.pairs &&
+		is_related_class(split, em.weight) && are_other_records(fit, split, em.prior);
 	model->related_pairs = em.pairs * (1 - em.prior) / model->sampled;
 	model->related = model->related_pairs / match_total_pairs(fit->records);
 	/* priors of both classes among all pairs */
 	model->prior = fmax(em.pairs * em.prior / model->sampled / match_total_pairs(fit->records), 1e-14);
-	return em.pairs > 0 && em.pairs * em.prior >= LEAST_KNOWN && em.pairs * (1 - em.prior) >= LEAST_RELATED * em.pairs &&
-		is_related_class(split, em.weight);
+	return accepted;
 }
 
 /* Expected levels of one class, from what is there already with the strength of a pair. */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "match/forms.h"
 #include "match/profile.h"
 
 #define MOST 0.8				/* share of values that decides a kind */
@@ -19,6 +20,9 @@
 #define MANY_PER_VALUE 20
 #define NAME_PREFIX 4
 #define YEAR_PREFIX 4
+#define LEAST_REORDERED 3		/* values that hold the words of another in another order, beside the share */
+#define REORDERED 0.01
+#define MODELS 0.5				/* share of texts with a code in them */
 
 MatchProfileOptions
 match_profile_defaults(void)
@@ -185,6 +189,140 @@ column_kind(const MatchColumn *column)
 	if (shape.words >= 3 * shape.values)
 		return MATCH_KIND_TEXT;
 	return MATCH_KIND_NAME;
+}
+
+/* ---- forms ---- */
+
+/* Whether a date is written as 3/4/1999 or 3-4-1999: with the month in letters or behind dots it does not say how others write theirs. */
+static bool
+is_open_date(const char *text, size_t length)
+{
+	for (size_t i = 0; i < length; i++)
+	{
+		if (!(text[i] >= '0' && text[i] <= '9') && text[i] != '/' && text[i] != '-')
+			return false;
+	}
+	return true;
+}
+
+/* Whether most values are written dates, and if so, whether the day stands first where the numbers leave it open. */
+static bool
+holds_written_days(const MatchColumn *column, bool *day_first)
+{
+	double		values = 0;
+	double		days = 0;
+	double		orders[3] = {0};
+
+	for (int32_t v = 0; v < column->nvalues; v++)
+	{
+		char		day[MATCH_DAY_BYTES];
+		MatchDayOrder order;
+
+		values += column->count[v];
+		if (!match_day_form(match_value(column, v), match_value_length(column, v), true, day, &order))
+			continue;
+		days += column->count[v] * looks_like_date(day, MATCH_DAY_BYTES - 1);
+		if (is_open_date(match_value(column, v), match_value_length(column, v)))
+			orders[order] += column->count[v];
+	}
+	*day_first = orders[MATCH_DAY_FIRST] >= orders[MATCH_MONTH_FIRST];
+	return days >= MOST * values;
+}
+
+/* Whether most values are web addresses of which some have more than a host. */
+static bool
+holds_web_addresses(const MatchColumn *column)
+{
+	double		values = 0;
+	double		hosts = 0;
+	double		more = 0;
+
+	for (int32_t v = 0; v < column->nvalues; v++)
+	{
+		size_t		host;
+
+		match_host_form(match_value(column, v), match_value_length(column, v), &host);
+		values += column->count[v];
+		hosts += column->count[v] * (host > 0);
+		more += column->count[v] * (host > 0 && host < match_value_length(column, v));
+	}
+	return hosts >= MOST * values && more > 0;
+}
+
+/* Whether the same words come in several orders: "Smith, John" beside "John Smith". */
+static bool
+varies_in_order(const MatchColumn *column, const KernelEnv *env)
+{
+	MatchRecords forms;			/* the words as they stand, and in order */
+	int32_t		reordered;
+	int32_t		of;
+
+	match_records_init(&forms, 2, env);
+	for (int32_t v = 0; v < column->nvalues; v++)
+	{
+		size_t		length = match_value_length(column, v);
+		char	   *form = kernel_alloc_array(env, char, length + 1);
+		int32_t		record = match_records_add(&forms);
+
+		for (int sorted = 0; sorted < 2; sorted++)
+			match_records_set(&forms, record, sorted, form, match_word_form(match_value(column, v), length, sorted, form));
+		kernel_release(env, form);
+	}
+	of = forms.column[0].nvalues;
+	reordered = of - forms.column[1].nvalues;
+	match_records_free(&forms);
+	return reordered >= LEAST_REORDERED && reordered >= REORDERED * of;
+}
+
+/* Share of a column's values that have a code in them; of those that are hardly more than one, where 'inside' does not say so. */
+static double
+share_of_models(const MatchColumn *column, bool inside)
+{
+	double		values = 0;
+	double		models = 0;
+
+	for (int32_t v = 0; v < column->nvalues; v++)
+	{
+		size_t		length = match_value_length(column, v);
+		size_t		code = match_model_form(match_value(column, v), length, NULL);
+
+		values += column->count[v];
+		models += column->count[v] * (code > 0 && (code * 2 <= length) == inside);
+	}
+	return values > 0 ? models / values : 0;
+}
+
+bool
+match_holds_models(const MatchRecords *records, const MatchProfile *profile, int c)
+{
+	if ((profile->kind[c] != MATCH_KIND_NAME && profile->kind[c] != MATCH_KIND_TEXT) ||
+		share_of_models(&records->column[c], true) < MODELS)
+		return false;
+	for (int d = 0; d < profile->ncolumns; d++)
+	{
+		/* the code of the text has a column of its own */
+		if ((profile->contains[c] >> d & 1) && share_of_models(&records->column[d], false) >= MODELS)
+			return false;
+	}
+	return true;
+}
+
+MatchForm
+match_column_form(const MatchColumn *column, MatchKind kind, const KernelEnv *env)
+{
+	bool		day_first;
+
+	if (kind == MATCH_KIND_EMPTY || kind == MATCH_KIND_CONSTANT || kind == MATCH_KIND_DATE || kind == MATCH_KIND_EMAIL)
+		return MATCH_FORM_PLAIN;
+	if (holds_written_days(column, &day_first))
+		return day_first ? MATCH_FORM_DAY_FIRST : MATCH_FORM_MONTH_FIRST;
+	if (kind == MATCH_KIND_CODE)
+		return MATCH_FORM_CODE;
+	if (kind != MATCH_KIND_NAME && kind != MATCH_KIND_TEXT)
+		return MATCH_FORM_PLAIN;
+	if (holds_web_addresses(column))
+		return MATCH_FORM_HOST;
+	return varies_in_order(column, env) ? MATCH_FORM_SORTED : MATCH_FORM_PLAIN;
 }
 
 /* ---- containment ---- */

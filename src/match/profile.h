@@ -27,6 +27,17 @@ typedef enum MatchKind
 	MATCH_KIND_NAME
 } MatchKind;
 
+/* What a column of text is compared by instead of its folded values */
+typedef enum MatchForm
+{
+	MATCH_FORM_PLAIN,
+	MATCH_FORM_CODE,			/* letters and digits only */
+	MATCH_FORM_HOST,			/* the host of a web address */
+	MATCH_FORM_SORTED,			/* words in one order, where they come in several */
+	MATCH_FORM_DAY_FIRST,		/* the day of a written date */
+	MATCH_FORM_MONTH_FIRST
+} MatchForm;
+
 typedef struct MatchProfile
 {
 	int			ncolumns;
@@ -52,6 +63,10 @@ typedef struct MatchProfileOptions
 
 extern MatchProfileOptions match_profile_defaults(void);
 extern const char *match_kind_name(MatchKind kind);
+extern MatchForm match_column_form(const MatchColumn *column, MatchKind kind, const KernelEnv *env);
+
+/* Whether texts of a column have codes in them, as articles their model numbers, that deserve a comparison of their own */
+extern bool match_holds_models(const MatchRecords *records, const MatchProfile *profile, int c);
 
 /* Kinds and comparisons, then rules; the rules come without 'related' (match_relate_rules) */
 extern void match_profile(MatchRecords *records, const MatchProfileOptions *options, MatchProfile *profile);

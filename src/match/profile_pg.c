@@ -1,253 +1,27 @@
 /*
  * profile_pg.c
- *		Comparisons and blocking rules from the columns' content where the user gave none, and the small SQL functions
- *		that normalise values in them.
+ *		Comparisons and blocking rules from the columns' content where the user gave none.
  */
 #include "postgres.h"
 
 #include "access/relation.h"
-#include "access/table.h"
-#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
-#include "fmgr.h"
-#include "mb/pg_wchar.h"
-#include "utils/array.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/datetime.h"
-#include "utils/formatting.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/timestamp.h"
-#include "utils/date.h"
 
 #include "core/errors.h"
 #include "core/kernel_pg.h"
 #include "core/progress.h"
 #include "core/relation.h"
 #include "match/matcher_pg.h"
+#include "text/text_pg.h"
 
-#define LONGEST_INDEX_KEY 512	/* bytes; index entries end at 2,704 */
-
-PG_FUNCTION_INFO_V1(salesops_match_fold);
-PG_FUNCTION_INFO_V1(salesops_match_code);
-PG_FUNCTION_INFO_V1(salesops_match_words);
-PG_FUNCTION_INFO_V1(salesops_match_elements);
-PG_FUNCTION_INFO_V1(salesops_match_key);
-PG_FUNCTION_INFO_V1(salesops_match_keys);
-PG_FUNCTION_INFO_V1(salesops_match_date);
-PG_FUNCTION_INFO_V1(salesops_match_timestamp);
-
-
-/* ---- normalisation ---- */
-
-/*
- * match_fold(text) -> text: lower case, without blanks at the ends, single blanks inside; NULL where nothing is left. By the
- * database's own collation beyond ASCII.
- */
-Datum
-salesops_match_fold(PG_FUNCTION_ARGS)
-{
-	text	   *source = PG_GETARG_TEXT_PP(0);
-	char	   *from = VARDATA_ANY(source);
-	size_t		length = VARSIZE_ANY_EXHDR(source);
-	text	   *result;
-	char	   *to;
-	bool		blank = false;
-
-	if (!text_is_ascii(from, length))
-	{
-		from = str_tolower(from, length, DEFAULT_COLLATION_OID);
-		length = strlen(from);
-	}
-	result = palloc(VARHDRSZ + length);
-	to = VARDATA(result);
-	for (size_t i = 0; i < length; i++)
-	{
-		unsigned char c = (unsigned char) from[i];
-
-		if (c == ' ' || (c >= '\t' && c <= '\r'))
-		{
-			blank = to > VARDATA(result);
-			continue;
-		}
-		if (blank)
-			*to++ = ' ';
-		blank = false;
-		*to++ = c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c;
-	}
-	if (to == VARDATA(result))
-		PG_RETURN_NULL();
-	SET_VARSIZE(result, to - (char *) result);
-	PG_RETURN_TEXT_P(result);
-}
-
-/* match_code(text) -> text: letters and digits only, in lower case: phone numbers, postal codes; NULL where nothing is left */
-Datum
-salesops_match_code(PG_FUNCTION_ARGS)
-{
-	text	   *source = PG_GETARG_TEXT_PP(0);
-	size_t		length = VARSIZE_ANY_EXHDR(source);
-	const char *from = VARDATA_ANY(source);
-	text	   *result = palloc(VARHDRSZ + length);
-	char	   *to = VARDATA(result);
-
-	for (size_t i = 0; i < length; i++)
-	{
-		unsigned char c = (unsigned char) from[i];
-
-		if (c >= 'A' && c <= 'Z')
-			*to++ = c - 'A' + 'a';
-		else if (c >= 0x80 || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z'))
-			*to++ = c;
-	}
-	if (to == VARDATA(result))
-		PG_RETURN_NULL();
-	SET_VARSIZE(result, to - (char *) result);
-	PG_RETURN_TEXT_P(result);
-}
-
-/* match_words(text[]) -> text[]: all words (two bytes and more) of all elements; NULL where there are none */
-Datum
-salesops_match_words(PG_FUNCTION_ARGS)
-{
-	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(0);
-	Datum	   *elements;
-	bool	   *nulls;
-	int			count;
-	int			room = 16;
-	int			n = 0;
-	Datum	   *words = palloc(sizeof(Datum) * room);
-
-	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &count);
-	for (int i = 0; i < count; i++)
-	{
-		text	   *element;
-		size_t		position = 0;
-		size_t		length;
-
-		if (nulls[i])
-			continue;
-		element = DatumGetTextPP(elements[i]);
-		for (;;)
-		{
-			size_t		start = match_next_token(VARDATA_ANY(element), VARSIZE_ANY_EXHDR(element), &position, &length);
-
-			if (length == 0)
-				break;
-			if (n == room)
-				words = repalloc(words, sizeof(Datum) * (room *= 2));
-			words[n++] = PointerGetDatum(cstring_to_text_with_len(VARDATA_ANY(element) + start, (int) length));
-		}
-	}
-	if (n == 0)
-		PG_RETURN_NULL();
-	PG_RETURN_ARRAYTYPE_P(construct_array(words, n, TEXTOID, -1, false, TYPALIGN_INT));
-}
-
-/*
- * match_elements(text[]) -> text: the elements that are neither NULL nor empty, in one text that keeps them apart; NULL where there are
- * none. What array_to_string is for others, but immutable, so that an index can hold it.
- */
-Datum
-salesops_match_elements(PG_FUNCTION_ARGS)
-{
-	Datum	   *elements;
-	bool	   *nulls;
-	int			count;
-	StringInfoData joined;
-
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &count);
-	initStringInfo(&joined);
-	for (int i = 0; i < count; i++)
-	{
-		text	   *element = nulls[i] ? NULL : DatumGetTextPP(elements[i]);
-
-		if (element == NULL || VARSIZE_ANY_EXHDR(element) == 0)
-			continue;
-		if (joined.len > 0)
-			appendStringInfoChar(&joined, MATCH_SEPARATOR);
-		appendBinaryStringInfo(&joined, VARDATA_ANY(element), (int) VARSIZE_ANY_EXHDR(element));
-	}
-	if (joined.len == 0)
-		PG_RETURN_NULL();
-	PG_RETURN_TEXT_P(cstring_to_text_with_len(joined.data, joined.len));
-}
-
-/* A blocking key as an index holds it, whose entries have a largest size: a longer one by its beginning and a hash of the whole. */
-static text *
-bounded_key(text *key)
-{
-	const char *bytes = VARDATA_ANY(key);
-	int			length = (int) VARSIZE_ANY_EXHDR(key);
-	int			kept;
-	text	   *result;
-
-	if (length <= LONGEST_INDEX_KEY)
-		return key;
-	kept = pg_mbcliplen(bytes, length, LONGEST_INDEX_KEY);
-	result = palloc(VARHDRSZ + kept + 20);
-	memcpy(VARDATA(result), bytes, kept);
-	kept += snprintf(VARDATA(result) + kept, 20, " %016llx", (unsigned long long) match_hash(bytes, length));
-	SET_VARSIZE(result, VARHDRSZ + kept);
-	return result;
-}
-
-/* match_key(text) -> text: equal for equal keys, different for different ones, never too long for an index */
-Datum
-salesops_match_key(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_TEXT_P(bounded_key(PG_GETARG_TEXT_PP(0)));
-}
-
-/* match_key(text[]) -> text[]: the same of each element; those that are NULL go */
-Datum
-salesops_match_keys(PG_FUNCTION_ARGS)
-{
-	Datum	   *keys;
-	bool	   *nulls;
-	int			count;
-	int			n = 0;
-
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT, &keys, &nulls, &count);
-	for (int i = 0; i < count; i++)
-	{
-		if (!nulls[i])
-			keys[n++] = PointerGetDatum(bounded_key(DatumGetTextPP(keys[i])));
-	}
-	PG_RETURN_ARRAYTYPE_P(construct_array(keys, n, TEXTOID, -1, false, TYPALIGN_INT));
-}
-
-/* match_date(date) -> text: YYYY-MM-DD whatever DateStyle says; NULL for the infinities */
-Datum
-salesops_match_date(PG_FUNCTION_ARGS)
-{
-	DateADT		date = PG_GETARG_DATEADT(0);
-	int			y;
-	int			m;
-	int			d;
-
-	if (DATE_NOT_FINITE(date))
-		PG_RETURN_NULL();
-	j2date(date + POSTGRES_EPOCH_JDATE, &y, &m, &d);
-	PG_RETURN_TEXT_P(cstring_to_text(psprintf("%04d-%02d-%02d", y, m, d)));
-}
-
-/* match_date(timestamp or timestamptz) -> text: the same with the time of day, in UTC */
-Datum
-salesops_match_timestamp(PG_FUNCTION_ARGS)
-{
-	Timestamp	at = PG_GETARG_TIMESTAMP(0);
-	struct pg_tm tm;
-	fsec_t		fraction;
-
-	if (TIMESTAMP_NOT_FINITE(at) || timestamp2tm(at, NULL, &tm, &fraction, NULL, NULL) != 0)
-		PG_RETURN_NULL();
-	PG_RETURN_TEXT_P(cstring_to_text(psprintf("%04d-%02d-%02d %02d:%02d:%02d.%06d", tm.tm_year, tm.tm_mon, tm.tm_mday,
-											  tm.tm_hour, tm.tm_min, tm.tm_sec, (int) fraction)));
-}
-
-/* ---- choosing ---- */
+#define FOLD "salesops.match_fold("	/* what the default expressions of text begin with */
+#define COMPANY_SAMPLE 2000		/* values that are looked at for legal forms */
+#define COMPANIES 0.2			/* share of them with one that makes a column one of companies */
 
 /* Whether a column's type holds something that names a person, company or thing. */
 static bool
@@ -316,19 +90,98 @@ offer_columns(const Matcher *matcher, Matcher *offer, char **names)
 	relation_close(relation, AccessShareLock);
 }
 
-/* Codes are compared without what stands between the digits. */
+/* The last word of a text of words. */
+static const char *
+last_word(const text *words, size_t *length)
+{
+	const char *from = VARDATA_ANY(words);
+	const char *end = from + VARSIZE_ANY_EXHDR(words);
+	const char *at = end;
+
+	while (at > from && at[-1] != ' ')
+		at--;
+	*length = end - at;
+	return at;
+}
+
+/* Whether a fair share of a column's values are names that end in the legal form of a company. */
 static bool
-use_codes(Matcher *offer, const MatchProfile *profile)
+holds_companies(const MatchColumn *column)
+{
+	int32		step = column->nvalues / COMPANY_SAMPLE + 1;
+	int			seen = 0;
+	int			companies = 0;
+
+	for (int32 v = 0; v < column->nvalues; v += step)
+	{
+		text	   *value = cstring_to_text_with_len(match_value(column, v), (int) match_value_length(column, v));
+		text	   *name = text_normalize_name_pg(value);
+		text	   *company = text_normalize_company_pg(value);
+		size_t		name_length;
+		size_t		company_length;
+		const char *end = last_word(name, &name_length);
+		const char *company_end = last_word(company, &company_length);
+
+		seen++;
+		companies += name_length != company_length || memcmp(end, company_end, name_length) != 0;
+		pfree(value);
+		pfree(name);
+		pfree(company);
+		CHECK_FOR_INTERRUPTS();
+	}
+	return companies > 0 && companies >= COMPANIES * seen;
+}
+
+/* The expression that a folded column is compared by, where its content asks for another; else NULL. */
+static char *
+refined_expression(const char *expression, const MatchRecords *records, int c, const MatchProfile *profile)
+{
+	const MatchColumn *column = &records->column[c];
+	MatchKind	kind = profile->kind[c];
+
+	switch (match_column_form(column, kind, &records->env))
+	{
+		case MATCH_FORM_DAY_FIRST:
+			return psprintf("salesops.match_day(%s, true)", expression);
+		case MATCH_FORM_MONTH_FIRST:
+			return psprintf("salesops.match_day(%s, false)", expression);
+		case MATCH_FORM_CODE:
+			return psprintf("salesops.match_code(%s", expression + strlen(FOLD));
+		case MATCH_FORM_HOST:
+			return psprintf("salesops.match_host(%s)", expression);
+		case MATCH_FORM_SORTED:
+			/* what is made up of other columns must be seen to contain them */
+			return profile->composite[c] ? NULL : psprintf("salesops.match_sorted(%s)", expression);
+		case MATCH_FORM_PLAIN:
+			break;
+	}
+	if ((kind == MATCH_KIND_NAME || kind == MATCH_KIND_TEXT) && holds_companies(column))
+		return psprintf("salesops.normalize_company(%s)", expression);
+	return NULL;
+}
+
+/* Columns by the forms that their content asks for: codes without what stands between the digits, companies without their legal form. */
+static bool
+refine_columns(Matcher *offer, const MatchRecords *records, const MatchProfile *profile, char **names)
 {
 	bool		changed = false;
 
 	for (int c = 0; c < profile->ncolumns; c++)
 	{
 		char	   *expression = offer->column[c].expression;
+		char	   *refined = strncmp(expression, FOLD, strlen(FOLD)) == 0
+			? refined_expression(expression, records, c, profile) : NULL;
 
-		if (profile->kind[c] == MATCH_KIND_CODE && strncmp(expression, "salesops.match_fold(", 20) == 0)
+		if (strncmp(expression, FOLD, strlen(FOLD)) == 0 && offer->ncolumns < MATCHER_MAX_COLUMNS &&
+			match_holds_models(records, profile, c))
 		{
-			offer->column[c].expression = psprintf("salesops.match_code(%s", expression + 20);
+			names[offer->ncolumns] = psprintf("%s (code)", names[c]);
+			matcher_column(offer, psprintf("salesops.match_model(%s)", expression), true);
+			changed = true;
+		}
+		if (refined != NULL)
+		{
+			offer->column[c].expression = refined;
 			changed = true;
 		}
 	}
@@ -365,11 +218,11 @@ take_rules(Matcher *matcher, const Matcher *offer, const MatchProfile *profile)
 
 /* Profile the offered columns over the relation's content. */
 static void
-profile_offer(Matcher *offer, MatcherRecords *loaded, MatchProfileOptions *options, MatchProfile *profile)
+profile_offer(Matcher *offer, MatcherRecords *loaded, MatchProfileOptions *options, MatchProfile *profile, char **names)
 {
 	matcher_records_load(offer, loaded, true);
 	match_profile(&loaded->records, options, profile);
-	if (use_codes(offer, profile))
+	if (refine_columns(offer, &loaded->records, profile, names))
 	{
 		matcher_records_load(offer, loaded, true);
 		match_profile(&loaded->records, options, profile);
@@ -406,7 +259,7 @@ matcher_choose(Matcher *matcher)
 	else
 		offer_comparisons(matcher, offer, names);
 	options.max_block = matcher->options.max_block;
-	profile_offer(offer, &loaded, &options, profile);
+	profile_offer(offer, &loaded, &options, profile, names);
 	if (matcher->auto_blocking)
 		match_profile_rules(&loaded.records, &options, profile);
 	MemoryContextSwitchTo(caller);

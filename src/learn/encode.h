@@ -62,6 +62,13 @@ typedef struct LearnValue
 	const int32_t *set;			/* SET: levels, OTHER among them left out */
 } LearnValue;
 
+/* what a number adds within a piece */
+typedef struct LearnLine
+{
+	double		intercept;
+	double		slope;
+} LearnLine;
+
 typedef struct LearnFeature
 {
 	char	   *name;
@@ -96,11 +103,11 @@ typedef struct LearnFeature
 	/* logistic: columns design_first .. ; only while training */
 	int			design_first;
 	int			design_count;
-	/* what the feature adds to the log odds, as a function of its value alone (additive.h) */
+	/* what the feature adds to the log odds, as a function of its value alone (model.h) */
 	int			pieces;			/* NUMBER: pieces - 1 edges between them */
+	int			piece_half;		/* a power of two: room for twice as many less one edges, beyond the last infinite */
 	double	   *piece_edge;
-	double	   *piece_intercept;
-	double	   *piece_slope;
+	LearnLine  *piece_line;
 	double	   *level_weight;	/* CATEGORY and SET */
 	double		other_weight;
 	double		missing_weight;

@@ -102,6 +102,27 @@ class_of_type(Oid type, int *width)
 }
 
 /* See values_pg.h. */
+StoredNumber
+stored_number(Oid type)
+{
+	switch (type)
+	{
+		case FLOAT8OID:
+			return STORED_FLOAT8;
+		case FLOAT4OID:
+			return STORED_FLOAT4;
+		case INT2OID:
+			return STORED_INT2;
+		case INT4OID:
+			return STORED_INT4;
+		case INT8OID:
+			return STORED_INT8;
+		default:
+			return STORED_OTHERWISE;
+	}
+}
+
+/* See values_pg.h. */
 ValueReader
 value_reader(Oid type, const char *name)
 {

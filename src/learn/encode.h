@@ -94,6 +94,7 @@ typedef struct LearnFeature
 	bool		target;			/* target encoding besides: more than ten levels */
 	bool		drop_first;		/* no term for the first kept level: unpenalised fits */
 	uint32_t   *slot;			/* hash of the levels: index + 1 */
+	uint32_t   *level_size;		/* bytes of each level */
 	uint32_t	slot_mask;
 	/* trees: columns tree_first .. tree_first + tree_count - 1: kept levels, other, missing, target encoding */
 	bool		tree_target;	/* most rows hold levels too rare to stand alone: trees see their log odds */

@@ -20,6 +20,7 @@
 
 #include "core/compat.h"
 #include "core/errors.h"
+#include "core/numeric.h"
 #include "forecast/forecast_pg.h"
 
 PG_FUNCTION_INFO_V1(salesops_forecast_in);
@@ -33,15 +34,6 @@ PG_FUNCTION_INFO_V1(salesops_forecast_final);
 PG_FUNCTION_INFO_V1(salesops_wape_accumulate);
 PG_FUNCTION_INFO_V1(salesops_wape_combine);
 PG_FUNCTION_INFO_V1(salesops_wape_final);
-
-/* On-disk numeric, as utils/adt/numeric.c lays it out: a header word, perhaps a weight word, digits in base 10,000 */
-#define NUMERIC_KIND(header)		((header) & 0xC000)
-#define NUMERIC_IS_SPECIAL(header)	(NUMERIC_KIND(header) == 0xC000)
-#define NUMERIC_IS_SHORT(header)	(NUMERIC_KIND(header) == 0x8000)
-#define SHORT_SIGN					0x2000
-#define SHORT_WEIGHT_SIGN			0x0040
-#define SHORT_WEIGHT_MASK			0x003F
-#define LONG_NEGATIVE				0x4000
 
 /* A new state in the current memory context. */
 static ForecastState *
@@ -225,66 +217,20 @@ numeric_by_server(Datum value)
 	return DatumGetFloat8(DirectFunctionCall1(numeric_float8, value));
 }
 
-/*
- * A numeric as the nearest double, read digit by digit (by cast it goes through text, which costs more than all the
- * rest of a row). Up to four digits of base 10,000 are exact in 64 bits; a power of ten up to 1e22 is exact as a double, so
- * one division rounds once.
- */
+/* A numeric as the nearest double: as it lies, or by the server. */
 static inline double
-numeric_to_double(struct varlena *packed, Datum value)
+amount_of(struct varlena *packed, Datum value)
 {
-	static const double power[] = {1, 1e4, 1e8, 1e12, 1e16};
-	const char *data = VARDATA_ANY(packed);
-	int			size = VARSIZE_ANY_EXHDR(packed);
-	uint16		header;
-	int			weight;
-	int			digits;
-	bool		negative;
-	int64		whole = 0;
-	int			scale;
-	double		result;
+	double		amount;
 
-	memcpy(&header, data, sizeof(header));
-	if (NUMERIC_IS_SPECIAL(header))
-		return numeric_by_server(value);
-	if (NUMERIC_IS_SHORT(header))
-	{
-		weight = (header & SHORT_WEIGHT_SIGN) ? (int) (header & SHORT_WEIGHT_MASK) - (SHORT_WEIGHT_MASK + 1) : header & SHORT_WEIGHT_MASK;
-		negative = (header & SHORT_SIGN) != 0;
-		data += sizeof(uint16);
-		digits = (size - (int) sizeof(uint16)) / (int) sizeof(int16);
-	}
-	else
-	{
-		int16		long_weight;
-
-		memcpy(&long_weight, data + sizeof(uint16), sizeof(long_weight));
-		weight = long_weight;
-		negative = NUMERIC_KIND(header) == LONG_NEGATIVE;
-		data += 2 * sizeof(uint16);
-		digits = (size - 2 * (int) sizeof(uint16)) / (int) sizeof(int16);
-	}
-	scale = digits - 1 - weight;	/* digits behind the point */
-	if (digits > 4 || scale > 4 || scale < -4)
-		return digits == 0 ? 0.0 : numeric_by_server(value);
-	for (int i = 0; i < digits; i++)
-	{
-		int16		digit;
-
-		memcpy(&digit, data + i * sizeof(int16), sizeof(digit));
-		whole = whole * 10000 + digit;
-	}
-	if (whole > INT64CONST(9007199254740992))
-		return numeric_by_server(value);
-	result = scale >= 0 ? (double) whole / power[scale] : (double) whole * power[-scale];
-	return negative ? -result : result;
+	return numeric_to_double(packed, &amount) ? amount : numeric_by_server(value);
 }
 
 /* The same for a Numeric at hand. */
 double
 forecast_numeric_to_double(Numeric value)
 {
-	return numeric_to_double((struct varlena *) value, NumericGetDatum(value));
+	return amount_of((struct varlena *) value, NumericGetDatum(value));
 }
 
 /* A sum of money as numeric, to the cent. */
@@ -367,7 +313,7 @@ salesops_forecast_accumulate_numeric(PG_FUNCTION_ARGS)
 	{
 		struct varlena *packed = PG_DETOAST_DATUM_PACKED(PG_GETARG_DATUM(1));
 
-		state = accumulate(state, numeric_to_double(packed, PG_GETARG_DATUM(1)), PG_GETARG_FLOAT8(2));
+		state = accumulate(state, amount_of(packed, PG_GETARG_DATUM(1)), PG_GETARG_FLOAT8(2));
 	}
 	PG_RETURN_POINTER(state);
 }

@@ -62,6 +62,13 @@ typedef struct LearnValue
 	const int32_t *set;			/* SET: levels, OTHER among them left out */
 } LearnValue;
 
+/* what a number adds within a piece */
+typedef struct LearnLine
+{
+	double		intercept;
+	double		slope;
+} LearnLine;
+
 typedef struct LearnFeature
 {
 	char	   *name;
@@ -87,6 +94,7 @@ typedef struct LearnFeature
 	bool		target;			/* target encoding besides: more than ten levels */
 	bool		drop_first;		/* no term for the first kept level: unpenalised fits */
 	uint32_t   *slot;			/* hash of the levels: index + 1 */
+	uint32_t   *level_size;		/* bytes of each level */
 	uint32_t	slot_mask;
 	/* trees: columns tree_first .. tree_first + tree_count - 1: kept levels, other, missing, target encoding */
 	bool		tree_target;	/* most rows hold levels too rare to stand alone: trees see their log odds */
@@ -96,11 +104,11 @@ typedef struct LearnFeature
 	/* logistic: columns design_first .. ; only while training */
 	int			design_first;
 	int			design_count;
-	/* what the feature adds to the log odds, as a function of its value alone (additive.h) */
+	/* what the feature adds to the log odds, as a function of its value alone (model.h) */
 	int			pieces;			/* NUMBER: pieces - 1 edges between them */
+	int			piece_half;		/* a power of two: room for twice as many less one edges, beyond the last infinite */
 	double	   *piece_edge;
-	double	   *piece_intercept;
-	double	   *piece_slope;
+	LearnLine  *piece_line;
 	double	   *level_weight;	/* CATEGORY and SET */
 	double		other_weight;
 	double		missing_weight;

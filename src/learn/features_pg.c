@@ -25,8 +25,8 @@ struct FeatureMap
 	const LearnModel *model;
 	int		   *column;			/* by feature; -1: absent */
 	ValueReader *reader;
-	bool	   *is_double;		/* by feature: a plain double precision column of a plain number */
-	bool		all_double;		/* all of them, none absent */
+	StoredNumber *stored;		/* by feature: how a plain number is stored, where nothing has to be asked of it */
+	bool		all_stored;		/* so are all of them, none absent */
 	LearnValue *value;
 	int32_t   **set_room;		/* by feature: as many as it has levels */
 };
@@ -71,7 +71,7 @@ learn_map_features(const LearnModel *model, const char *model_name, TupleDesc de
 	map->model = model;
 	map->column = palloc(sizeof(int) * (count + 1));
 	map->reader = palloc0(sizeof(ValueReader) * (count + 1));
-	map->is_double = palloc0(sizeof(bool) * (count + 1));
+	map->stored = palloc0(sizeof(StoredNumber) * (count + 1));
 	map->value = palloc0(sizeof(LearnValue) * (count + 1));
 	map->set_room = palloc0(sizeof(int32_t *) * (count + 1));
 	for (int f = 0; f < count; f++)
@@ -86,15 +86,14 @@ learn_map_features(const LearnModel *model, const char *model_name, TupleDesc de
 			continue;
 		found++;
 		map->reader[f] = value_reader(TupleDescAttr(desc, column)->atttypid, feature->name);
-		map->is_double[f] = feature->kind == LEARN_NUMBER && feature->reading == READ_PLAIN &&
-			map->reader[f].value_class == VALUE_FLOAT && map->reader[f].width == 8 && feature->origin == 0;
+		map->stored[f] = learn_feature_is_plain(map, f) ? stored_number(map->reader[f].type) : STORED_OTHERWISE;
 		if (!class_fits(feature, map->reader[f].value_class))
 			problems_add(&problems, "column \"%s\" is of type %s, but the model was trained on %s", feature->name,
 						 format_type_be(TupleDescAttr(desc, column)->atttypid), feature_wants(feature));
 	}
-	map->all_double = true;
+	map->all_stored = true;
 	for (int f = 0; f < count; f++)
-		map->all_double = map->all_double && map->is_double[f];
+		map->all_stored = map->all_stored && map->stored[f] != STORED_OTHERWISE;
 	problems_raise(&problems, ERRCODE_DATATYPE_MISMATCH, "Train the model anew, or cast the columns to what they were.",
 				   "these rows do not fit model \"%s\"", model_name);
 	if (found == 0 && count > 0)
@@ -203,55 +202,117 @@ read_value(FeatureMap *map, int f, Datum value)
 		into->level = learn_find_level(feature, text, length);
 }
 
-/* See features_pg.h. The most common kind of column does not go through the general way. */
+/* One feature's value into the map. The most common kinds of column do not go through the general way. */
+static inline void
+read_feature(FeatureMap *map, int f, Datum value, bool isnull)
+{
+	double		number;
+
+	if (isnull)
+	{
+		map->value[f].number = NAN;
+		map->value[f].level = LEARN_LEVEL_MISSING;
+		map->value[f].set_count = 0;
+	}
+	else if (map->stored[f] != STORED_OTHERWISE && isfinite(number = stored_value(map->stored[f], value)))
+		map->value[f].number = number;
+	else
+		read_value(map, f, value);
+}
+
+/* A row's columns: as arguments of a call lie, or as those of a slot do (columns NULL). */
+typedef struct RowColumns
+{
+	const NullableDatum *columns;
+	const Datum *values;
+	const bool *nulls;
+} RowColumns;
+
+/* One of them; absent ones are NULL. */
+static pg_attribute_always_inline NullableDatum
+column_at(const RowColumns *row, int column)
+{
+	if (column < 0)
+		return (NullableDatum) {.isnull = true};
+	return row->columns ? row->columns[column] : (NullableDatum) {row->values[column], row->nulls[column]};
+}
+
+/* All values into the map. */
+static pg_attribute_always_inline LearnValue *
+read_features(FeatureMap *map, const RowColumns *row)
+{
+	for (int f = 0; f < map->model->features.count; f++)
+	{
+		NullableDatum column = column_at(row, map->column[f]);
+
+		read_feature(map, f, column.value, column.isnull);
+	}
+	return map->value;
+}
+
+/* See features_pg.h. */
 LearnValue *
 learn_read_features(FeatureMap *map, const Datum *values, const bool *nulls)
 {
-	int			count = map->model->features.count;
+	return read_features(map, &(RowColumns) {NULL, values, nulls});
+}
 
-	for (int f = 0; f < count; f++)
+/* The trees' form of a row, at once; see features_pg.h. */
+static pg_attribute_always_inline bool
+read_plain_row(const FeatureMap *map, const RowColumns *row, float *to)
+{
+	if (!map->all_stored)
+		return false;
+	/* numbers have one tree column each, in the order of the features */
+	for (int f = 0; f < map->model->features.count; f++)
 	{
-		int			column = map->column[f];
+		NullableDatum column = column_at(row, map->column[f]);
+		double		number = column.isnull ? 0 : stored_value(map->stored[f], column.value);
 
-		if (column >= 0 && !nulls[column])
-		{
-			double		number;
-
-			if (map->is_double[f] && isfinite(number = DatumGetFloat8(values[column])))
-				map->value[f].number = number;
-			else
-				read_value(map, f, values[column]);
-		}
-		else
-		{
-			map->value[f].number = NAN;
-			map->value[f].level = LEARN_LEVEL_MISSING;
-			map->value[f].set_count = 0;
-		}
+		/* what is beyond float's reach, or no number at all, goes the general way */
+		if (!(fabs(number) <= 3e38))
+			return false;
+		to[f] = column.isnull ? NAN : (float) number;
 	}
-	return map->value;
+	return true;
 }
 
 /* See features_pg.h. */
 bool
 learn_read_plain_row(const FeatureMap *map, const Datum *values, const bool *nulls, float *row)
 {
-	int			count = map->model->features.count;
+	return read_plain_row(map, &(RowColumns) {NULL, values, nulls}, row);
+}
 
-	if (!map->all_double)
-		return false;
-	/* numbers have one tree column each, in the order of the features */
-	for (int f = 0; f < count; f++)
-	{
-		int			column = map->column[f];
-		double		number = nulls[column] ? 0 : DatumGetFloat8(values[column]);
+/* What one feature adds, straight from its column. */
+static inline double
+column_adds(FeatureMap *map, int f, NullableDatum column)
+{
+	const LearnFeature *feature = &map->model->features.feature[f];
+	double		number;
 
-		/* what is beyond float's reach, or no number at all, goes the general way */
-		if (!(fabs(number) <= 3e38))
-			return false;
-		row[f] = nulls[column] ? NAN : (float) number;
-	}
-	return true;
+	if (column.isnull)
+		return feature->missing_weight;
+	if (map->stored[f] != STORED_OTHERWISE && isfinite(number = stored_value(map->stored[f], column.value)))
+		return learn_number_value(feature, number);
+	read_value(map, f, column.value);
+	return learn_additive_value(feature, &map->value[f]);
+}
+
+/* See features_pg.h. */
+double
+learn_columns_margin(FeatureMap *map, LearnModel *model, const NullableDatum *columns)
+{
+	const RowColumns row = {.columns = columns};
+	double		margin = model->base;
+
+	if (model->tree_weight == 1 && read_plain_row(map, &row, model->tree_row))
+		return learn_model_mix(model, 0, learn_trees_margin_row(model->trees, model->tree_row));
+	if (model->tree_weight > 0)
+		return learn_model_margin(model, read_features(map, &row));
+	for (int f = 0; f < model->features.count; f++)
+		margin += column_adds(map, f, column_at(&row, map->column[f]));
+	return learn_model_mix(model, margin, 0);
 }
 
 /* See features_pg.h. */

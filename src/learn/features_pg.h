@@ -61,8 +61,11 @@ extern FeatureMap *learn_map_features(const LearnModel *model, const char *model
 /* Feature values of a row. What they point to lives until the next call with the same map. */
 extern LearnValue *learn_read_features(FeatureMap *map, const Datum *values, const bool *nulls);
 
+/* The map's model's log odds of a row, the same to the last bit as learn_model_margin of learn_read_features, but quicker. */
+extern double learn_columns_margin(FeatureMap *map, LearnModel *model, const NullableDatum *columns);
+
 /*
- * The trees' form of a row whose columns are all double precision, at once; false where it must go by learn_read_features
+ * The trees' form of a row whose columns are all plain numbers, at once; false where it must go by learn_read_features
  * and learn_tree_row.
  */
 extern bool learn_read_plain_row(const FeatureMap *map, const Datum *values, const bool *nulls, float *row);

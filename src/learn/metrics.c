@@ -212,9 +212,12 @@ learn_calibration_error(const CalibrationBins *bins)
 double
 learn_probability(double margin)
 {
+	double		odds;
+
 	if (margin >= 0)
 		return 1 / (1 + exp(-margin));
-	return exp(margin) / (1 + exp(margin));
+	odds = exp(margin);
+	return odds / (1 + odds);
 }
 
 /* Margins order rows as probabilities do, and without ties made by rounding. */

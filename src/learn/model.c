@@ -66,29 +66,44 @@ fold_piece(LearnFeature *feature, const double *coefficient, int piece, double f
 			bin++;
 		intercept += coefficient[1 + feature->knots + bin];
 	}
-	feature->piece_intercept[piece] = intercept;
-	feature->piece_slope[piece] = slope;
+	feature->piece_line[piece] = (LearnLine) {intercept, slope};
+}
+
+/* See model.h. */
+void
+learn_pieces(const KernelEnv *env, LearnFeature *feature, int pieces)
+{
+	feature->pieces = pieces;
+	feature->piece_half = 1;
+	while (feature->piece_half * 2 < pieces)
+		feature->piece_half *= 2;
+	feature->piece_edge = kernel_alloc_array(env, double, feature->piece_half * 2);
+	feature->piece_line = kernel_alloc_array(env, LearnLine, feature->piece_half * 2);
+	for (int i = 0; i < feature->piece_half * 2; i++)
+	{
+		feature->piece_edge[i] = INFINITY;
+		feature->piece_line[i] = (LearnLine) {0, 0};
+	}
 }
 
 /* A number's terms into pieces between the sorted edges. */
 static void
 fold_number(const KernelEnv *env, LearnFeature *feature, const double *coefficient)
 {
+	double		edge[LEARN_KNOTS + LEARN_EDGES + 3];
 	int			count = 0;
 	double		intercept;
 	double		slope;
 	int			missing = 1 + feature->knots + (feature->edges > 0 ? feature->edges + 1 : 0);
 
-	feature->piece_edge = kernel_alloc_array(env, double, LEARN_KNOTS + LEARN_EDGES + 3);
-	count = add_edge(feature->piece_edge, count, feature->low);
-	count = add_edge(feature->piece_edge, count, feature->high);
+	count = add_edge(edge, count, feature->low);
+	count = add_edge(edge, count, feature->high);
 	for (int k = 0; k < feature->knots; k++)
-		count = add_edge(feature->piece_edge, count, feature->knot[k]);
+		count = add_edge(edge, count, feature->knot[k]);
 	for (int k = 0; k < feature->edges; k++)
-		count = add_edge(feature->piece_edge, count, feature->edge[k]);
-	feature->pieces = count + 1;
-	feature->piece_intercept = kernel_alloc_array(env, double, feature->pieces);
-	feature->piece_slope = kernel_alloc_array(env, double, feature->pieces);
+		count = add_edge(edge, count, feature->edge[k]);
+	learn_pieces(env, feature, count + 1);
+	memcpy(feature->piece_edge, edge, sizeof(double) * count);
 	fold_piece(feature, coefficient, 0, -INFINITY);
 	for (int i = 0; i < count; i++)
 		fold_piece(feature, coefficient, i + 1, feature->piece_edge[i]);
@@ -134,19 +149,6 @@ learn_additive_from_fit(const KernelEnv *env, LearnModel *model, const LearnDesi
 	}
 }
 
-/* The piece is the number of edges at or below the value: no branches to mispredict. */
-static inline double
-number_value(const LearnFeature *feature, double number)
-{
-	int			piece = 0;
-
-	if (isnan(number))
-		return feature->missing_weight;
-	for (int i = 0; i < feature->pieces - 1; i++)
-		piece += number >= feature->piece_edge[i];
-	return feature->piece_intercept[piece] + feature->piece_slope[piece] * number;
-}
-
 /* See model.h. */
 double
 learn_additive_value(const LearnFeature *feature, const LearnValue *value)
@@ -154,7 +156,7 @@ learn_additive_value(const LearnFeature *feature, const LearnValue *value)
 	double		sum = 0;
 
 	if (feature->kind == LEARN_NUMBER)
-		return number_value(feature, value->number);
+		return isnan(value->number) ? feature->missing_weight : learn_number_value(feature, value->number);
 	if (value->level == LEARN_LEVEL_MISSING)
 		return feature->missing_weight;
 	if (feature->kind == LEARN_CATEGORY)
@@ -172,6 +174,21 @@ learn_additive_margin(const LearnModel *model, const LearnValue *value)
 
 	for (int f = 0; f < model->features.count; f++)
 		margin += learn_additive_value(&model->features.feature[f], &value[f]);
+	return margin;
+}
+
+/* See model.h. */
+double
+learn_additive_numbers(const LearnModel *model, const double *number)
+{
+	double		margin = model->base;
+
+	for (int f = 0; f < model->features.count; f++)
+	{
+		const LearnFeature *feature = &model->features.feature[f];
+
+		margin += isnan(number[f]) ? feature->missing_weight : learn_number_value(feature, number[f]);
+	}
 	return margin;
 }
 

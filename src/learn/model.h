@@ -32,11 +32,31 @@ extern void learn_additive_from_fit(const KernelEnv *env, LearnModel *model, con
 /* Average each feature's addition over the table, for centring. */
 extern void learn_additive_means(const KernelEnv *env, LearnModel *model, const LearnTable *table);
 
+/* Room for a number's pieces; their edges are infinite until they are set. */
+extern void learn_pieces(const KernelEnv *env, LearnFeature *feature, int pieces);
+
+/*
+ * What a finite number adds: its piece is the number of edges at or below it, found by halving without branches, which would be
+ * mispredicted.
+ */
+static inline double
+learn_number_value(const LearnFeature *feature, double number)
+{
+	int			piece = 0;
+
+	for (int half = feature->piece_half; half > 0; half >>= 1)
+		piece += half & -(number >= feature->piece_edge[piece + half - 1]);
+	return feature->piece_line[piece].intercept + feature->piece_line[piece].slope * number;
+}
+
 /* What one feature adds. */
 extern double learn_additive_value(const LearnFeature *feature, const LearnValue *value);
 
 /* The additive part's log odds. */
 extern double learn_additive_margin(const LearnModel *model, const LearnValue *value);
+
+/* The same of a model whose features are all numbers: one each, NaN where missing. */
+extern double learn_additive_numbers(const LearnModel *model, const double *number);
 
 /* The model's log odds from its two parts (either may be 0 where its weight is). */
 extern double learn_model_mix(const LearnModel *model, double additive, double trees);

@@ -191,8 +191,8 @@ put_number(Writer *writer, const LearnFeature *feature)
 	{
 		if (i + 1 < feature->pieces)
 			put_double(writer, feature->piece_edge[i]);
-		put_double(writer, feature->piece_intercept[i]);
-		put_double(writer, feature->piece_slope[i]);
+		put_double(writer, feature->piece_line[i].intercept);
+		put_double(writer, feature->piece_line[i].slope);
 	}
 }
 
@@ -246,16 +246,13 @@ get_number(Reader *reader, LearnFeature *feature)
 	feature->scale = get_double(reader);
 	feature->knots = get_doubles(reader, feature->knot, LEARN_KNOTS);
 	feature->edges = get_doubles(reader, feature->edge, LEARN_EDGES);
-	feature->pieces = get_int(reader, 0, 1000);
-	feature->piece_edge = kernel_alloc_array(reader->env, double, feature->pieces + 1);
-	feature->piece_intercept = kernel_alloc_array(reader->env, double, feature->pieces + 1);
-	feature->piece_slope = kernel_alloc_array(reader->env, double, feature->pieces + 1);
+	learn_pieces(reader->env, feature, get_int(reader, 0, 1000));
 	for (int i = 0; i < feature->pieces; i++)
 	{
 		if (i + 1 < feature->pieces)
 			feature->piece_edge[i] = get_double(reader);
-		feature->piece_intercept[i] = get_double(reader);
-		feature->piece_slope[i] = get_double(reader);
+		feature->piece_line[i].intercept = get_double(reader);
+		feature->piece_line[i].slope = get_double(reader);
 	}
 	feature->tree_count = 1;
 }

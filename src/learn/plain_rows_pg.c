@@ -1,7 +1,8 @@
 /*
  * plain_rows_pg.c
- *		The stored tuple into floats (plain_rows_pg.h), in one pass and without the arrays of values and nulls in between, which
+ *		The stored tuple into numbers (plain_rows_pg.h), in one pass and without the arrays of values and nulls in between, which
  *		cost as much as the trees do. It follows heap_deform_tuple's rules of where a column lies, and knows no other storage.
+ *		What is always inlined is so for the sake of RowNumbers: at every call it is known which of the two are wanted.
  */
 #include "postgres.h"
 
@@ -13,20 +14,9 @@
 
 #include "learn/plain_rows_pg.h"
 
-typedef enum PlainKind
-{
-	PLAIN_SKIPPED,
-	PLAIN_VARIABLE,				/* skipped as well, but of any length */
-	PLAIN_FLOAT8,
-	PLAIN_FLOAT4,
-	PLAIN_INT2,
-	PLAIN_INT4,
-	PLAIN_INT8
-} PlainKind;
-
 typedef struct PlainColumn
 {
-	PlainKind	kind;
+	StoredNumber stored;		/* a feature's; STORED_OTHERWISE: skipped */
 	int16		length;
 	char		align;
 	bool		by_value;
@@ -41,27 +31,6 @@ struct PlainRows
 	int			extra_column;
 	PlainColumn column[FLEXIBLE_ARRAY_MEMBER];
 };
-
-/* How a number of the type is read; PLAIN_SKIPPED where it is not. */
-static PlainKind
-kind_of(Oid type)
-{
-	switch (type)
-	{
-		case FLOAT8OID:
-			return PLAIN_FLOAT8;
-		case FLOAT4OID:
-			return PLAIN_FLOAT4;
-		case INT2OID:
-			return PLAIN_INT2;
-		case INT4OID:
-			return PLAIN_INT4;
-		case INT8OID:
-			return PLAIN_INT8;
-		default:
-			return PLAIN_SKIPPED;
-	}
-}
 
 /* Bytes beyond a multiple of the alignment. */
 static uint32
@@ -79,7 +48,7 @@ find_runs(PlainRows *rows)
 	{
 		PlainColumn *column = &rows->column[i];
 
-		if (column->kind != PLAIN_FLOAT8 || column->feature < 0)
+		if (column->stored != STORED_FLOAT8)
 			continue;
 		column->run = 1;
 		if (i + 1 < rows->columns && column[1].run > 0 && column[1].feature == column->feature + 1)
@@ -99,21 +68,21 @@ learn_plain_rows(const FeatureMap *map, int features, TupleDesc desc, int extra_
 	{
 		Form_pg_attribute attribute = TupleDescAttr(desc, i);
 
-		rows->column[i] = (PlainColumn) {attribute->attlen > 0 ? PLAIN_SKIPPED : PLAIN_VARIABLE, attribute->attlen,
-		attribute->attalign, attribute->attbyval, mask_of(attribute->attalign), -1, 0};
+		rows->column[i] = (PlainColumn) {STORED_OTHERWISE, attribute->attlen, attribute->attalign, attribute->attbyval,
+		mask_of(attribute->attalign), -1, 0};
 	}
 	for (int f = 0; f < features; f++)
 	{
 		int			column = learn_feature_column(map, f);
-		PlainKind	kind;
+		StoredNumber stored;		/* a feature's; STORED_OTHERWISE: skipped */
 
 		if (column < 0 || !learn_feature_is_plain(map, f))
 			return NULL;
-		kind = kind_of(TupleDescAttr(desc, column)->atttypid);
+		stored = stored_number(TupleDescAttr(desc, column)->atttypid);
 		/* a column that is feature and extra at once, or a domain, goes the general way */
-		if (kind == PLAIN_SKIPPED || column == extra_column || rows->column[column].feature >= 0)
+		if (stored == STORED_OTHERWISE || column == extra_column || rows->column[column].feature >= 0)
 			return NULL;
-		rows->column[column].kind = kind;
+		rows->column[column].stored = stored;
 		rows->column[column].feature = f;
 		rows->columns = Max(rows->columns, column + 1);
 	}
@@ -123,77 +92,91 @@ learn_plain_rows(const FeatureMap *map, int features, TupleDesc desc, int extra_
 
 /* The number at an address. */
 static inline double
-number_at(PlainKind kind, const char *at)
+number_at(StoredNumber stored, const char *at)
 {
-	switch (kind)
+	switch (stored)
 	{
-		case PLAIN_FLOAT8:
+		case STORED_FLOAT8:
 			return *(const double *) at;
-		case PLAIN_FLOAT4:
+		case STORED_FLOAT4:
 			return *(const float *) at;
-		case PLAIN_INT2:
+		case STORED_INT2:
 			return *(const int16 *) at;
-		case PLAIN_INT4:
+		case STORED_INT4:
 			return *(const int32 *) at;
 		default:
 			return (double) *(const int64 *) at;
 	}
 }
 
-/* A number as a float's bits; `unfit` gets its highest bit where it is no number, or beyond float's reach. */
-static inline uint32
-float_bits(double number, uint32 *unfit)
+/* Where a row's numbers go, by feature: as floats for trees, as they are for lines; either may be NULL. */
+typedef struct RowNumbers
 {
-	union
-	{
-		float		number;
-		uint32		bits;
-	}			cell = {.number = (float) number};
+	float	   *single;
+	double	   *full;
+} RowNumbers;
 
-	/* an exponent of ones, and no other, carries over */
-	*unfit |= (cell.bits & 0x7FFFFFFF) + 0x00800000;
-	return cell.bits;
+/*
+ * Put a number, or NaN where `absent` has all bits set, rather than by a branch, which would be mispredicted. `unfit` gets its highest
+ * bit where a present one is no number, or beyond the reach of what it is put into: an exponent of ones, and no other, carries over.
+ */
+static pg_attribute_always_inline void
+put_number(RowNumbers to, int feature, double number, uint32 absent, uint32 *unfit)
+{
+	if (to.single)
+	{
+		float		single = (float) number;
+		uint32		bits;
+
+		memcpy(&bits, &single, sizeof(bits));
+		*unfit |= ((bits & 0x7FFFFFFF) + 0x00800000) & ~absent;
+		bits |= absent;
+		memcpy(&to.single[feature], &bits, sizeof(bits));
+	}
+	if (to.full)
+	{
+		uint64		bits;
+
+		memcpy(&bits, &number, sizeof(bits));
+		*unfit |= (uint32) (((bits & UINT64CONST(0x7FFFFFFFFFFFFFFF)) + UINT64CONST(0x0010000000000000)) >> 32) & ~absent;
+		bits |= (uint64) (int64) (int32) absent;
+		memcpy(&to.full[feature], &bits, sizeof(bits));
+	}
 }
 
 /* A run of float8 without nulls: one behind the other. */
-static uint32
-read_run(const char *at, int count, float *to)
+static pg_attribute_always_inline uint32
+read_run(const char *at, int feature, int count, RowNumbers to)
 {
 	uint32		unfit = 0;
 
 	for (int k = 0; k < count; k++)
-	{
-		uint32		bits = float_bits(((const double *) at)[k], &unfit);
-
-		memcpy(&to[k], &bits, sizeof(bits));
-	}
+		put_number(to, feature + k, ((const double *) at)[k], 0, &unfit);
 	return unfit;
 }
 
 /* A run with nulls, from column i on; `place`, from the tuple's head, is where the next present one lies, and moves on. */
-static uint32
-read_run_with_nulls(const char *head, const bits8 *bits, int i, int count, size_t *place, float *to)
+static pg_attribute_always_inline uint32
+read_run_with_nulls(const char *head, const bits8 *bits, int i, const PlainColumn *column, size_t *place, RowNumbers to)
 {
 	uint32		unfit = 0;
 	size_t		at = *place;
 
-	for (int k = 0; k < count; k++, i++)
+	for (int k = 0; k < column->run; k++, i++)
 	{
 		size_t		present = (bits[i >> 3] >> (i & 7)) & 1;
-		uint32		beyond = 0;
-		uint32		number = float_bits(*(const double *) (head + (at & -present)), &beyond) | ((uint32) present - 1);
 
-		unfit |= beyond & -(uint32) present;
-		memcpy(&to[k], &number, sizeof(number));
+		/* an absent number is read from the tuple's head, where there is always something */
+		put_number(to, column->feature + k, *(const double *) (head + (at & -present)), (uint32) present - 1, &unfit);
 		at += present * sizeof(double);
 	}
 	*place = at;
 	return unfit;
 }
 
-/* A run from column i on, with nulls or without; `offset` in the tuple's data moves behind it. Says whether a number is unfit. */
+/* A run from column i on, with nulls or without; `offset` in the tuple's data moves behind it. */
 static pg_attribute_always_inline uint32
-read_whole_run(const HeapTupleHeader header, const bits8 *bits, int i, const PlainColumn *column, uint32 *offset, float *row)
+read_whole_run(const HeapTupleHeader header, const bits8 *bits, int i, const PlainColumn *column, uint32 *offset, RowNumbers to)
 {
 	uint32		start = (*offset + column->align_mask) & ~column->align_mask;
 	size_t		begin = header->t_hoff + start;
@@ -201,24 +184,21 @@ read_whole_run(const HeapTupleHeader header, const bits8 *bits, int i, const Pla
 	uint32		unfit;
 
 	if (bits)
-		unfit = read_run_with_nulls((const char *) header, bits, i, column->run, &place, row + column->feature);
+		unfit = read_run_with_nulls((const char *) header, bits, i, column, &place, to);
 	else
 	{
-		unfit = read_run((const char *) header + begin, column->run, row + column->feature);
+		unfit = read_run((const char *) header + begin, column->feature, column->run, to);
 		place += sizeof(double) * column->run;
 	}
 	/* where all are absent nothing is aligned for them */
 	if (place != begin)
 		*offset = (uint32) (place - header->t_hoff);
-	return unfit >> 31;
+	return unfit;
 }
 
-/*
- * Nulls are met by arithmetic rather than by branches, which would be mispredicted: an absent number is read from the tuple's
- * head, where there is always something, and becomes NaN by setting all bits.
- */
-static bool
-read_tuple(const PlainRows *rows, HeapTuple tuple, float *row, Datum *extra, bool *extra_null)
+/* The whole of a tuple; false where a number does not fit. */
+static pg_attribute_always_inline bool
+read_tuple(const PlainRows *rows, HeapTuple tuple, RowNumbers to, Datum *extra, bool *extra_null)
 {
 	const HeapTupleHeader header = tuple->t_data;
 	const char *data = (const char *) header + header->t_hoff;
@@ -235,11 +215,11 @@ read_tuple(const PlainRows *rows, HeapTuple tuple, float *row, Datum *extra, boo
 
 		if (column->run > 1)
 		{
-			unfit |= read_whole_run(header, bits, i, column, &offset, row);
+			unfit |= read_whole_run(header, bits, i, column, &offset, to);
 			i += column->run - 1;
 			continue;
 		}
-		if (column->kind == PLAIN_VARIABLE)
+		if (column->length < 0)
 		{
 			if (!present)
 				continue;
@@ -255,30 +235,19 @@ read_tuple(const PlainRows *rows, HeapTuple tuple, float *row, Datum *extra, boo
 		at = (offset + column->align_mask) & ~column->align_mask;
 		offset = present ? at + column->length : offset;
 		if (column->feature >= 0)
-		{
-			double		number = number_at(column->kind, present ? data + at : (const char *) header);
-			union
-			{
-				float		number;
-				uint32		bits;
-			}			cell = {.number = (float) number};
-
-			unfit |= present & !(fabs(number) <= 3e38);
-			cell.bits |= present - 1;
-			row[column->feature] = cell.number;
-		}
+			put_number(to, column->feature, number_at(column->stored, present ? data + at : (const char *) header), present - 1, &unfit);
 		else if (i == rows->extra_column && present)
 		{
 			*extra = fetch_att(data + at, column->by_value, column->length);
 			*extra_null = false;
 		}
 	}
-	return unfit == 0;
+	return unfit >> 31 == 0;
 }
 
 /* See plain_rows_pg.h. A tuple from before a column was added has fewer of them. */
 bool
-learn_plain_row(const PlainRows *rows, TupleTableSlot *slot, float *row, Datum *extra, bool *extra_null)
+learn_plain_row(const PlainRows *rows, TupleTableSlot *slot, float *single, double *full, Datum *extra, bool *extra_null)
 {
 	HeapTuple	tuple;
 
@@ -287,5 +256,9 @@ learn_plain_row(const PlainRows *rows, TupleTableSlot *slot, float *row, Datum *
 	tuple = ((HeapTupleTableSlot *) slot)->tuple;
 	if (tuple == NULL || HeapTupleHeaderGetNatts(tuple->t_data) < rows->columns)
 		return false;
-	return read_tuple(rows, tuple, row, extra, extra_null);
+	if (full == NULL)
+		return read_tuple(rows, tuple, (RowNumbers) {single, NULL}, extra, extra_null);
+	if (single == NULL)
+		return read_tuple(rows, tuple, (RowNumbers) {NULL, full}, extra, extra_null);
+	return read_tuple(rows, tuple, (RowNumbers) {single, full}, extra, extra_null);
 }

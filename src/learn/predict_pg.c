@@ -137,6 +137,7 @@ typedef struct PredictBlock
 	int			rows;
 	uint64		done;
 	float	   *matrix;
+	double	   *numbers;		/* a row's, where the model has an additive part */
 	double		additive[BLOCK_ROWS];
 	float		trees[BLOCK_ROWS];
 	Datum		extra[BLOCK_ROWS];
@@ -174,8 +175,9 @@ open_block(PredictBlock *block, TupleDesc desc)
 	*block->extra_reader = value_reader(TupleDescAttr(desc, block->extra_column)->atttypid, block->extra_name);
 	get_typlenbyvalalign(TupleDescAttr(desc, block->extra_column)->atttypid, &block->extra_length, &block->extra_by_value, &align);
 	block->map = learn_map_features(block->loaded->model, block->loaded->name, desc);
-	if (block->loaded->model->tree_weight == 1)
-		block->plain = learn_plain_rows(block->map, block->loaded->model->features.count, desc, block->extra_column);
+	block->plain = learn_plain_rows(block->map, block->loaded->model->features.count, desc, block->extra_column);
+	if (block->loaded->model->tree_weight < 1)
+		block->numbers = palloc(sizeof(double) * Max(block->loaded->model->features.count, 1));
 }
 
 /* Predict the rows gathered and hand them on. */
@@ -216,6 +218,21 @@ gather_values(PredictBlock *block, const TupleTableSlot *slot, float *tree_row)
 	block->extra[row] = slot->tts_values[block->extra_column];
 }
 
+/* A row's values at once, where it is a stored tuple of numbers; false where it must go the general way. */
+static bool
+gather_numbers(PredictBlock *block, TupleTableSlot *slot, float *tree_row)
+{
+	const LearnModel *model = block->loaded->model;
+	int			row = block->rows;
+
+	if (block->plain == NULL || !learn_plain_row(block->plain, slot, model->tree_weight > 0 ? tree_row : NULL, block->numbers,
+												 &block->extra[row], &block->extra_null[row]))
+		return false;
+	if (block->numbers)
+		block->additive[row] = learn_additive_numbers(model, block->numbers);
+	return true;
+}
+
 /* One row of the query: read and encoded. */
 static void
 gather_row(TupleTableSlot *slot, void *arg)
@@ -225,7 +242,7 @@ gather_row(TupleTableSlot *slot, void *arg)
 	float	   *tree_row = block->matrix + (size_t) row * block->loaded->model->features.tree_columns;
 	MemoryContext old = MemoryContextSwitchTo(block->context);
 
-	if (block->plain == NULL || !learn_plain_row(block->plain, slot, tree_row, &block->extra[row], &block->extra_null[row]))
+	if (!gather_numbers(block, slot, tree_row))
 	{
 		slot_getallattrs(slot);
 		gather_values(block, slot, tree_row);

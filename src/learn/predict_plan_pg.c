@@ -187,11 +187,5 @@ salesops_predict_columns(PG_FUNCTION_ARGS)
 		check_arguments(fcinfo, site->desc);
 		site->generation = learn_model_generation();
 	}
-	for (int i = 0; i < site->desc->natts; i++)
-	{
-		site->values[i] = fcinfo->args[i + LEADING_ARGUMENTS].value;
-		site->nulls[i] = fcinfo->args[i + LEADING_ARGUMENTS].isnull;
-	}
-	PG_RETURN_FLOAT8(learn_probability(learn_model_margin(site->loaded->model,
-														  learn_read_features(site->map, site->values, site->nulls))));
+	PG_RETURN_FLOAT8(learn_probability(learn_columns_margin(site->map, site->loaded->model, fcinfo->args + LEADING_ARGUMENTS)));
 }

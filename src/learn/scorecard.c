@@ -185,16 +185,12 @@ learn_scorecard_fit(const KernelEnv *env, Scorecard *card, const LearnFeatures *
 static void
 fold_number(const KernelEnv *env, const Scorecard *card, int f, LearnFeature *feature)
 {
-	feature->pieces = feature->edges + 1;
-	feature->piece_edge = kernel_alloc_array(env, double, feature->pieces);
-	feature->piece_intercept = kernel_alloc_array(env, double, feature->pieces);
-	feature->piece_slope = kernel_alloc_array(env, double, feature->pieces);
+	learn_pieces(env, feature, feature->edges + 1);
 	for (int bin = 0; bin < feature->pieces; bin++)
 	{
 		if (bin < feature->edges)
 			feature->piece_edge[bin] = feature->edge[bin];
-		feature->piece_intercept[bin] = card->coefficient[f] * learn_scorecard_woe(card, f, bin, -1);
-		feature->piece_slope[bin] = 0;
+		feature->piece_line[bin].intercept = card->coefficient[f] * learn_scorecard_woe(card, f, bin, -1);
 	}
 	feature->missing_weight = card->coefficient[f] * learn_scorecard_woe(card, f, feature->edges + 1, -1);
 }

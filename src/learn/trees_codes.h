@@ -87,12 +87,26 @@ learn_tree_count_cuts(const float *last, const float *cuts, bool many, __m256 x)
 	return block * CUT_BLOCK + learn_tree_count_block(cuts + block * CUT_BLOCK, x);
 }
 
-/* The same where the cuts are even: those of the cells before, and of the next CELL_CUTS those that are <= x. */
-static inline __attribute__((target("avx2"), always_inline)) unsigned
-learn_tree_count_even(const FeatureCuts *feature, const float *cuts, float x)
+/* learn_tree_cell of eight values: the same operations. */
+static inline __attribute__((target("avx2"), always_inline)) __m256i
+learn_tree_cells(const FeatureCuts *feature, __m256 x)
 {
-	unsigned	below = feature->below[learn_tree_cell(feature, x)];
-	__m256		next = _mm256_cmp_ps(_mm256_loadu_ps(cuts + below), _mm256_set1_ps(x), _CMP_LE_OQ);
+	__m256		place = _mm256_mul_ps(_mm256_sub_ps(x, _mm256_set1_ps(feature->cell_origin)), _mm256_set1_ps(feature->cell_rate));
+
+	/* of NaN and a number the maximum is the second */
+	place = _mm256_min_ps(_mm256_max_ps(place, _mm256_setzero_ps()), _mm256_set1_ps(CUT_CELLS - 1));
+	return _mm256_cvttps_epi32(place);
+}
+
+/*
+ * The same where the cuts are even: those of the cells before, and of the next CELL_CUTS those that are <= x, which is eight times the
+ * same number.
+ */
+static inline __attribute__((target("avx2"), always_inline)) unsigned
+learn_tree_count_even(const FeatureCuts *feature, const float *cuts, unsigned cell, __m256 x)
+{
+	unsigned	below = feature->below[cell];
+	__m256		next = _mm256_cmp_ps(_mm256_loadu_ps(cuts + below), x, _CMP_LE_OQ);
 
 	return below + (unsigned) __builtin_popcount((unsigned) _mm256_movemask_ps(next));
 }

@@ -24,6 +24,7 @@
 
 #include "core/compat.h"
 #include "core/errors.h"
+#include "core/numeric.h"
 #include "learn/values_pg.h"
 
 /* Is a type the extension citext's, wherever that is installed? */
@@ -98,6 +99,27 @@ class_of_type(Oid type, int *width)
 				get_type_category_preferred(type, &category, &preferred);
 				return category == TYPCATEGORY_STRING ? VALUE_PRINTED : VALUE_NONE;
 			}
+	}
+}
+
+/* See values_pg.h. */
+StoredNumber
+stored_number(Oid type)
+{
+	switch (type)
+	{
+		case FLOAT8OID:
+			return STORED_FLOAT8;
+		case FLOAT4OID:
+			return STORED_FLOAT4;
+		case INT2OID:
+			return STORED_INT2;
+		case INT4OID:
+			return STORED_INT4;
+		case INT8OID:
+			return STORED_INT8;
+		default:
+			return STORED_OTHERWISE;
 	}
 }
 
@@ -254,6 +276,18 @@ number_of_text(const ValueReader *reader, Datum value, bool as_date)
 	return 0;
 }
 
+/* A numeric: as it lies, or by the server. */
+static double
+number_of_numeric(Datum value)
+{
+	const struct varlena *stored = (const struct varlena *) DatumGetPointer(value);
+	double		number;
+
+	if (!VARATT_IS_EXTERNAL(stored) && !VARATT_IS_COMPRESSED(stored) && numeric_to_double(stored, &number))
+		return number;
+	return DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, value));
+}
+
 /* A number as it is stored. */
 static double
 plain_number(const ValueReader *reader, Datum value)
@@ -266,7 +300,7 @@ plain_number(const ValueReader *reader, Datum value)
 		case VALUE_FLOAT:
 			return reader->width == 4 ? DatumGetFloat4(value) : DatumGetFloat8(value);
 		case VALUE_NUMERIC:
-			return DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, value));
+			return number_of_numeric(value);
 		case VALUE_BOOLEAN:
 			return DatumGetBool(value);
 		case VALUE_DATE:

@@ -7,6 +7,8 @@
 
 #include "postgres.h"
 
+#include <math.h>
+
 typedef enum ValueClass
 {
 	VALUE_NONE,					/* cannot be a feature: json, bytea, geometry … */
@@ -23,6 +25,17 @@ typedef enum ValueClass
 	VALUE_PRINTED,				/* enum, uuid, name, inet: by the output function */
 	VALUE_ARRAY					/* of texts or whole numbers */
 } ValueClass;
+
+/* how a number lies in a Datum, where nothing else has to be asked */
+typedef enum StoredNumber
+{
+	STORED_OTHERWISE,
+	STORED_FLOAT8,
+	STORED_FLOAT4,
+	STORED_INT2,
+	STORED_INT4,
+	STORED_INT8
+} StoredNumber;
 
 typedef struct ValueReader
 {
@@ -46,6 +59,30 @@ extern ValueReader value_reader(Oid type, const char *name);
  * where it is no number.
  */
 extern double value_number(const ValueReader *reader, Datum value, bool as_date);
+
+/* The way of a base type's numbers. */
+extern StoredNumber stored_number(Oid type);
+
+/* Such a number; not finite perhaps. */
+static inline double
+stored_value(StoredNumber stored, Datum value)
+{
+	switch (stored)
+	{
+		case STORED_FLOAT8:
+			return DatumGetFloat8(value);
+		case STORED_FLOAT4:
+			return DatumGetFloat4(value);
+		case STORED_INT2:
+			return DatumGetInt16(value);
+		case STORED_INT4:
+			return DatumGetInt32(value);
+		case STORED_INT8:
+			return (double) DatumGetInt64(value);
+		default:
+			return NAN;
+	}
+}
 
 /* Text of a value without blanks around it; may point into the value. Not for arrays. */
 extern const char *value_text(const ValueReader *reader, Datum value, size_t *length);

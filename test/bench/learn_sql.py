@@ -27,8 +27,8 @@ def psql(sql, stdin=None):
 
 
 def sql_time(statement, setup="", repeats=5, warm=True):
-    """Seconds of the best of some runs in one session, after one that warms up."""
-    out = psql(f"{setup}\n" + (f"{statement};\n" if warm else "") + "\\timing on\n" + f"{statement};\n" * repeats)
+    """Seconds of the best of some runs in one session, after one that warms up; in one process, unless the set-up says otherwise."""
+    out = psql(f"SET max_parallel_workers_per_gather = 0; {setup}\n" + (f"{statement};\n" if warm else "") + "\\timing on\n" + f"{statement};\n" * repeats)
     return min(float(t) for t in re.findall(r"Time: ([\d.]+) ms", out)) / 1000
 
 
@@ -157,6 +157,14 @@ def main():
     psql("SELECT salesops.train_model('logistic', 'SELECT * FROM bench', 'won', 'logistic', 'id', '{\"fast\": true}')")
     line("logistic, row by row", ROWS / sql_time("SELECT sum(salesops.predict('logistic', b)) FROM bench b"), peers, 5)
     line("logistic, predict_batch", ROWS / sql_time("SELECT sum(probability) FROM salesops.predict_batch('logistic', 'SELECT * FROM bench', 'id')"),
+         peers, None)
+    # the kinds of columns that a table of leads has: a third double precision, a third numeric, a third categories of nine levels
+    kinds = ", ".join([f"f{i}" for i in range(10)] + [f"round(f{i}::numeric, 2) AS f{i}" for i in range(10, 20)] +
+                      [f"'level ' || floor(3 * f{i})::text AS f{i}" for i in range(20, 30)])
+    psql(f"CREATE TABLE mixed AS SELECT id, won, {kinds} FROM bench; VACUUM ANALYZE mixed; "
+         "SELECT salesops.train_model('mixed', 'SELECT * FROM mixed', 'won', 'logistic', 'id', '{\"fast\": true}')")
+    line("  of numbers, numeric and categories, row by row", ROWS / sql_time("SELECT sum(salesops.predict('mixed', b)) FROM mixed b"), peers, None)
+    line("  the same, predict_batch", ROWS / sql_time("SELECT sum(probability) FROM salesops.predict_batch('mixed', 'SELECT * FROM mixed', 'id')"),
          peers, None)
     # parallel: enough rows that starting workers does not count
     psql("CREATE TABLE large AS SELECT b.* FROM bench b, generate_series(1, 6); VACUUM ANALYZE large; ")

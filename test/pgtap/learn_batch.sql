@@ -26,11 +26,23 @@ SELECT is_empty(format($$(SELECT %1$I::text, p FROM by_row EXCEPT ALL SELECT key
 SELECT is(round(e.log_loss::numeric, 12), (SELECT round(salesops.log_loss(p, won)::numeric, 12) FROM by_row), 'evaluated as well') FROM salesops.evaluate_model('layout', 'TABLE layout', 'won') e;
 SELECT is_empty($$SELECT k, p FROM by_row EXCEPT ALL SELECT key, probability FROM salesops.predict_batch('layout', 'SELECT h, k, later, a, b, r, d, e, s, i, g, c FROM layout', 'k')$$, 'columns in another order, put together by the query');
 SELECT is_empty($$SELECT k, p FROM by_row EXCEPT ALL SELECT key, probability FROM salesops.predict_batch('layout', 'SELECT * FROM layout ORDER BY g', 'k')$$, 'sorted');
+-- a regression and a blend read the same rows, as they are and in both forms
+SELECT is((salesops.train_model(m, 'SELECT s, a, b, c, i, d, e, g, h, r, later, won FROM layout', 'won', m, NULL, o::jsonb)).method, m, m || ' trained')
+  FROM (VALUES ('logistic', '{"fast": true}'), ('auto', '{"fast": true, "rounds": 30, "depth": 3}')) v(m, o);
+SELECT is_empty(format($$SELECT k, salesops.predict(%1$L, l) FROM (SELECT * FROM layout OFFSET 0) l EXCEPT ALL SELECT key, probability FROM salesops.predict_batch(%1$L, %2$L, 'k')$$, m, q),
+                m || ': ' || q)
+  FROM unnest('{logistic,auto}'::text[]) m, unnest('{TABLE layout,SELECT * FROM layout ORDER BY g}'::text[]) q;
+SELECT is_empty(format($$SELECT k, salesops.predict(%1$L, l) FROM (SELECT * FROM layout OFFSET 0) l EXCEPT ALL SELECT k, salesops.predict(%1$L, l) FROM layout l$$, m),
+                m || ' by columns as by rows') FROM unnest('{logistic,auto,layout}'::text[]) m;
 -- what no float holds
 UPDATE layout SET a = 1e300, d = -1e300 WHERE i % 10 = 0;
-SELECT is_empty($$SELECT k, salesops.predict('layout', l) FROM layout l EXCEPT ALL SELECT key, probability FROM salesops.predict_batch('layout', 'TABLE layout', 'k')$$, 'numbers beyond float''s reach');
+SELECT is_empty(format($$SELECT k, salesops.predict(%1$L, l) FROM layout l EXCEPT ALL SELECT key, probability FROM salesops.predict_batch(%1$L, 'TABLE layout', 'k')$$, m),
+                m || ': numbers beyond float''s reach') FROM unnest('{layout,logistic,auto}'::text[]) m;
 UPDATE layout SET e = 'NaN' WHERE ctid = (SELECT max(ctid) FROM layout);
-SELECT throws_ok($$SELECT count(*) FROM salesops.predict_batch('layout', 'TABLE layout', 'k')$$, '22003', NULL, 'NaN is refused');
+SELECT throws_ok(format($$SELECT count(*) FROM salesops.predict_batch(%L, 'TABLE layout', 'k')$$, m), '22003', NULL, m || ': NaN is refused')
+  FROM unnest('{layout,logistic,auto}'::text[]) m;
+SELECT throws_ok(format($$SELECT sum(salesops.predict(%L, l)) FROM layout l$$, m), '22003', NULL, m || ': NaN is refused row by row')
+  FROM unnest('{layout,logistic,auto}'::text[]) m;
 UPDATE layout SET e = '-Infinity' WHERE e = 'NaN';
 SELECT throws_ok($$SELECT count(*) FROM salesops.predict_batch('layout', 'TABLE layout', 'k')$$, '22003', NULL, 'and an infinity');
 SELECT * FROM finish();

@@ -2,11 +2,12 @@
  * enforce_pg.c
  *		The triggers that hold a relation's rows to its criteria: made, made anew on every change, and released.
  *
- * The server itself checks the criteria, at the cost of a CHECK constraint: the WHEN of one BEFORE INSERT OR UPDATE row
- * trigger is a CASE over the stage with an arm a stage, true only where something may be unmet. Criteria of other stages
- * cost nothing, and a change made by one session reaches all others through the relation's cache as any DDL does. The
- * trigger's function (guard_pg.c) then finds out what is unmet. Two more triggers, made only where they are needed, stand
- * for criteria with subqueries (AFTER, so that they see generated columns) and for moves that define_stages forbids.
+ * The server itself checks the criteria, at less than the cost of a CHECK constraint: the WHEN of one BEFORE INSERT OR UPDATE
+ * row trigger is true only where something may be unmet. It is one call for the common terms of all stages (program_pg.c),
+ * OR a CASE over the stage for the other expressions: criteria of other stages cost nothing. A change made by one session
+ * reaches all others through the relation's cache as any DDL does. The trigger's function (guard_pg.c) then finds out what
+ * is unmet. Two more triggers, made only where they are needed, stand for criteria with subqueries (AFTER, so that they
+ * see generated columns) and for moves that define_stages forbids.
  *
  * The triggers belong to the user's table: pg_dump dumps them, DROP COLUMN minds them. Nothing here runs on restore.
  */
@@ -49,14 +50,6 @@ PG_FUNCTION_INFO_V1(salesops_follow_criteria);
 
 /* Our own DROP TRIGGER is not the user's: follow_criteria looks away meanwhile. */
 static bool rebuilding = false;
-
-/* What of a criterion set one arm of the CASE is made from */
-typedef struct Arm
-{
-	StringInfoData terms;		/* all but queries, with AND between */
-	bool		compiled;		/* one of them may raise an error */
-	bool		query;
-} Arm;
 
 /* The stage as SQL on a row variable ("new", "old"): literals compare with it, as text where its type is neither text nor enum */
 static char *
@@ -102,39 +95,68 @@ is_tracked(Oid relid)
 	return OidIsValid(get_trigger_oid(relid, TRIGGER_HISTORY_UPDATE, true));
 }
 
-/* Put one more condition into the arm. */
-static void
-append_term(Arm *arm, const char *sql)
+/* The criteria that bind a stage */
+static List *
+stage_criteria(const Criteria *criteria, const Stage *stage, bool tracked)
 {
-	appendStringInfo(&arm->terms, "%s(%s)", arm->terms.len > 0 ? " AND " : "", sql);
-}
-
-/* The terms that bind a stage: the common ones in one call, the others as they are */
-static Arm
-build_arm(const Criteria *criteria, const Stage *stage, bool tracked)
-{
-	Arm			arm = {.compiled = false};
-	TermSet		set = {0};
+	List	   *list = NIL;
 	ListCell   *cell;
 
-	initStringInfo(&arm.terms);
 	foreach(cell, criteria->criteria)
+		if (criterion_binds(criteria, lfirst(cell), stage->name) && may_bind_still(lfirst(cell), tracked))
+			list = lappend(list, lfirst(cell));
+	return list;
+}
+
+/* Is one of them checked that way? */
+static bool
+any_checked(List *list, CriterionWay way)
+{
+	ListCell   *cell;
+
+	foreach(cell, list)
+		if (((Criterion *) lfirst(cell))->way == way)
+			return true;
+	return false;
+}
+
+/*
+ * What binds a stage: the common terms are added to the set; that one of the others is unmet is returned as SQL, NULL for
+ * none. Where a criterion may raise an error our function evaluates all, so none is added to the set: "true OR" is folded
+ * to true by the planner, but the trigger depends on the columns in the rest.
+ */
+static char *
+stage_condition(const Criteria *criteria, const Stage *stage, bool tracked, TermSet *set)
+{
+	List	   *list = stage_criteria(criteria, stage, tracked);
+	bool		compiled = any_checked(list, CRITERION_COMPILED);
+	StringInfoData sql;
+	ListCell   *cell;
+
+	initStringInfo(&sql);
+	if (!compiled && list != NIL)
+		terms_begin(set, stage->name);
+	foreach(cell, list)
 	{
 		Criterion  *criterion = lfirst(cell);
 
-		if (!criterion_binds(criteria, criterion, stage->name) || !may_bind_still(criterion, tracked))
-			continue;
-		if (criterion->way == CRITERION_COMPILED ||
-			(criterion->way == CRITERION_NATIVE && !terms_add(&set, criterion->expression->tree)))
-			append_term(&arm, expression_deparse(criterion->expression->tree, criteria->relid, "new"));
-		arm.compiled |= criterion->way == CRITERION_COMPILED;
-		arm.query |= criterion->way == CRITERION_QUERY;
+		if (criterion->way != CRITERION_QUERY && (compiled || !terms_add(set, criterion->expression->tree)))
+			appendStringInfo(&sql, "%s(%s)", sql.len > 0 ? " AND " : "",
+							 expression_deparse(criterion->expression->tree, criteria->relid, "new"));
 	}
-	if (set.count > 0 && arm.terms.len > 0)
-		appendStringInfo(&arm.terms, " AND %s", terms_call(&set, criteria->relid));
-	else if (set.count > 0)
-		appendStringInfoString(&arm.terms, terms_call(&set, criteria->relid));
-	return arm;
+	return sql.len == 0 ? NULL : psprintf("%s(%s) IS NOT TRUE", compiled ? "true OR " : "", sql.data);
+}
+
+/* The row's stage in a form that salesops.all_true() knows */
+static char *
+program_stage(const Criteria *criteria)
+{
+	Oid			type = getBaseType(get_atttype(criteria->relid, get_attnum(criteria->relid, criteria->stage_column)));
+	char	   *reference = stage_reference(criteria, "new");
+
+	if (type == TEXTOID || type == VARCHAROID || type == BPCHAROID || type == NAMEOID || type_is_enum(type))
+		return reference;
+	return psprintf("(%s)::pg_catalog.text", reference);
 }
 
 /* The WHEN of the criteria trigger; NULL where there is nothing to check */
@@ -142,21 +164,25 @@ static char *
 criteria_condition(const Criteria *criteria, bool tracked)
 {
 	StringInfoData arms;
+	TermSet		set = {0};
+	char	   *call;
 	ListCell   *cell;
 
 	initStringInfo(&arms);
 	foreach(cell, criteria->stages)
 	{
 		Stage	   *stage = lfirst(cell);
-		Arm			arm = build_arm(criteria, stage, tracked);
+		char	   *unmet = stage_can_occur(criteria, stage) ? stage_condition(criteria, stage, tracked, &set) : NULL;
 
-		if (!stage_can_occur(criteria, stage) || arm.terms.len == 0)
-			continue;
-		/* true OR ...: folded to true by the planner, but the trigger depends on the columns in it */
-		appendStringInfo(&arms, " WHEN %s THEN %s(%s) IS NOT TRUE", sql_literal(stage->name),
-						 arm.compiled ? "true OR " : "", arm.terms.data);
+		if (unmet)
+			appendStringInfo(&arms, " WHEN %s THEN %s", sql_literal(stage->name), unmet);
 	}
-	return arms.len == 0 ? NULL : psprintf("CASE %s%s END", stage_reference(criteria, "new"), arms.data);
+	if (arms.len > 0)
+		appendStringInfoString(&arms, " END");
+	call = set.count > 0 ? psprintf("NOT %s", terms_call(&set, program_stage(criteria), criteria->relid)) : NULL;
+	if (arms.len == 0)
+		return call;
+	return psprintf("%s%sCASE %s%s", call ? call : "", call ? " OR " : "", stage_reference(criteria, "new"), arms.data);
 }
 
 /* Add the columns of a set, so that the trigger depends on them: DROP COLUMN is refused as it is for the others. */
@@ -199,7 +225,7 @@ query_condition(const Criteria *criteria, bool tracked)
 	{
 		Stage	   *stage = lfirst(cell);
 
-		if (!stage_can_occur(criteria, stage) || !build_arm(criteria, stage, tracked).query)
+		if (!stage_can_occur(criteria, stage) || !any_checked(stage_criteria(criteria, stage, tracked), CRITERION_QUERY))
 			continue;
 		if (!any)
 			appendStringInfo(&condition, "%s IN (", stage_reference(criteria, "new"));

@@ -120,31 +120,75 @@ any_checked(List *list, CriterionWay way)
 	return false;
 }
 
-/*
- * What binds a stage: the common terms are added to the set; that one of the others is unmet is returned as SQL, NULL for
- * none. Where a criterion may raise an error our function evaluates all, so none is added to the set: "true OR" is folded
- * to true by the planner, but the trigger depends on the columns in the rest.
- */
-static char *
-stage_condition(const Criteria *criteria, const Stage *stage, bool tracked, TermSet *set)
+/* What is checked of rows in one stage as they are written */
+typedef struct Arm
 {
-	List	   *list = stage_criteria(criteria, stage, tracked);
-	bool		compiled = any_checked(list, CRITERION_COMPILED);
-	StringInfoData sql;
+	const Stage *stage;
+	List	   *criteria;		/* that bind it */
+	bool		compiled;		/* one of them may raise an error: our function evaluates them all */
+	int			number;			/* in the program; 0 for none */
+	StringInfoData others;		/* terms that are not the program's, with AND between */
+} Arm;
+
+/* The arms of a relation; those that the program may speak of are numbered. */
+static List *
+make_arms(const Criteria *criteria, bool tracked, TermSet *set)
+{
+	List	   *arms = NIL;
+	int			number = 0;
 	ListCell   *cell;
 
-	initStringInfo(&sql);
-	if (!compiled && list != NIL)
-		terms_begin(set, stage->name);
-	foreach(cell, list)
+	foreach(cell, criteria->stages)
 	{
-		Criterion  *criterion = lfirst(cell);
+		Arm		   *arm = palloc0(sizeof(Arm));
 
-		if (criterion->way != CRITERION_QUERY && (compiled || !terms_add(set, criterion->expression->tree)))
-			appendStringInfo(&sql, "%s(%s)", sql.len > 0 ? " AND " : "",
-							 expression_deparse(criterion->expression->tree, criteria->relid, "new"));
+		arm->stage = lfirst(cell);
+		arm->criteria = stage_criteria(criteria, arm->stage, tracked);
+		arm->compiled = any_checked(arm->criteria, CRITERION_COMPILED);
+		if (!stage_can_occur(criteria, arm->stage) || !(arm->compiled || any_checked(arm->criteria, CRITERION_NATIVE)))
+			continue;
+		initStringInfo(&arm->others);
+		if (!arm->compiled)
+		{
+			arm->number = ++number;
+			terms_add_stage(set, arm->stage->name);
+		}
+		arms = lappend(arms, arm);
 	}
-	return sql.len == 0 ? NULL : psprintf("%s(%s) IS NOT TRUE", compiled ? "true OR " : "", sql.data);
+	return arms;
+}
+
+/* One criterion: into the program where it is made of common terms, else as it is; so is all where our function evaluates it */
+static void
+add_criterion(const Criteria *criteria, Criterion *criterion, List *arms, TermSet *set)
+{
+	List	   *numbers = NIL;
+	bool		common = false;
+	char	   *sql = NULL;
+	ListCell   *cell;
+
+	foreach(cell, arms)
+	{
+		Arm		   *arm = lfirst(cell);
+
+		if (arm->number > 0 && list_member_ptr(arm->criteria, criterion))
+			numbers = lappend_int(numbers, arm->number);
+	}
+	if (numbers != NIL)
+	{
+		terms_ask_of(set, numbers);
+		common = terms_add(set, criterion->expression->tree);
+	}
+	foreach(cell, arms)
+	{
+		Arm		   *arm = lfirst(cell);
+
+		if (!list_member_ptr(arm->criteria, criterion) || (common && arm->number > 0))
+			continue;
+		if (sql == NULL)
+			sql = expression_deparse(criterion->expression->tree, criteria->relid, "new");
+		appendStringInfo(&arm->others, "%s(%s)", arm->others.len > 0 ? " AND " : "", sql);
+	}
 }
 
 /* The row's stage in a form that salesops.all_true() knows */
@@ -163,26 +207,34 @@ program_stage(const Criteria *criteria)
 static char *
 criteria_condition(const Criteria *criteria, bool tracked)
 {
-	StringInfoData arms;
 	TermSet		set = {0};
-	char	   *call;
+	List	   *arms = make_arms(criteria, tracked, &set);
+	StringInfoData condition;
+	bool		any = false;
 	ListCell   *cell;
 
-	initStringInfo(&arms);
-	foreach(cell, criteria->stages)
+	initStringInfo(&condition);
+	foreach(cell, criteria->criteria)
+		if (((Criterion *) lfirst(cell))->way != CRITERION_QUERY)
+			add_criterion(criteria, lfirst(cell), arms, &set);
+	if (set.count > 0)
+		appendStringInfo(&condition, "NOT %s", terms_call(&set, program_stage(criteria), criteria->relid));
+	foreach(cell, arms)
 	{
-		Stage	   *stage = lfirst(cell);
-		char	   *unmet = stage_can_occur(criteria, stage) ? stage_condition(criteria, stage, tracked, &set) : NULL;
+		Arm		   *arm = lfirst(cell);
 
-		if (unmet)
-			appendStringInfo(&arms, " WHEN %s THEN %s", sql_literal(stage->name), unmet);
+		if (arm->others.len == 0)
+			continue;
+		if (!any)
+			appendStringInfo(&condition, "%sCASE %s", set.count > 0 ? " OR " : "", stage_reference(criteria, "new"));
+		/* true OR ...: folded to true by the planner, but the trigger depends on the columns in it */
+		appendStringInfo(&condition, " WHEN %s THEN %s(%s) IS NOT TRUE", sql_literal(arm->stage->name), arm->compiled ? "true OR " : "",
+						 arm->others.data);
+		any = true;
 	}
-	if (arms.len > 0)
-		appendStringInfoString(&arms, " END");
-	call = set.count > 0 ? psprintf("NOT %s", terms_call(&set, program_stage(criteria), criteria->relid)) : NULL;
-	if (arms.len == 0)
-		return call;
-	return psprintf("%s%sCASE %s%s", call ? call : "", call ? " OR " : "", stage_reference(criteria, "new"), arms.data);
+	if (any)
+		appendStringInfoString(&condition, " END");
+	return condition.len == 0 ? NULL : condition.data;
 }
 
 /* Add the columns of a set, so that the trigger depends on them: DROP COLUMN is refused as it is for the others. */

@@ -5,12 +5,21 @@
  * It answers as the server's operators would: a test compares the two over values that are hard on comparisons. NULL makes
  * a term untrue. enforce_stage_criteria() writes the programs (terms_pg.c) and nobody else should.
  *
- * A program is a text[] of three elements a step: the place of a column among the arguments, from 1; an operator; a
- * constant, as numeric's text, as a text, or as an integer (dates and times: their internal number). A step with the
- * operator "when" begins an arm: the steps that follow, up to the next, are asked of rows that have its constant, a stage, in
- * that column. What comes before the first arm is asked of all rows; a row whose stage has no arm is asked nothing more.
+ * A program is a text[] of elements that are told apart by how they begin; it is short, since the server reads the trigger anew
+ * in each statement, byte by byte:
  *
- * A statement takes the program apart once; an arm's terms when the first row of its stage comes.
+ *	@proposal		a stage; stages are numbered from 1 in their order, and the row's stage is the first column
+ *	*2-4,6			the terms that follow are asked of rows in these stages; those before the first such element, of all rows
+ *	2> 0			a term: a column by its place among the arguments, from 1, an operator, a blank, a constant
+ *
+ * Operators are the six comparisons; # and a comparison, for a text's length; and null, set and true, without a constant. A
+ * constant is numeric's text, a text, or an integer (dates and times: their internal number). A row in no stage, or in one that
+ * is not listed, is asked what is asked of all rows.
+ *
+ * Triggers of databases that were made before have another form: three elements a term, column, operator and constant, with
+ * the operators "is null", "is not null", "is true" and "length >", asked of all rows.
+ *
+ * A statement takes the program apart once; a stage's terms when its first row comes.
  */
 #include "postgres.h"
 
@@ -29,7 +38,8 @@
 
 PG_FUNCTION_INFO_V1(salesops_all_true);
 
-#define STEP 3					/* texts */
+#define OLD_STEP 3				/* elements a term, in the form of before */
+#define OLD_LENGTH_PREFIX "length "
 #define KEY_DIGITS 3			/* of numeric's, four decimals each */
 
 /* Numerics in the order of their keys; where the keys are equal and digits are left over, those decide */
@@ -59,7 +69,7 @@ typedef struct Arm
 	const char *stage;
 	int			length;
 	Oid			label;			/* where stages are an enum's */
-	int			first;			/* step of the program */
+	int			number;			/* 0 for what is asked of all rows */
 	int			count;
 	Term	   *terms;			/* NULL until the first row comes */
 } Arm;
@@ -73,15 +83,17 @@ typedef enum StageKind
 	STAGE_ENUM
 } StageKind;
 
+#define STAGE_ARGUMENT 1
+
 typedef struct Program
 {
-	int			stage_argument; /* 0 where there are no arms */
 	StageKind	stage_kind;
 	Arm		   *arm;			/* of the row before */
 	Arm			always;
 	int			narms;
 	Arm		   *arms;
-	char	  **steps;
+	int			count;			/* elements */
+	Datum	   *elements;
 } Program;
 
 /* ---- values ---- */
@@ -373,58 +385,116 @@ load_constant(Term *term, char *constant)
 		term->integer = DatumGetInt64(DirectFunctionCall1(int8in, CStringGetDatum(constant)));
 }
 
-/* The argument of a step */
-static int
-load_place(const char *place, int nargs)
+/* Is it the operator, or what it was called before? */
+static bool
+is_operator(const char *operator, const char *name, const char *old_name)
 {
-	int			argument = atoi(place);
-
-	if (argument < 1 || argument >= nargs)
-		invalid_program();
-	return argument;
+	return strcmp(operator, name) == 0 || strcmp(operator, old_name) == 0;
 }
 
-/* One term from its three texts */
+/* One term from its parts */
 static Term
-load_term(FunctionCallInfo fcinfo, char **step)
+load_term(FunctionCallInfo fcinfo, int place, const char *operator, char *constant)
 {
-	Term		term = {.argument = load_place(step[0], PG_NARGS()), .accept = 2};
-	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, term.argument);
-	const char *operator = step[1];
+	Term		term = {.argument = place, .accept = 2};
+	Oid			type;
 
-	if (strcmp(operator, "is null") == 0 || strcmp(operator, "is not null") == 0)
+	if (place < 1 || place >= PG_NARGS())
+		invalid_program();
+	type = get_fn_expr_argtype(fcinfo->flinfo, place);
+	if (is_operator(operator, TERM_IS_NULL, "is null") || is_operator(operator, TERM_IS_NOT_NULL, "is not null"))
 	{
-		term.wants_null = strcmp(operator, "is null") == 0;
+		term.wants_null = is_operator(operator, TERM_IS_NULL, "is null");
 		term.kind = term.wants_null ? TERM_NULL : TERM_NOT_NULL;
 		return term;
 	}
-	if (strcmp(operator, "is true") == 0 && type == BOOLOID)
+	if (is_operator(operator, TERM_IS_TRUE, "is true") && type == BOOLOID)
 	{
 		term.kind = TERM_TRUE;
 		return term;
 	}
 	if (!term_kind_of_type(type, &term.kind))
 		invalid_program();
-	if (strncmp(operator, TERM_LENGTH_PREFIX, strlen(TERM_LENGTH_PREFIX)) == 0 && term.kind == TERM_TEXT)
+	if (term.kind == TERM_TEXT && operator[0] == TERM_LENGTH_PREFIX)
 	{
 		term.kind = TERM_LENGTH;
-		operator += strlen(TERM_LENGTH_PREFIX);
+		operator++;
+	}
+	else if (term.kind == TERM_TEXT && strncmp(operator, OLD_LENGTH_PREFIX, strlen(OLD_LENGTH_PREFIX)) == 0)
+	{
+		term.kind = TERM_LENGTH;
+		operator += strlen(OLD_LENGTH_PREFIX);
 	}
 	term.accept = accepted(operator);
 	if (term.accept == 0 || (term.kind == TERM_TEXT && term.accept != 2 && term.accept != 5))
 		invalid_program();
-	load_constant(&term, step[2]);
+	load_constant(&term, constant);
 	return term;
 }
 
-/* Terms of one column together, so that a numeric is taken apart once; none of them can raise an error, so any order will do. */
-static int
-compare_terms(const void *a, const void *b)
+/* One term from its element, which is taken apart */
+static Term
+load_element(FunctionCallInfo fcinfo, char *element)
 {
-	const Term *x = a;
-	const Term *y = b;
+	size_t		digits = strspn(element, "0123456789");
+	char	   *constant = strchr(element, ' ');
 
-	return compare_integer(x->argument, y->argument) * 2 + compare_integer(x->kind, y->kind);
+	if (constant == NULL)
+		return load_term(fcinfo, atoi(element), element + digits, "");
+	*constant = '\0';
+	return load_term(fcinfo, atoi(element), element + digits, constant + 1);
+}
+
+/* An element's first character; a blank for an empty one */
+static char
+element_kind(Datum element)
+{
+	text	   *data = DatumGetTextPP(element);
+
+	return VARSIZE_ANY_EXHDR(data) > 0 ? *VARDATA_ANY(data) : ' ';
+}
+
+/* Is the stage among those of an element? */
+static bool
+asked_of(Datum element, int number)
+{
+	char	   *at = TextDatumGetCString(element);
+	long		first;
+	long		last;
+
+	while (*at != '\0')
+	{
+		first = last = strtol(at + 1, &at, 10);
+		if (*at == '-')
+			last = strtol(at + 1, &at, 10);
+		if (*at != '\0' && *at != ',')
+			invalid_program();
+		if (number >= first && number <= last)
+			return true;
+	}
+	return false;
+}
+
+/* Put terms of one column together, so that a numeric is taken apart once. None can raise an error, so any order will do. */
+static void
+arrange_terms(Arm *arm)
+{
+	for (int i = 1; i < arm->count; i++)
+	{
+		Term		term = arm->terms[i];
+		int			j = i;
+
+		for (; j > 0 && arm->terms[j - 1].argument > term.argument; j--)
+			arm->terms[j] = arm->terms[j - 1];
+		arm->terms[j] = term;
+	}
+	for (int i = 1, last = 0; i < arm->count; i++)
+	{
+		arm->terms[i].same_numeric = arm->terms[i].kind == TERM_NUMERIC && arm->terms[last].kind == TERM_NUMERIC &&
+			arm->terms[i].argument == arm->terms[last].argument;
+		if (arm->terms[i].kind == TERM_NUMERIC)
+			last = i;
+	}
 }
 
 /* The terms of an arm, in the statement's memory */
@@ -432,16 +502,33 @@ static void
 load_arm(FunctionCallInfo fcinfo, Program *program, Arm *arm)
 {
 	MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
-	Term	   *terms = palloc(sizeof(Term) * (arm->count + 1));
+	Term	   *terms = palloc(sizeof(Term) * (program->count + 1));
+	bool		asked = arm->number == 0;
 
-	for (int i = 0; i < arm->count; i++)
-		terms[i] = load_term(fcinfo, &program->steps[(arm->first + i) * STEP]);
-	qsort(terms, arm->count, sizeof(Term), compare_terms);
-	for (int i = 1; i < arm->count; i++)
-		terms[i].same_numeric = terms[i].kind == TERM_NUMERIC && terms[i - 1].kind == TERM_NUMERIC &&
-			terms[i].argument == terms[i - 1].argument;
+	for (int i = program->narms; i < program->count; i++)
+	{
+		if (element_kind(program->elements[i]) == PROGRAM_ASKED_OF)
+			asked = arm->number > 0 && asked_of(program->elements[i], arm->number);
+		else if (asked)
+			terms[arm->count++] = load_element(fcinfo, TextDatumGetCString(program->elements[i]));
+	}
 	arm->terms = terms;
+	arrange_terms(arm);
 	MemoryContextSwitchTo(old);
+}
+
+/* All terms of a program of the form of before */
+static void
+load_old_terms(FunctionCallInfo fcinfo, Program *program)
+{
+	Arm		   *arm = &program->always;
+
+	if (program->count % OLD_STEP != 0)
+		invalid_program();
+	arm->terms = palloc(sizeof(Term) * (program->count / OLD_STEP));
+	for (int i = 0; i < program->count; i += OLD_STEP)
+		arm->terms[arm->count++] = load_term(fcinfo, atoi(TextDatumGetCString(program->elements[i])),
+											 TextDatumGetCString(program->elements[i + 1]), TextDatumGetCString(program->elements[i + 2]));
 }
 
 /* How the stage is said by a column of the type */
@@ -464,48 +551,48 @@ stage_kind(Oid type)
 	}
 }
 
-/* Begin an arm. */
+/* The stages, which come first */
 static void
-load_stage(FunctionCallInfo fcinfo, Program *program, int step)
+load_stages(FunctionCallInfo fcinfo, Program *program)
 {
-	char	  **texts = &program->steps[step * STEP];
-	Arm		   *arm = &program->arms[program->narms++];
 	Oid			type;
 
-	program->stage_argument = load_place(texts[0], PG_NARGS());
-	type = getBaseType(get_fn_expr_argtype(fcinfo->flinfo, program->stage_argument));
+	while (program->narms < program->count && element_kind(program->elements[program->narms]) == PROGRAM_STAGE)
+		program->narms++;
+	if (program->narms == 0)
+		return;
+	if (PG_NARGS() <= STAGE_ARGUMENT)
+		invalid_program();
+	type = getBaseType(get_fn_expr_argtype(fcinfo->flinfo, STAGE_ARGUMENT));
 	program->stage_kind = stage_kind(type);
-	arm->stage = texts[2];
-	arm->length = strlen(texts[2]);
-	arm->first = step + 1;
-	while (program->stage_kind == STAGE_PADDED && arm->length > 0 && arm->stage[arm->length - 1] == ' ')
-		arm->length--;
-	if (program->stage_kind == STAGE_ENUM && arm->length < NAMEDATALEN)
-		arm->label = GetSysCacheOid2(ENUMTYPOIDNAME, Anum_pg_enum_oid, ObjectIdGetDatum(type), CStringGetDatum(arm->stage));
+	program->arms = palloc0(sizeof(Arm) * program->narms);
+	for (int i = 0; i < program->narms; i++)
+	{
+		text	   *element = DatumGetTextPP(program->elements[i]);
+		Arm		   *arm = &program->arms[i];
+
+		arm->number = i + 1;
+		arm->stage = VARDATA_ANY(element) + 1;
+		arm->length = VARSIZE_ANY_EXHDR(element) - 1;
+		while (program->stage_kind == STAGE_PADDED && arm->length > 0 && arm->stage[arm->length - 1] == ' ')
+			arm->length--;
+		if (program->stage_kind == STAGE_ENUM && arm->length < NAMEDATALEN)
+			arm->label = GetSysCacheOid2(ENUMTYPOIDNAME, Anum_pg_enum_oid, ObjectIdGetDatum(type),
+										 CStringGetDatum(pnstrdup(arm->stage, arm->length)));
+	}
 }
 
-/* The program's texts */
-static char **
-program_steps(FunctionCallInfo fcinfo, int *count)
+/* Is it a program of the form of before? Its first element is a column's place and nothing else. */
+static bool
+is_old_program(const Program *program)
 {
-	Datum	   *elements;
-	bool	   *nulls;
-	char	  **steps;
+	text	   *first = program->count > 0 ? DatumGetTextPP(program->elements[0]) : NULL;
+	int			length = first ? VARSIZE_ANY_EXHDR(first) : 0;
 
-	if (PG_ARGISNULL(0))
-		invalid_program();
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, count);
-	if (*count % STEP != 0)
-		invalid_program();
-	steps = palloc(sizeof(char *) * (*count + 1));
-	for (int i = 0; i < *count; i++)
-	{
-		if (nulls[i])
-			invalid_program();
-		steps[i] = TextDatumGetCString(elements[i]);
-	}
-	*count /= STEP;
-	return steps;
+	for (int i = 0; i < length; i++)
+		if (VARDATA_ANY(first)[i] < '0' || VARDATA_ANY(first)[i] > '9')
+			return false;
+	return length > 0;
 }
 
 /* The program, once for each statement that calls it */
@@ -514,22 +601,21 @@ load_program(FunctionCallInfo fcinfo)
 {
 	MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
 	Program    *program = palloc0(sizeof(Program));
-	Arm		   *arm = &program->always;
-	int			count;
+	bool	   *nulls;
 
-	program->steps = program_steps(fcinfo, &count);
-	program->arms = palloc0(sizeof(Arm) * (count + 1));
-	for (int i = 0; i < count; i++)
+	if (PG_ARGISNULL(0))
+		invalid_program();
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P_COPY(0), TEXTOID, -1, false, TYPALIGN_INT, &program->elements, &nulls, &program->count);
+	for (int i = 0; i < program->count; i++)
+		if (nulls[i])
+			invalid_program();
+	if (is_old_program(program))
+		load_old_terms(fcinfo, program);
+	else
 	{
-		if (strcmp(program->steps[i * STEP + 1], TERM_WHEN) == 0)
-		{
-			load_stage(fcinfo, program, i);
-			arm = &program->arms[program->narms - 1];
-		}
-		else
-			arm->count++;
+		load_stages(fcinfo, program);
+		load_arm(fcinfo, program, &program->always);
 	}
-	load_arm(fcinfo, program, &program->always);
 	if (get_fn_expr_arg_stable(fcinfo->flinfo, 0))
 		fcinfo->flinfo->fn_extra = program;
 	MemoryContextSwitchTo(old);
@@ -548,8 +634,10 @@ salesops_all_true(PG_FUNCTION_ARGS)
 		program = load_program(fcinfo);
 	if (program->always.count > 0 && !terms_true(program->always.terms, program->always.count, fcinfo->args))
 		PG_RETURN_BOOL(false);
-	stage = &fcinfo->args[program->stage_argument];
-	if (program->narms == 0 || stage->isnull)
+	if (program->narms == 0)
+		PG_RETURN_BOOL(true);
+	stage = &fcinfo->args[STAGE_ARGUMENT];
+	if (stage->isnull)
 		PG_RETURN_BOOL(true);
 	arm = find_arm(program, stage->value);
 	if (arm == NULL)

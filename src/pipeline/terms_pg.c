@@ -111,16 +111,7 @@ plain_column(Node *node)
 	return (Var *) node;
 }
 
-/* Three more texts */
-static void
-add_step(TermSet *set, int place, const char *operator, const char *constant)
-{
-	set->program = lappend(set->program, psprintf("%d", place));
-	set->program = lappend(set->program, pstrdup(operator));
-	set->program = lappend(set->program, pstrdup(constant));
-}
-
-/* Add one term. The stage has the first place. */
+/* Add one term: constant NULL for an operator that has none. The stage has the first place. */
 static bool
 add_term(TermSet *set, const Var *column, const char *operator, const char *constant)
 {
@@ -136,7 +127,10 @@ add_term(TermSet *set, const Var *column, const char *operator, const char *cons
 	set->columns = lappend_int(set->columns, column->varattno);
 	place++;
 found:
-	add_step(set, place, operator, constant);
+	if (set->asked_of != set->begun)
+		set->program = lappend(set->program, set->asked_of);
+	set->begun = set->asked_of;
+	set->program = lappend(set->program, psprintf("%d%s%s%s", place, operator, constant ? " " : "", constant ? constant : ""));
 	set->count++;
 	return true;
 }
@@ -165,7 +159,7 @@ add_length(TermSet *set, Node *left, const Const *constant, int strategy)
 	column = plain_column(linitial(call->args));
 	if (column == NULL || (column->vartype != TEXTOID && column->vartype != VARCHAROID))
 		return false;
-	return add_term(set, column, psprintf(TERM_LENGTH_PREFIX "%s", term_operators[strategy]), constant_text(constant, TERM_INT32));
+	return add_term(set, column, psprintf("%c%s", TERM_LENGTH_PREFIX, term_operators[strategy]), constant_text(constant, TERM_INT32));
 }
 
 /* column operator constant, either way round */
@@ -226,9 +220,9 @@ add_node(TermSet *set, Node *node)
 	}
 	if (IsA(node, NullTest) && !((NullTest *) node)->argisrow && plain_column((Node *) ((NullTest *) node)->arg) != NULL)
 		return add_term(set, plain_column((Node *) ((NullTest *) node)->arg),
-						((NullTest *) node)->nulltesttype == IS_NULL ? "is null" : "is not null", "");
+						((NullTest *) node)->nulltesttype == IS_NULL ? TERM_IS_NULL : TERM_IS_NOT_NULL, NULL);
 	if (IsA(node, Var) && plain_column(node) != NULL && ((Var *) node)->vartype == BOOLOID)
-		return add_term(set, (Var *) node, "is true", "");
+		return add_term(set, (Var *) node, TERM_IS_TRUE, NULL);
 	if (IsA(node, OpExpr))
 		return add_comparison(set, (OpExpr *) node);
 	return false;
@@ -236,17 +230,39 @@ add_node(TermSet *set, Node *node)
 
 /* See terms_pg.h. */
 void
-terms_begin(TermSet *set, const char *stage)
+terms_add_stage(TermSet *set, const char *stage)
 {
-	add_step(set, 1, TERM_WHEN, stage);
+	set->program = lappend(set->program, psprintf("%c%s", PROGRAM_STAGE, stage));
+}
+
+/* See terms_pg.h. Runs are written as first-last; the same list as before begins nothing. */
+void
+terms_ask_of(TermSet *set, List *stages)
+{
+	StringInfoData text;
+	int			count = list_length(stages);
+
+	initStringInfo(&text);
+	for (int i = 0, last; i < count; i = last + 1)
+	{
+		for (last = i; last + 1 < count && list_nth_int(stages, last + 1) == list_nth_int(stages, last) + 1;)
+			last++;
+		appendStringInfo(&text, "%c%d", i == 0 ? PROGRAM_ASKED_OF : ',', list_nth_int(stages, i));
+		if (last > i)
+			appendStringInfo(&text, "-%d", list_nth_int(stages, last));
+	}
+	if (set->asked_of == NULL || strcmp(set->asked_of, text.data) != 0)
+		set->asked_of = text.data;
 }
 
 /* See terms_pg.h. Constant parts are folded first, as the planner would. */
 bool
 terms_add(TermSet *set, Node *expression)
 {
-	TermSet		trial = {list_copy(set->columns), list_copy(set->program), set->count};
+	TermSet		trial = *set;
 
+	trial.columns = list_copy(set->columns);
+	trial.program = list_copy(set->program);
 	if (!add_node(&trial, eval_const_expressions(NULL, copyObject(expression))))
 		return false;
 	*set = trial;

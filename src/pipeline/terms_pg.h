@@ -11,8 +11,14 @@
 #include "nodes/primnodes.h"
 
 #define TERM_NOT_EQUAL 6		/* beside the btree strategies 1 to 5 */
-#define TERM_LENGTH_PREFIX "length "
-#define TERM_WHEN "when"		/* begins the terms of one stage */
+
+/* The words of a program, beside the operators; see program_pg.c */
+#define TERM_IS_NULL "null"
+#define TERM_IS_NOT_NULL "set"
+#define TERM_IS_TRUE "true"
+#define TERM_LENGTH_PREFIX '#'
+#define PROGRAM_STAGE '@'
+#define PROGRAM_ASKED_OF '*'
 
 /* How a term is checked */
 typedef enum TermKind
@@ -28,12 +34,14 @@ typedef enum TermKind
 	TERM_LENGTH
 } TermKind;
 
-/* What is gathered for one call of salesops.all_true(): the columns, and three texts a term: column's place, operator, constant */
+/* What is gathered for one call of salesops.all_true() */
 typedef struct TermSet
 {
 	List	   *columns;		/* of attribute numbers */
 	List	   *program;		/* of char * */
 	int			count;			/* terms */
+	char	   *asked_of;		/* what comes next is asked of these stages */
+	char	   *begun;			/* the last of those that the program has */
 } TermSet;
 
 extern const char *const term_operators[];
@@ -41,8 +49,11 @@ extern const char *const term_operators[];
 /* How values of the type are compared with a constant; false where that is not done here */
 extern bool term_kind_of_type(Oid type, TermKind *kind);
 
-/* What is added from here on is asked of rows in that stage only. */
-extern void terms_begin(TermSet *set, const char *stage);
+/* One more stage; they are numbered from 1 */
+extern void terms_add_stage(TermSet *set, const char *stage);
+
+/* What is added from here on is asked of rows in these stages only: an ascending list of numbers. */
+extern void terms_ask_of(TermSet *set, List *stages);
 
 /* Add the expression's terms to the set; false, and nothing added, where one of them is not a common one. */
 extern bool terms_add(TermSet *set, Node *expression);

@@ -58,3 +58,10 @@ COMMENT ON FUNCTION salesops.spells_of(salesops.deal_changes) IS
 CREATE FUNCTION salesops.last_change_of(salesops.deal_changes) RETURNS salesops.deal_state
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'salesops_last_change_of';
 COMMENT ON FUNCTION salesops.last_change_of(salesops.deal_changes) IS 'Where a deal stands after its last change, since when, and when its history begins';
+
+CREATE FUNCTION salesops.days_between(from_at timestamptz, until_at timestamptz) RETURNS double precision
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'salesops_days_between';
+COMMENT ON FUNCTION salesops.days_between(timestamptz, timestamptz) IS 'Days of 86,400 seconds from one time to another, with a fraction';
+CREATE FUNCTION salesops.whole_days_between(from_at timestamptz, until_at timestamptz) RETURNS double precision
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'salesops_whole_days_between';
+COMMENT ON FUNCTION salesops.whole_days_between(timestamptz, timestamptz) IS 'days_between() rounded to whole days';

@@ -83,7 +83,7 @@ CREATE FUNCTION salesops.stage_spells(as_of timestamptz DEFAULT pg_catalog.now()
 	LANGUAGE sql STABLE PARALLEL SAFE ROWS 10000
 BEGIN ATOMIC
 	SELECT s.opportunity_id, s.visit, s.stage, s.ordinal, s.kind, s.entered_at, s.left_at, s.next_stage, s.next_ordinal, s.next_kind,
-	       date_part('epoch', coalesce(s.left_at, as_of) - s.entered_at) / 86400, s.ended, s.amount, s.close_date, s.spell_number
+	       salesops.days_between(s.entered_at, coalesce(s.left_at, as_of)), s.ended, s.amount, s.close_date, s.spell_number
 	  FROM salesops.deal_spells(as_of) s;
 END;
 COMMENT ON FUNCTION salesops.stage_spells(timestamptz) IS
@@ -146,7 +146,7 @@ BEGIN ATOMIC
 	SELECT d.opportunity_id, d.name, d.account_id, d.owner_id, d.stage, d.ordinal, d.amount, d.currency, d.close_date, d.created_at,
 	       d.probability, d.forecast_category, d.next_step, CASE WHEN d.known_from <> 'nothing' THEN coalesce(h.entered_at, d.created_at) END,
 	       h.entered_at IS NOT NULL,
-	       CASE WHEN d.known_from <> 'nothing' THEN extract(epoch FROM as_of - coalesce(h.entered_at, d.created_at)) / 86400 END::double precision,
+	       CASE WHEN d.known_from <> 'nothing' THEN salesops.days_between(coalesce(h.entered_at, d.created_at), as_of) END,
 	       d.max_days, d.known_from
 	  FROM deal d
 	  LEFT JOIN salesops.pipeline_as_of(as_of) h ON h.opportunity_id = d.opportunity_id AND h.stage = d.stage;
@@ -158,7 +158,7 @@ CREATE VIEW salesops.pipeline_by_stage WITH (security_invoker = true) AS
 SELECT p.stage, p.ordinal, p.kind, o.currency, count(o.opportunity_id) AS deals, coalesce(sum(o.amount), 0) AS amount,
        sum(o.amount * coalesce(o.probability, p.probability)::numeric) AS weighted_amount,
        avg(o.amount) AS average_amount, count(o.opportunity_id) FILTER (WHERE o.amount IS NULL) AS deals_without_amount,
-       avg((extract(epoch FROM pg_catalog.now() - coalesce(h.entered_at, o.created_at)) / 86400)::double precision)
+       avg(salesops.days_between(coalesce(h.entered_at, o.created_at), pg_catalog.now()))
            FILTER (WHERE p.kind = 'open' AND (o.created_at IS NULL OR o.created_at <= pg_catalog.now())) AS average_days_in_stage
   FROM salesops.pipeline_stage p
   LEFT JOIN salesops.opportunity o ON o.stage = p.stage
@@ -199,7 +199,7 @@ CREATE FUNCTION salesops.stage_velocity_by(by text[], as_of timestamptz DEFAULT 
 BEGIN ATOMIC
 	WITH spell AS (
 		SELECT s.stage, s.kind, s.entered_at, s.left_at, s.ended, s.closes_at, s.gone_at, CASE WHEN cardinality(by) = 0 THEN '{}' ELSE g.grp END AS grp,
-		       date_part('epoch', coalesce(s.left_at, as_of) - s.entered_at) / 86400 AS days
+		       salesops.days_between(s.entered_at, coalesce(s.left_at, as_of)) AS days
 		  FROM salesops.deal_spells(as_of) s
 		  LEFT JOIN salesops.opportunity_groups(by) g ON cardinality(by) > 0 AND g.opportunity_id = s.opportunity_id
 		 WHERE cardinality(by) = 0 OR g.opportunity_id IS NOT NULL
@@ -208,10 +208,10 @@ BEGIN ATOMIC
 		SELECT s.grp, s.stage, count(*) AS visits, count(*) FILTER (WHERE s.ended) AS left_stage, count(*) FILTER (WHERE s.left_at IS NULL) AS still_in,
 		       salesops.survival(s.days, s.ended) AS lasting, max(s.days) AS longest, avg(s.days) FILTER (WHERE s.ended) AS closed_mean_days,
 		       salesops.survival(s.days, s.ended) FILTER (WHERE s.entered_at > as_of - period) AS recent,
-		       salesops.survival(date_part('epoch', least(s.left_at, as_of - period) - s.entered_at) / 86400,
+		       salesops.survival(salesops.days_between(s.entered_at, least(s.left_at, as_of - period)),
 		                         s.ended AND s.left_at <= as_of - period)
 		           FILTER (WHERE s.entered_at > as_of - 2 * period AND s.entered_at <= as_of - period) AS previous,
-		       salesops.survival(date_part('epoch', coalesce(s.closes_at, s.gone_at, as_of) - s.entered_at) / 86400,
+		       salesops.survival(salesops.days_between(s.entered_at, coalesce(s.closes_at, s.gone_at, as_of)),
 		                         s.closes_at IS NOT NULL) AS closing
 		  FROM spell s WHERE coalesce(s.kind = 'open', false) GROUP BY 1, 2
 	), grps AS (
@@ -306,15 +306,15 @@ BEGIN ATOMIC
 		 WHERE coalesce(s.kind = 'open', false) AND (cardinality(by) = 0 OR g.opportunity_id IS NOT NULL)
 	), before AS (
 		-- the stays as they stood when the span began, in whole days
-		SELECT w.from_at, s.grp, s.stage, round(extract(epoch FROM least(s.left_at, w.from_at) - s.entered_at) / 86400)::double precision AS age,
+		SELECT w.from_at, s.grp, s.stage, salesops.whole_days_between(s.entered_at, least(s.left_at, w.from_at)) AS age,
 		       s.ended AND s.left_at <= w.from_at AS departed
 		  FROM span w JOIN spell s ON s.entered_at <= w.from_at AND s.entered_at > w.from_at - baseline
 	), usual AS MATERIALIZED (
 		SELECT b.from_at, b.grp, b.stage, salesops.survival(b.age, b.departed) AS lasting, max(b.age) AS longest FROM before b GROUP BY 1, 2, 3
 	), aged AS MATERIALIZED (
 		-- whole days at the span's begin and at its end, or at the departure: few distinct ages, each looked up once
-		SELECT s.grp, s.stage, w.from_at, w.days, round(greatest(extract(epoch FROM w.from_at - s.entered_at) / 86400, 0))::double precision AS age_before,
-		       round(((extract(epoch FROM coalesce(s.left_at, as_of) - s.entered_at) / 86400)::double precision)::numeric)::double precision AS age, count(*) AS deals, count(*) FILTER (WHERE s.ended) AS departed
+		SELECT s.grp, s.stage, w.from_at, w.days, greatest(salesops.whole_days_between(s.entered_at, w.from_at), 0) AS age_before,
+		       salesops.whole_days_between(s.entered_at, coalesce(s.left_at, as_of)) AS age, count(*) AS deals, count(*) FILTER (WHERE s.ended) AS departed
 		  FROM span w JOIN spell s ON s.left_at IS NULL OR s.left_at > w.from_at
 		 GROUP BY 1, 2, 3, 4, 5, 6
 	), pace AS MATERIALIZED (
@@ -398,7 +398,7 @@ BEGIN ATOMIC
 		       count(*) FILTER (WHERE d.kind = 'won' AND d.closed_at >= s.from_at AND d.closed_at < s.to_at) AS won,
 		       count(*) FILTER (WHERE d.kind = 'lost' AND d.closed_at >= s.from_at AND d.closed_at < s.to_at) AS lost,
 		       avg(d.amount) FILTER (WHERE d.kind = 'won' AND d.closed_at >= s.from_at AND d.closed_at < s.to_at) AS average_amount,
-		       avg(extract(epoch FROM d.closed_at - d.created_at) / 86400)
+		       avg(salesops.days_between(d.created_at, d.closed_at))
 		           FILTER (WHERE d.kind = 'won' AND d.closed_at >= s.from_at AND d.closed_at < s.to_at)::double precision AS cycle_days
 		  FROM span s CROSS JOIN grps g
 		  LEFT JOIN (SELECT r.* FROM grouped r WHERE r.created_at >= as_of - (periods + 1) * period OR r.closed_at >= as_of - (periods + 1) * period) d

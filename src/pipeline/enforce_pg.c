@@ -2,11 +2,12 @@
  * enforce_pg.c
  *		The triggers that hold a relation's rows to its criteria: made, made anew on every change, and released.
  *
- * The server itself checks the criteria, at the cost of a CHECK constraint: the WHEN of one BEFORE INSERT OR UPDATE row
- * trigger is a CASE over the stage with an arm a stage, true only where something may be unmet. Criteria of other stages
- * cost nothing, and a change made by one session reaches all others through the relation's cache as any DDL does. The
- * trigger's function (guard_pg.c) then finds out what is unmet. Two more triggers, made only where they are needed, stand
- * for criteria with subqueries (AFTER, so that they see generated columns) and for moves that define_stages forbids.
+ * The server itself checks the criteria, at less than the cost of a CHECK constraint: the WHEN of one BEFORE INSERT OR UPDATE
+ * row trigger is true only where something may be unmet. It is one call for the common terms of all stages (program_pg.c),
+ * OR a CASE over the stage for the other expressions: criteria of other stages cost nothing. A change made by one session
+ * reaches all others through the relation's cache as any DDL does. The trigger's function (guard_pg.c) then finds out what
+ * is unmet. Two more triggers, made only where they are needed, stand for criteria with subqueries (AFTER, so that they
+ * see generated columns) and for moves that define_stages forbids.
  *
  * The triggers belong to the user's table: pg_dump dumps them, DROP COLUMN minds them. Nothing here runs on restore.
  */
@@ -49,14 +50,6 @@ PG_FUNCTION_INFO_V1(salesops_follow_criteria);
 
 /* Our own DROP TRIGGER is not the user's: follow_criteria looks away meanwhile. */
 static bool rebuilding = false;
-
-/* What of a criterion set one arm of the CASE is made from */
-typedef struct Arm
-{
-	StringInfoData terms;		/* all but queries, with AND between */
-	bool		compiled;		/* one of them may raise an error */
-	bool		query;
-} Arm;
 
 /* The stage as SQL on a row variable ("new", "old"): literals compare with it, as text where its type is neither text nor enum */
 static char *
@@ -102,61 +95,146 @@ is_tracked(Oid relid)
 	return OidIsValid(get_trigger_oid(relid, TRIGGER_HISTORY_UPDATE, true));
 }
 
-/* Put one more condition into the arm. */
-static void
-append_term(Arm *arm, const char *sql)
+/* The criteria that bind a stage */
+static List *
+stage_criteria(const Criteria *criteria, const Stage *stage, bool tracked)
 {
-	appendStringInfo(&arm->terms, "%s(%s)", arm->terms.len > 0 ? " AND " : "", sql);
-}
-
-/* The terms that bind a stage: the common ones in one call, the others as they are */
-static Arm
-build_arm(const Criteria *criteria, const Stage *stage, bool tracked)
-{
-	Arm			arm = {.compiled = false};
-	TermSet		set = {0};
+	List	   *list = NIL;
 	ListCell   *cell;
 
-	initStringInfo(&arm.terms);
 	foreach(cell, criteria->criteria)
-	{
-		Criterion  *criterion = lfirst(cell);
+		if (criterion_binds(criteria, lfirst(cell), stage->name) && may_bind_still(lfirst(cell), tracked))
+			list = lappend(list, lfirst(cell));
+	return list;
+}
 
-		if (!criterion_binds(criteria, criterion, stage->name) || !may_bind_still(criterion, tracked))
+/* Is one of them checked that way? */
+static bool
+any_checked(List *list, CriterionWay way)
+{
+	ListCell   *cell;
+
+	foreach(cell, list)
+		if (((Criterion *) lfirst(cell))->way == way)
+			return true;
+	return false;
+}
+
+/* What is checked of rows in one stage as they are written */
+typedef struct Arm
+{
+	const Stage *stage;
+	List	   *criteria;		/* that bind it */
+	bool		compiled;		/* one of them may raise an error: our function evaluates them all */
+	int			number;			/* in the program; 0 for none */
+	StringInfoData others;		/* terms that are not the program's, with AND between */
+} Arm;
+
+/* The arms of a relation; those that the program may speak of are numbered. */
+static List *
+make_arms(const Criteria *criteria, bool tracked, TermSet *set)
+{
+	List	   *arms = NIL;
+	int			number = 0;
+	ListCell   *cell;
+
+	foreach(cell, criteria->stages)
+	{
+		Arm		   *arm = palloc0(sizeof(Arm));
+
+		arm->stage = lfirst(cell);
+		arm->criteria = stage_criteria(criteria, arm->stage, tracked);
+		arm->compiled = any_checked(arm->criteria, CRITERION_COMPILED);
+		if (!stage_can_occur(criteria, arm->stage) || !(arm->compiled || any_checked(arm->criteria, CRITERION_NATIVE)))
 			continue;
-		if (criterion->way == CRITERION_COMPILED ||
-			(criterion->way == CRITERION_NATIVE && !terms_add(&set, criterion->expression->tree)))
-			append_term(&arm, expression_deparse(criterion->expression->tree, criteria->relid, "new"));
-		arm.compiled |= criterion->way == CRITERION_COMPILED;
-		arm.query |= criterion->way == CRITERION_QUERY;
+		initStringInfo(&arm->others);
+		if (!arm->compiled)
+		{
+			arm->number = ++number;
+			terms_add_stage(set, arm->stage->name);
+		}
+		arms = lappend(arms, arm);
 	}
-	if (set.count > 0 && arm.terms.len > 0)
-		appendStringInfo(&arm.terms, " AND %s", terms_call(&set, criteria->relid));
-	else if (set.count > 0)
-		appendStringInfoString(&arm.terms, terms_call(&set, criteria->relid));
-	return arm;
+	return arms;
+}
+
+/* One criterion: into the program where it is made of common terms, else as it is; so is all where our function evaluates it */
+static void
+add_criterion(const Criteria *criteria, Criterion *criterion, List *arms, TermSet *set)
+{
+	List	   *numbers = NIL;
+	bool		common = false;
+	char	   *sql = NULL;
+	ListCell   *cell;
+
+	foreach(cell, arms)
+	{
+		Arm		   *arm = lfirst(cell);
+
+		if (arm->number > 0 && list_member_ptr(arm->criteria, criterion))
+			numbers = lappend_int(numbers, arm->number);
+	}
+	if (numbers != NIL)
+	{
+		terms_ask_of(set, numbers);
+		common = terms_add(set, criterion->expression->tree);
+	}
+	foreach(cell, arms)
+	{
+		Arm		   *arm = lfirst(cell);
+
+		if (!list_member_ptr(arm->criteria, criterion) || (common && arm->number > 0))
+			continue;
+		if (sql == NULL)
+			sql = expression_deparse(criterion->expression->tree, criteria->relid, "new");
+		appendStringInfo(&arm->others, "%s(%s)", arm->others.len > 0 ? " AND " : "", sql);
+	}
+}
+
+/* The row's stage in a form that salesops.all_true() knows */
+static char *
+program_stage(const Criteria *criteria)
+{
+	Oid			type = getBaseType(get_atttype(criteria->relid, get_attnum(criteria->relid, criteria->stage_column)));
+	char	   *reference = stage_reference(criteria, "new");
+
+	if (type == TEXTOID || type == VARCHAROID || type == BPCHAROID || type == NAMEOID || type_is_enum(type))
+		return reference;
+	return psprintf("(%s)::pg_catalog.text", reference);
 }
 
 /* The WHEN of the criteria trigger; NULL where there is nothing to check */
 static char *
 criteria_condition(const Criteria *criteria, bool tracked)
 {
-	StringInfoData arms;
+	TermSet		set = {0};
+	List	   *arms = make_arms(criteria, tracked, &set);
+	StringInfoData condition;
+	bool		any = false;
 	ListCell   *cell;
 
-	initStringInfo(&arms);
-	foreach(cell, criteria->stages)
+	initStringInfo(&condition);
+	foreach(cell, criteria->criteria)
+		if (((Criterion *) lfirst(cell))->way != CRITERION_QUERY)
+			add_criterion(criteria, lfirst(cell), arms, &set);
+	if (set.count > 0)
+		appendStringInfo(&condition, "NOT %s", terms_call(&set, program_stage(criteria), criteria->relid));
+	foreach(cell, arms)
 	{
-		Stage	   *stage = lfirst(cell);
-		Arm			arm = build_arm(criteria, stage, tracked);
+		Arm		   *arm = lfirst(cell);
 
-		if (!stage_can_occur(criteria, stage) || arm.terms.len == 0)
+		if (arm->others.len == 0)
 			continue;
+		if (!any)
+			appendStringInfo(&condition, "%sCASE %s", set.count > 0 ? " OR " : "", stage_reference(criteria, "new"));
 		/* true OR ...: folded to true by the planner, but the trigger depends on the columns in it */
-		appendStringInfo(&arms, " WHEN %s THEN %s(%s) IS NOT TRUE", sql_literal(stage->name),
-						 arm.compiled ? "true OR " : "", arm.terms.data);
+		appendStringInfo(&condition, " WHEN %s THEN %s(%s) IS NOT TRUE", sql_literal(arm->stage->name), arm->compiled ? "true OR " : "",
+						 arm->others.data);
+		any = true;
 	}
-	return arms.len == 0 ? NULL : psprintf("CASE %s%s END", stage_reference(criteria, "new"), arms.data);
+	if (any)
+		appendStringInfoString(&condition, " END");
+	return condition.len == 0 ? NULL : condition.data;
 }
 
 /* Add the columns of a set, so that the trigger depends on them: DROP COLUMN is refused as it is for the others. */
@@ -199,7 +277,7 @@ query_condition(const Criteria *criteria, bool tracked)
 	{
 		Stage	   *stage = lfirst(cell);
 
-		if (!stage_can_occur(criteria, stage) || !build_arm(criteria, stage, tracked).query)
+		if (!stage_can_occur(criteria, stage) || !any_checked(stage_criteria(criteria, stage, tracked), CRITERION_QUERY))
 			continue;
 		if (!any)
 			appendStringInfo(&condition, "%s IN (", stage_reference(criteria, "new"));

@@ -1,71 +1,49 @@
 /*
  * terms_pg.c
- *		The terms that most criteria are made of, checked many at a time without the cost of a function call each.
+ *		The terms that most criteria are made of, recognised in an expression's tree and written as a program.
  *
  * "amount > 0", "close_date IS NOT NULL", "owner <> ''", "length(next_step) > 3": a column against a constant. The server
- * calls a function for each, and numeric's copies its argument first. salesops.all_true(program, columns) takes the row's
- * columns and answers whether all terms are true, with the same answers as the server's operators: a test compares the two
- * over values that are hard on comparisons. Anything that is not in this small language is left to the server.
- *
- * A program is a text[] of three elements a term: the place of the column among the arguments, from 1; the operator; the
- * constant, as numeric's text, as a text, or as an integer (also for dates and times: their internal number).
+ * calls a function for each, and numeric's copies its argument first; salesops.all_true() checks them all in one call
+ * (program_pg.c, which also says what a program is). Anything that is not in this small language is left to the server.
  */
 #include "postgres.h"
 
-#include "catalog/pg_collation.h"
-#include "catalog/pg_operator.h"
-#include "catalog/pg_type.h"
 #include "access/stratnum.h"
 #include "access/transam.h"
+#include "catalog/pg_type.h"
 #include "fmgr.h"
-#include "mb/pg_wchar.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/date.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"
-#include "utils/timestamp.h"
 
 #include "core/compat.h"
 #include "core/relation.h"
 #include "pipeline/terms_pg.h"
 
-PG_FUNCTION_INFO_V1(salesops_all_true);
+/* By the btree strategies 1 to 5, and TERM_NOT_EQUAL */
+const char *const term_operators[] = {NULL, "<", "<=", "=", ">=", ">", "<>"};
 
-#define TERM_NOT_EQUAL 6		/* beside the btree strategies 1 to 5 */
-#define LENGTH_PREFIX "length "
-
-static const char *const operators[] = {NULL, "<", "<=", "=", ">=", ">", "<>"};
-
-typedef enum TermKind
-{
-	TERM_NULL,
-	TERM_NOT_NULL,
-	TERM_TRUE,
-	TERM_INTEGER,
-	TERM_NUMERIC,
-	TERM_TEXT,
-	TERM_LENGTH
-} TermKind;
-
-/* ---- recognising ---- */
-
-/* How the values of a type are compared here; false for a type that is not. Dates and times are integers inside. */
-static bool
-kind_of_type(Oid type, TermKind *kind)
+/* How the values of a type are compared; false for a type that is not. Dates and times are integers inside. */
+bool
+term_kind_of_type(Oid type, TermKind *kind)
 {
 	switch (type)
 	{
 		case INT2OID:
+			*kind = TERM_INT16;
+			return true;
 		case INT4OID:
-		case INT8OID:
 		case DATEOID:
+			*kind = TERM_INT32;
+			return true;
+		case INT8OID:
 		case TIMESTAMPOID:
 		case TIMESTAMPTZOID:
-			*kind = TERM_INTEGER;
+			*kind = TERM_INT64;
 			return true;
 		case NUMERICOID:
 			*kind = TERM_NUMERIC;
@@ -81,17 +59,16 @@ kind_of_type(Oid type, TermKind *kind)
 
 /* An integer, date or time as the integer that it is inside */
 static int64
-integer_value(Datum value, Oid type)
+integer_value(const Const *constant)
 {
-	switch (type)
+	switch (constant->constlen)
 	{
-		case INT2OID:
-			return DatumGetInt16(value);
-		case INT4OID:
-		case DATEOID:
-			return DatumGetInt32(value);
+		case 2:
+			return DatumGetInt16(constant->constvalue);
+		case 4:
+			return DatumGetInt32(constant->constvalue);
 		default:
-			return DatumGetInt64(value);
+			return DatumGetInt64(constant->constvalue);
 	}
 }
 
@@ -134,11 +111,11 @@ plain_column(Node *node)
 	return (Var *) node;
 }
 
-/* Add one term. */
+/* Add one term: constant NULL for an operator that has none. The stage has the first place. */
 static bool
 add_term(TermSet *set, const Var *column, const char *operator, const char *constant)
 {
-	int			place = 0;
+	int			place = 1;
 	ListCell   *cell;
 
 	foreach(cell, set->columns)
@@ -150,9 +127,10 @@ add_term(TermSet *set, const Var *column, const char *operator, const char *cons
 	set->columns = lappend_int(set->columns, column->varattno);
 	place++;
 found:
-	set->program = lappend(set->program, psprintf("%d", place));
-	set->program = lappend(set->program, pstrdup(operator));
-	set->program = lappend(set->program, pstrdup(constant));
+	if (set->asked_of != set->begun)
+		set->program = lappend(set->program, set->asked_of);
+	set->begun = set->asked_of;
+	set->program = lappend(set->program, psprintf("%d%s%s%s", place, operator, constant ? " " : "", constant ? constant : ""));
 	set->count++;
 	return true;
 }
@@ -161,11 +139,11 @@ found:
 static char *
 constant_text(const Const *constant, TermKind kind)
 {
-	if (kind == TERM_INTEGER)
-		return psprintf(INT64_FORMAT, integer_value(constant->constvalue, constant->consttype));
 	if (kind == TERM_NUMERIC)
 		return DatumGetCString(DirectFunctionCall1(numeric_out, constant->constvalue));
-	return TextDatumGetCString(constant->constvalue);
+	if (kind == TERM_TEXT)
+		return TextDatumGetCString(constant->constvalue);
+	return psprintf(INT64_FORMAT, integer_value(constant));
 }
 
 /* length(column) against an integer */
@@ -181,7 +159,7 @@ add_length(TermSet *set, Node *left, const Const *constant, int strategy)
 	column = plain_column(linitial(call->args));
 	if (column == NULL || (column->vartype != TEXTOID && column->vartype != VARCHAROID))
 		return false;
-	return add_term(set, column, psprintf(LENGTH_PREFIX "%s", operators[strategy]), constant_text(constant, TERM_INTEGER));
+	return add_term(set, column, psprintf("%c%s", TERM_LENGTH_PREFIX, term_operators[strategy]), constant_text(constant, TERM_INT32));
 }
 
 /* column operator constant, either way round */
@@ -212,7 +190,7 @@ add_comparison(TermSet *set, const OpExpr *comparison)
 	column = plain_column(left);
 	if (column == NULL)
 		return add_length(set, left, (Const *) right, strategy);
-	if (!kind_of_type(column->vartype, &kind))
+	if (!term_kind_of_type(column->vartype, &kind))
 		return false;
 	if (kind == TERM_TEXT)
 	{
@@ -222,7 +200,7 @@ add_comparison(TermSet *set, const OpExpr *comparison)
 	}
 	else if (!types_agree(column->vartype, ((Const *) right)->consttype))
 		return false;
-	return add_term(set, column, operators[strategy], constant_text((Const *) right, kind));
+	return add_term(set, column, term_operators[strategy], constant_text((Const *) right, kind));
 }
 
 /* One term, or an AND of them */
@@ -242,20 +220,49 @@ add_node(TermSet *set, Node *node)
 	}
 	if (IsA(node, NullTest) && !((NullTest *) node)->argisrow && plain_column((Node *) ((NullTest *) node)->arg) != NULL)
 		return add_term(set, plain_column((Node *) ((NullTest *) node)->arg),
-						((NullTest *) node)->nulltesttype == IS_NULL ? "is null" : "is not null", "");
+						((NullTest *) node)->nulltesttype == IS_NULL ? TERM_IS_NULL : TERM_IS_NOT_NULL, NULL);
 	if (IsA(node, Var) && plain_column(node) != NULL && ((Var *) node)->vartype == BOOLOID)
-		return add_term(set, (Var *) node, "is true", "");
+		return add_term(set, (Var *) node, TERM_IS_TRUE, NULL);
 	if (IsA(node, OpExpr))
 		return add_comparison(set, (OpExpr *) node);
 	return false;
+}
+
+/* See terms_pg.h. */
+void
+terms_add_stage(TermSet *set, const char *stage)
+{
+	set->program = lappend(set->program, psprintf("%c%s", PROGRAM_STAGE, stage));
+}
+
+/* See terms_pg.h. Runs are written as first-last; the same list as before begins nothing. */
+void
+terms_ask_of(TermSet *set, List *stages)
+{
+	StringInfoData text;
+	int			count = list_length(stages);
+
+	initStringInfo(&text);
+	for (int i = 0, last; i < count; i = last + 1)
+	{
+		for (last = i; last + 1 < count && list_nth_int(stages, last + 1) == list_nth_int(stages, last) + 1;)
+			last++;
+		appendStringInfo(&text, "%c%d", i == 0 ? PROGRAM_ASKED_OF : ',', list_nth_int(stages, i));
+		if (last > i)
+			appendStringInfo(&text, "-%d", list_nth_int(stages, last));
+	}
+	if (set->asked_of == NULL || strcmp(set->asked_of, text.data) != 0)
+		set->asked_of = text.data;
 }
 
 /* See terms_pg.h. Constant parts are folded first, as the planner would. */
 bool
 terms_add(TermSet *set, Node *expression)
 {
-	TermSet		trial = {list_copy(set->columns), list_copy(set->program), set->count};
+	TermSet		trial = *set;
 
+	trial.columns = list_copy(set->columns);
+	trial.program = list_copy(set->program);
 	if (!add_node(&trial, eval_const_expressions(NULL, copyObject(expression))))
 		return false;
 	*set = trial;
@@ -277,288 +284,15 @@ program_text(const TermSet *set)
 
 /* See terms_pg.h. */
 char *
-terms_call(const TermSet *set, Oid relid)
+terms_call(const TermSet *set, const char *stage, Oid relid)
 {
 	StringInfoData sql;
 	ListCell   *cell;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "salesops.all_true(%s::pg_catalog.text[]", sql_literal(program_text(set)));
+	appendStringInfo(&sql, "salesops.all_true(%s::pg_catalog.text[], %s", sql_literal(program_text(set)), stage);
 	foreach(cell, set->columns)
 		appendStringInfo(&sql, ", new.%s", quote_identifier(get_attname(relid, lfirst_int(cell), false)));
 	appendStringInfoChar(&sql, ')');
 	return sql.data;
-}
-
-/* ---- checking ---- */
-
-/* A numeric taken apart where it lies; the digits may be unaligned */
-typedef struct NumericView
-{
-	int			class;			/* -2 -infinity, -1 negative, 0 zero, 1 positive, 2 infinity, 3 NaN: in numeric's order */
-	int			weight;
-	int			ndigits;
-	const char *digits;
-} NumericView;
-
-typedef struct Term
-{
-	int			argument;
-	TermKind	kind;
-	Oid			type;
-	uint8		accept;			/* bits: 1 less, 2 equal, 4 greater */
-	int64		integer;
-	NumericView numeric;
-	const char *text;
-	int			length;
-} Term;
-
-typedef struct Program
-{
-	int			count;
-	Term		terms[FLEXIBLE_ARRAY_MEMBER];
-} Program;
-
-/* The parts of numeric's stored form (the same since 9.1, infinities since 14), without a copy */
-static NumericView
-view_numeric(const char *data, int size)
-{
-	NumericView view = {0};
-	uint16		header;
-	int			offset = sizeof(uint16);
-	bool		negative;
-
-	memcpy(&header, data, sizeof(header));
-	if ((header & 0xC000) == 0xC000)
-	{
-		view.class = (header & 0xF000) == 0xD000 ? 2 : (header & 0xF000) == 0xF000 ? -2 : 3;
-		return view;
-	}
-	if (header & 0x8000)
-	{
-		negative = (header & 0x2000) != 0;
-		view.weight = (header & 0x003F) - ((header & 0x0040) ? 64 : 0);
-	}
-	else
-	{
-		int16		weight;
-
-		negative = (header & 0xC000) == 0x4000;
-		memcpy(&weight, data + offset, sizeof(weight));
-		view.weight = weight;
-		offset += sizeof(weight);
-	}
-	view.ndigits = (size - offset) / (int) sizeof(int16);
-	view.digits = data + offset;
-	view.class = view.ndigits == 0 ? 0 : negative ? -1 : 1;
-	return view;
-}
-
-/* Order of the absolute values of two numerics that are neither zero nor special. Digits are stored without zeros at either end. */
-static int
-compare_digits(const NumericView *a, const NumericView *b)
-{
-	int			common = Min(a->ndigits, b->ndigits);
-
-	if (a->weight != b->weight)
-		return a->weight < b->weight ? -1 : 1;
-	for (int i = 0; i < common; i++)
-	{
-		int16		x;
-		int16		y;
-
-		memcpy(&x, a->digits + i * sizeof(int16), sizeof(x));
-		memcpy(&y, b->digits + i * sizeof(int16), sizeof(y));
-		if (x != y)
-			return x < y ? -1 : 1;
-	}
-	return (a->ndigits > b->ndigits) - (a->ndigits < b->ndigits);
-}
-
-/* numeric's order: -infinity, numbers, infinity, NaN; NaN equals itself */
-static int
-compare_numeric(const NumericView *a, const NumericView *b)
-{
-	if (a->class != b->class)
-		return a->class < b->class ? -1 : 1;
-	if (a->class == 1)
-		return compare_digits(a, b);
-	return a->class == -1 ? compare_digits(b, a) : 0;
-}
-
-/* Characters of a text in the server's encoding */
-static int
-character_length(const char *data, int size)
-{
-	int			count = 0;
-
-	if (pg_database_encoding_max_length() == 1)
-		return size;
-	if (GetDatabaseEncoding() != PG_UTF8)
-		return pg_mbstrlen_with_len(data, size);
-	for (int i = 0; i < size; i++)
-		count += ((unsigned char) data[i] & 0xC0) != 0x80;
-	return count;
-}
-
-/* Sign of the column's value against the term's constant */
-static int
-compare_value(const Term *term, Datum value)
-{
-	struct varlena *data;
-	int			size;
-
-	if (term->kind == TERM_INTEGER)
-	{
-		int64		integer = integer_value(value, term->type);
-
-		return (integer > term->integer) - (integer < term->integer);
-	}
-	data = pg_detoast_datum_packed((struct varlena *) DatumGetPointer(value));
-	size = VARSIZE_ANY_EXHDR(data);
-	if (term->kind == TERM_NUMERIC)
-	{
-		NumericView view = view_numeric(VARDATA_ANY(data), size);
-
-		return compare_numeric(&view, &term->numeric);
-	}
-	if (term->kind == TERM_LENGTH)
-	{
-		int			length = character_length(VARDATA_ANY(data), size);
-
-		return (length > term->integer) - (length < term->integer);
-	}
-	return size == term->length && memcmp(VARDATA_ANY(data), term->text, size) == 0 ? 0 : 1;
-}
-
-/* Is the term true of the value? */
-static bool
-term_is_true(const Term *term, const NullableDatum *value)
-{
-	if (term->kind == TERM_NULL || term->kind == TERM_NOT_NULL)
-		return value->isnull == (term->kind == TERM_NULL);
-	if (value->isnull)
-		return false;
-	if (term->kind == TERM_TRUE)
-		return DatumGetBool(value->value);
-	return (term->accept & (1 << (compare_value(term, value->value) + 1))) != 0;
-}
-
-/* The bits of an operator; 0 for none */
-static uint8
-accepted(const char *operator)
-{
-	static const uint8 bits[] = {0, 1, 3, 2, 6, 4, 5};
-
-	for (int i = 1; i <= TERM_NOT_EQUAL; i++)
-		if (strcmp(operators[i], operator) == 0)
-			return bits[i];
-	return 0;
-}
-
-/* What only a program that nobody but us should write can get wrong */
-static void
-invalid_program(void)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("invalid program of salesops.all_true()"),
-			 errhint("salesops.enforce_stage_criteria() writes it.")));
-}
-
-/* The constant of a term, in the form that it is compared in */
-static void
-load_constant(Term *term, char *constant)
-{
-	Numeric		number;
-
-	if (term->kind == TERM_NUMERIC)
-	{
-		number = DatumGetNumeric(DirectFunctionCall3(numeric_in, CStringGetDatum(constant), ObjectIdGetDatum(InvalidOid),
-													 Int32GetDatum(-1)));
-		term->numeric = view_numeric(VARDATA_ANY(number), VARSIZE_ANY_EXHDR(number));
-	}
-	else if (term->kind == TERM_INTEGER || term->kind == TERM_LENGTH)
-		term->integer = DatumGetInt64(DirectFunctionCall1(int8in, CStringGetDatum(constant)));
-	else
-	{
-		term->text = constant;
-		term->length = strlen(constant);
-	}
-}
-
-/* One term from its three texts */
-static Term
-load_term(FmgrInfo *function, int nargs, char *place, const char *operator, char *constant)
-{
-	Term		term = {.argument = atoi(place)};
-
-	if (term.argument < 1 || term.argument >= nargs)
-		invalid_program();
-	term.type = get_fn_expr_argtype(function, term.argument);
-	if (strcmp(operator, "is null") == 0 || strcmp(operator, "is not null") == 0)
-	{
-		term.kind = operator[3] == 'n' && operator[4] == 'u' ? TERM_NULL : TERM_NOT_NULL;
-		return term;
-	}
-	if (strcmp(operator, "is true") == 0 && term.type == BOOLOID)
-	{
-		term.kind = TERM_TRUE;
-		return term;
-	}
-	if (!kind_of_type(term.type, &term.kind))
-		invalid_program();
-	if (strncmp(operator, LENGTH_PREFIX, strlen(LENGTH_PREFIX)) == 0 && term.kind == TERM_TEXT)
-	{
-		term.kind = TERM_LENGTH;
-		operator += strlen(LENGTH_PREFIX);
-	}
-	term.accept = accepted(operator);
-	if (term.accept == 0 || (term.kind == TERM_TEXT && term.accept != 2 && term.accept != 5))
-		invalid_program();
-	load_constant(&term, constant);
-	return term;
-}
-
-/* The program, once for each statement that calls it */
-static Program *
-load_program(FunctionCallInfo fcinfo)
-{
-	FmgrInfo   *function = fcinfo->flinfo;
-	MemoryContext old = MemoryContextSwitchTo(function->fn_mcxt);
-	Datum	   *elements;
-	bool	   *nulls;
-	int			count;
-	Program    *program;
-
-	if (PG_ARGISNULL(0))
-		invalid_program();
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P_COPY(0), TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &count);
-	for (int i = 0; i < count; i++)
-		if (nulls[i])
-			invalid_program();
-	if (count % 3 != 0)
-		invalid_program();
-	program = palloc0(offsetof(Program, terms) + sizeof(Term) * (count / 3));
-	for (int i = 0; i < count; i += 3)
-		program->terms[program->count++] = load_term(function, PG_NARGS(), TextDatumGetCString(elements[i]),
-													 TextDatumGetCString(elements[i + 1]), TextDatumGetCString(elements[i + 2]));
-	if (get_fn_expr_arg_stable(function, 0))
-		function->fn_extra = program;
-	MemoryContextSwitchTo(old);
-	return program;
-}
-
-/* all_true(program text[], VARIADIC columns "any") -> boolean: are all terms true? NULL in a column is not */
-Datum
-salesops_all_true(PG_FUNCTION_ARGS)
-{
-	Program    *program = fcinfo->flinfo->fn_extra;
-
-	if (program == NULL)
-		program = load_program(fcinfo);
-	for (int i = 0; i < program->count; i++)
-		if (!term_is_true(&program->terms[i], &fcinfo->args[program->terms[i].argument]))
-			PG_RETURN_BOOL(false);
-	PG_RETURN_BOOL(true);
 }

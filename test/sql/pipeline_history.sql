@@ -157,6 +157,28 @@ SET session_replication_role = replica;
 DELETE FROM part2 WHERE id = 24;
 RESET session_replication_role;
 SELECT salesops.settle_stage_changes('part2'), salesops.settle_stage_changes('part2');
+-- deals that come with a partition: an arrival each, of what the history does not know already; they leave with it, CONCURRENTLY too
+CREATE TABLE part2_f (amount int, stage text, id int NOT NULL);
+INSERT INTO part2_f (id, stage, amount) VALUES (50, 'new', 1), (51, 'proposal', 2), (52, NULL, 3), (53, 'new', NULL);
+ALTER TABLE part2 ATTACH PARTITION part2_f FOR VALUES FROM (50) TO (60);
+UPDATE part2 SET stage = 'proposal' WHERE id = 50;
+ALTER TABLE part2 DETACH PARTITION part2_f CONCURRENTLY;
+UPDATE part2_f SET stage = 'lost', amount = 9 WHERE id = 51;
+DELETE FROM part2_f WHERE id = 53;
+CREATE TABLE part2_g (LIKE part2) PARTITION BY RANGE (id);
+ALTER TABLE part2_g ATTACH PARTITION part2_f FOR VALUES FROM (50) TO (60);
+ALTER TABLE part2 ATTACH PARTITION part2_g FOR VALUES FROM (50) TO (70);
+SELECT opportunity_id, stage, previous_stage, amount, changed_by = current_user AS mine FROM salesops.tracked_stage_change WHERE relation = 'part2'::regclass AND opportunity_id LIKE '5_' ORDER BY change_id;
+BEGIN;
+SET LOCAL session_replication_role = replica;
+DELETE FROM part2 WHERE id = 51;
+INSERT INTO part2_f (id, stage, amount) VALUES (54, 'new', 1);
+SET LOCAL session_replication_role = origin;
+SELECT salesops.settle_stage_changes('part2');
+ALTER TABLE part2_g DETACH PARTITION part2_f;
+ALTER TABLE part2_g ATTACH PARTITION part2_f FOR VALUES FROM (50) TO (60);
+SELECT opportunity_id, stage, previous_stage, amount FROM salesops.tracked_stage_change WHERE relation = 'part2'::regclass AND opportunity_id LIKE '5_' ORDER BY change_id DESC LIMIT 4;
+ROLLBACK;
 TRUNCATE part2;
 SELECT opportunity_id, count(*) FILTER (WHERE stage IS NULL) AS departures FROM salesops.tracked_stage_change WHERE relation = 'part2'::regclass GROUP BY 1 ORDER BY opportunity_id::int;
 SELECT count(DISTINCT opportunity_id) FROM salesops.tracked_stage_change c WHERE relation = 'part2'::regclass

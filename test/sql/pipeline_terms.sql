@@ -51,7 +51,7 @@ CREATE TABLE deal (stage text, a numeric, k int, d date, at timestamptz, o text,
 SELECT salesops.add_criterion('deal', 's', e, e) IS NOT NULL AS added, e FROM unnest(ARRAY['a > 0 AND a < 1e9', '5 <= k', 'd >= ''2026-01-01''', 'at < ''2027-01-01Z''', 'o <> ''''', 'c = ''x''', 'length(c) = 1',
 	'f > 1', 'yes', 'NOT (k = 7)', 'ci <> ''b''', 'a IS NOT NULL', 'k IS DISTINCT FROM 8', 'o > ''a''', 'd > ''2020-01-01 12:00''::timestamp']) e;
 SELECT salesops.enforce_stage_criteria('deal');
-SELECT count(*) AS calls FROM pg_trigger WHERE tgrelid = 'deal'::regclass AND pg_get_triggerdef(oid) LIKE '%all_true(%1,>,0,%';
+SELECT count(*) AS calls FROM pg_trigger WHERE tgrelid = 'deal'::regclass AND pg_get_triggerdef(oid) LIKE '%all_true(%@s,*1,"2> 0",%';
 CREATE TABLE wanted AS
 SELECT 's' AS stage, a::numeric, k, d::date, at::timestamptz, o, c, f, yes, ci
   FROM unnest(ARRAY['-1', '1', 'NaN', NULL]) a, unnest(ARRAY[4, 5, 7, 8, NULL]) k, unnest(ARRAY['2025-12-31', '2026-01-01']) d, unnest(ARRAY['2026-12-31', 'infinity']) at, unnest(ARRAY['', 'b']) o,
@@ -67,6 +67,32 @@ SELECT count(*) AS rows, count(*) FILTER (WHERE passes(w) <> ((a > 0 AND a < 1e9
 	AND ci <> 'b' AND a IS NOT NULL AND k IS DISTINCT FROM 8 AND o > 'a' AND d > '2020-01-01 12:00'::timestamp) IS TRUE)) AS differences FROM wanted w;
 SELECT count(*) FROM deal;
 
+-- arms: only the terms of the row's stage are asked; each type that says a stage, compared as the server compares it with a literal
+CREATE TYPE stage_enum AS ENUM ('a', 'b', 'c');
+CREATE DOMAIN stage_domain AS stage_enum;
+CREATE DOMAIN stage_text AS text;
+CREATE TABLE arms AS SELECT s, s::varchar AS v, s::char(4) AS c, s::name AS n, s::stage_text AS d, v AS number FROM unnest(ARRAY['a', 'b', 'c', 'A', '', 'a ', NULL]) s, unnest(ARRAY[-1, 0, 1, NULL]) v;
+CREATE TABLE enum_arms AS SELECT e, e::stage_domain AS d, v AS number FROM unnest(ARRAY['a', 'b', 'c', NULL]::stage_enum[]) e, unnest(ARRAY[-1, 0, 1, NULL]) v;
+CREATE FUNCTION arm_differences(source text, col text) RETURNS TABLE (col_name text, rows bigint, unmet bigint, differences bigint) LANGUAGE plpgsql AS $$
+BEGIN
+	RETURN QUERY EXECUTE format($q$SELECT %2$L, count(*), count(*) FILTER (WHERE NOT ours), count(*) FILTER (WHERE ours IS DISTINCT FROM theirs)
+		FROM (SELECT salesops.all_true('{@a,@x,@b,2<> 0,*1,2> 0,2< 9,*3,2< 0,*2,2= 5}', %3$I, number) AS ours,
+			number <> 0 IS TRUE AND (CASE %2$s WHEN 'a' THEN number > 0 AND number < 9 WHEN 'b' THEN number < 0 ELSE true END) IS TRUE AS theirs FROM %1$I) x$q$, source, col, split_part(col, ':', 1));
+END $$;
+SELECT d.* FROM unnest(ARRAY['s', 'v', 'c', 'n', 'd']) c, arm_differences('arms', c) d UNION ALL SELECT d.* FROM unnest(ARRAY['e', 'd::stage_enum']) c, arm_differences('enum_arms', c) d;
+
+-- numerics whose first twelve digits agree, numbers of one column in any order, lengths about a limit in characters of several bytes
+SELECT count(*) FILTER (WHERE salesops.all_true(ARRAY['1', '>=', low, '2', '>', '0', '1', '<', high], v::numeric, 1) <> (v::numeric >= low::numeric AND v::numeric < high::numeric)) AS differences, count(*)
+  FROM unnest(ARRAY['123456789012', '123456789012.1', '123456789012.12345678', '123456789012.12345679', '-123456789012.12345678', '-123456789012.12345679', '1234567890120000', '12345678901200000001']) WITH ORDINALITY v (v, n),
+       unnest(ARRAY['123456789012', '123456789012.12345678', '-123456789012.12345678', '1234567890120000']) low, unnest(ARRAY['123456789012.12345679', '-123456789012.1234', '12345678901200000001', 'NaN']) high;
+SELECT count(*) FILTER (WHERE salesops.all_true(ARRAY['1', 'length ' || o, n::text], v) <> CASE o WHEN '<' THEN length(v) < n WHEN '=' THEN length(v) = n ELSE length(v) > n END) AS differences, count(*)
+  FROM generate_series(0, 9) a, generate_series(0, 9) b, LATERAL (SELECT repeat('x', a) || repeat('ä', b) UNION ALL SELECT repeat('日', a) || repeat('x', b)) t (v), generate_series(-1, 20) n, unnest(ARRAY['<', '=', '>']) o;
+
+-- the words of a program, and lists of stages
+SELECT v, salesops.all_true('{1true}', v) AS is_true, salesops.all_true('{1null}', v) AS is_null, salesops.all_true('{1set}', v) AS is_set FROM b;
+SELECT s, salesops.all_true('{@a,@b,@c,@d,@e,@f,@g,@h,@i,@j,*1-3\,5\,9-10,2> 0}', s, 0) AS met FROM unnest(ARRAY['a', 'c', 'd', 'e', 'f', 'h', 'i', 'j', 'k']) s;
+SELECT salesops.all_true('{"1<> ","1#> 2","1= a b "}', 'a b '::text), salesops.all_true('{"1= "}', ''::text), salesops.all_true('{"1<> "}', ''::text);
+
 -- a program that is not ours
 SELECT salesops.all_true(NULL, 1);
 SELECT salesops.all_true('{1,>}', 1);
@@ -76,5 +102,10 @@ SELECT salesops.all_true('{1,>,x}', 1);
 SELECT salesops.all_true('{1,>,x}', 'a'::text);
 SELECT salesops.all_true('{1,=,1}', 1::float8);
 SELECT salesops.all_true('{}', 1);
+SELECT salesops.all_true('{@a,*1,2~ 1}', 'a'::text, 1);
+SELECT salesops.all_true('{@a,*1,2> 1}', 1, 1);
+SELECT salesops.all_true('{@a,*1;2,2> 1}', 'a'::text, 1);
+SELECT salesops.all_true('{@a,*1,3> 1}', 'a'::text, 1);
+SELECT salesops.all_true('{@a,*1,""}', 'a'::text, 1);
 SET client_min_messages = warning;
 DROP SCHEMA pipeline_terms CASCADE;

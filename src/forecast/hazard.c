@@ -15,8 +15,8 @@
 #define SPREAD_MOST		100.0	/* of an amount that is estimated */
 
 const HazardOptions hazard_defaults = {
-	.half_life = 120, .cell_events = 3, .age_events = 1, .calibration_half_life = 60, .calibration_weight = 1, .calibration_wins = 75,
-	.error_prior = 0.22, .error_weight = 0.25, .error_half_life = 40, .calendar = -1, .family = -1, .arrival_days = 91,
+	.half_life = 120, .cell_events = 3, .age_events = 1, .calibration_half_life = 60, .calibration_weight = 1, .calibration_wins = 150,
+	.calibration_errors = 2, .error_prior = 0.11, .error_weight = 2, .error_half_life = 180, .calendar = -1, .family = -1, .arrival_days = 91,
 };
 
 /* First age of each bucket, in days: about a factor of the square root of two apart. */
@@ -379,7 +379,10 @@ shrunk(double events, double days, double prior, double pseudo)
 	return prior > 0.0 ? (events + pseudo) / (days + pseudo / prior) : events / (days + 1.0);
 }
 
-/* Hazards by age and cell from weighted sums. */
+/*
+ * Hazards by age and cell from weighted sums. An age is pulled to the one before it, the first to the overall rate: what deals older than
+ * any seen yet do is told by the oldest seen, not by all the young ones of a history that has just begun.
+ */
 static void
 shrink_hazards(const HazardPast *past, double events[HAZARD_AGES][HAZARD_CELLS], double risk[HAZARD_AGES][HAZARD_CELLS],
 			   double hazard[HAZARD_AGES][HAZARD_CELLS])
@@ -406,7 +409,7 @@ shrink_hazards(const HazardPast *past, double events[HAZARD_AGES][HAZARD_CELLS],
 			age_events += events[b][c];
 			age_risk += risk[b][c];
 		}
-		age_rate = shrunk(age_events, age_risk, rate, past->options.age_events);
+		age_rate = rate = shrunk(age_events, age_risk, rate, past->options.age_events);
 		for (int c = 0; c < HAZARD_CELLS; c++)
 			hazard[b][c] = fmin(0.9, shrunk(events[b][c], risk[b][c], age_rate, past->options.cell_events));
 	}

@@ -23,6 +23,8 @@
 #define HAZARD_EVERY		7	/* days between own past forecasts */
 #define HAZARD_CALIBRATION	28	/* their horizon where the correction is learned */
 
+#define HAZARD_DEVIATION_MOST	1.25	/* beyond, a lognormal factor of mean 1 reaches less far up again */
+
 #define HAZARD_SIZES		64	/* levels of the size of a deal: half powers of two */
 
 /* What sets deals of an age apart */
@@ -79,11 +81,12 @@ typedef struct HazardOptions
 {
 	double		half_life;		/* days, of the person-days */
 	double		cell_events;	/* pseudo-events that pull a cell to its age */
-	double		age_events;		/* … and an age to the overall rate */
+	double		age_events;		/* … and an age to the one before it */
 	double		calibration_half_life;
 	double		calibration_weight; /* own forecasts that pull the correction to 1 */
-	double		calibration_wins;	/* … and wins that do: of unequal deals as many equal ones as vary alike */
-	double		error_prior;	/* log deviation assumed before any own forecast was checked */
+	double		calibration_wins;	/* … and wins that do (of unequal deals as many equal ones as vary alike), assumed */
+	double		calibration_errors; /* … as if so many own forecasts had been seen to need it */
+	double		error_prior;	/* log deviation assumed of forecasts from a long past */
 	double		error_weight;	/* … worth so many independent forecasts */
 	double		error_half_life;
 	int			calendar;		/* or -1: by own past error */

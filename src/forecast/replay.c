@@ -12,7 +12,9 @@
 #include <string.h>
 
 #define MONEY_TOLERANCE	0.02	/* of own past forecasts' error in money, for better chances of single deals */
-#define PRIOR_FADES	16.0	/* weeks of own forecasts that halve the weight of the assumed error */
+#define LONG_PAST	182.0	/* days of history from which on more of it makes forecasts little better */
+#define PULL_MOST	1000.0	/* wins that pull a correction to 1 */
+#define PULL_LEAST	10.0
 
 /* Fill in the deals that are open on a day. */
 static void
@@ -183,11 +185,56 @@ replay_of(HazardPast *past, int model, int kind, int slot)
 	return replay;
 }
 
+/*
+ * By how much more the square of a forecast's error is expected to be for want of a past: a history of half a year doubles it, one of a
+ * month multiplies it by forty. Own past forecasts of the first weeks, divided by theirs, still tell how wrong those of today are.
+ */
+static double
+immaturity(const HazardPast *past, int32_t day)
+{
+	double		length = fmax((double) day - past->first + 1.0, 1.0);
+
+	return 1.0 + (LONG_PAST / length) * (LONG_PAST / length);
+}
+
 /* Wins that say as much: how many equal deals of a Poisson stream would vary by as much of their sum; never more than are expected. */
 static double
 equal_wins(double sum, double variance, double wins)
 {
 	return variance > 0.0 ? fmin(sum * sum / variance, wins) : 0.0;
+}
+
+/*
+ * How far own past forecasts, as they were before correction, were off by a day beyond chance: the square relative to the forecast, for
+ * open deals' bookings (0) and all (1). Where they were hardly off, a correction would follow chance.
+ */
+static void
+unevenness(HazardPast *past, int32_t day, int model, double square[2])
+{
+	double		count = past->options.calibration_errors;
+	double		sum[2] = {count / past->options.calibration_wins, count / past->options.calibration_wins};
+
+	for (int slot = 0; slot < past->slots && hazard_slot_day(past, slot) + HAZARD_CALIBRATION <= day; slot++)
+	{
+		const Replay *r = replay_of(past, model, 0, slot);
+		double		age = day - hazard_slot_day(past, slot) - HAZARD_CALIBRATION;
+		double		weight = exp2(-age / past->options.error_half_life) * HAZARD_EVERY / HAZARD_CALIBRATION;
+		double		unripe = immaturity(past, hazard_slot_day(past, slot));
+		double		said[2] = {r->said.open, r->said.open + r->said.fresh};
+		double		came[2] = {r->came.open, r->came.open + r->came.fresh};
+		double		variance[2] = {r->said.open_variance, r->said.open_variance + r->said.fresh_variance};
+
+		for (int k = 0; k < 2; k++)
+			if (said[k] != 0.0)
+			{
+				double		off = fmin(fmax(came[k] / said[k] - 1.0, -1.0), 3.0);
+
+				sum[k] += weight * (off * off - variance[k] / (said[k] * said[k])) / unripe;
+			}
+		count += weight;
+	}
+	for (int k = 0; k < 2; k++)
+		square[k] = fmin(fmax(sum[k] / count, 1.0 / PULL_MOST), 1.0 / PULL_LEAST);
 }
 
 /*
@@ -203,7 +250,9 @@ correct(HazardPast *past, int32_t day, int model)
 	double		wins[2] = {0, 0};
 	double		ratio[2];
 	double		weights = 0;
+	double		square[2];
 
+	unevenness(past, day, model, square);
 	for (int slot = 0; slot < past->slots && hazard_slot_day(past, slot) + HAZARD_CALIBRATION <= day; slot++)
 	{
 		const Replay *r = replay_of(past, model, 0, slot);
@@ -224,7 +273,7 @@ correct(HazardPast *past, int32_t day, int model)
 		double		pull;
 
 		if (wins[k] > 0)
-			forecasts += past->options.calibration_wins * HAZARD_CALIBRATION / HAZARD_EVERY * weights / wins[k];
+			forecasts += HAZARD_CALIBRATION / HAZARD_EVERY / square[k] * weights / wins[k];
 		pull = weights > 0 ? forecasts * said[k] / weights : 0.0;
 		ratio[k] = said[k] != 0.0 ? fmin(fmax((came[k] + pull) / (said[k] + pull), 0.1), 10.0) : 1.0;
 	}
@@ -373,18 +422,6 @@ hazard_choose_model(HazardPast *past, int32_t day)
 }
 
 /*
- * What a forecast made on a day says about one made later: little where its history was much shorter. Forecasts of the first
- * weeks are wrong for want of a past, which those of today no longer are.
- */
-static double
-maturity(const HazardPast *past, int32_t then, int32_t now)
-{
-	double		share = ((double) then - past->first + 14.0) / ((double) now - past->first + 14.0);
-
-	return share * share;
-}
-
-/*
  * Squared log error, beyond what independent deals explain, of corrected own forecasts made on a slot and so many of 28 days after it, one
  * at the end of the other, as far as they were over by a day: their sums are compared, since what one month has too
  * much the next often lacks. Credits are wrong as sales are; a sum of the other sign than forecast is as wrong as can be. False where
@@ -420,20 +457,17 @@ excess_error(HazardPast *past, int32_t day, int model, int kind, int slot, int b
 }
 
 /*
- * Log deviation of corrected forecasts beyond what independent deals explain, from own past ones that were over by a day;
- * before there are any, the prior. Forecasts a week apart overlap: together they count as many as fit side by side. The
- * prior, and the errors of 28 days (as many on end as the horizon holds) that stand in for those of another horizon, fade as the latter
- * become more.
+ * Log deviation of corrected forecasts beyond what independent deals explain, from own past ones that were over by a day, and the prior.
+ * Forecasts a week apart overlap: together they count as many as fit side by side. The errors of 28 days (as many on end as the horizon
+ * holds) that stand in for those of another horizon fade as the latter become more. So few errors leave the deviation itself uncertain:
+ * the normal distribution with it becomes one of Student's, whose tenth is as far out as that of a normal one wider by a factor.
  */
 double
 hazard_deviation(HazardPast *past, int32_t day, int model, int horizon, bool open_only)
 {
-	double		sum = 0.0;
-	double		count = 0.0;
-	double		all = 0.0;
+	double		count = past->options.error_weight;
+	double		sum = count * past->options.error_prior * past->options.error_prior;
 	double		independent = 0.0;
-	double		weeks = 0.0;
-	double		prior;
 
 	hazard_change_horizon(past, horizon);
 	for (int kind = 1; kind >= 0; kind--)
@@ -444,22 +478,16 @@ hazard_deviation(HazardPast *past, int32_t day, int model, int horizon, bool ope
 		for (int slot = 0; slot < past->slots && hazard_slot_day(past, slot) + past->horizon[kind] <= day; slot++)
 		{
 			double		age = day - hazard_slot_day(past, slot) - past->horizon[kind];
-			double		evidence = stand_in * exp2(-age / fmax(past->options.error_half_life, horizon)) * HAZARD_EVERY / horizon;
-			double		weight = evidence * maturity(past, hazard_slot_day(past, slot), day);
+			double		weight = stand_in * exp2(-age / past->options.error_half_life) * HAZARD_EVERY / horizon;
 			double		excess;
 
 			if (!excess_error(past, day, model, kind, slot, blocks, open_only, &excess))
 				continue;
-			sum += weight * excess;
+			sum += weight * excess / immaturity(past, hazard_slot_day(past, slot));
 			count += weight;
-			all += evidence;
 			independent += kind * (double) HAZARD_EVERY / horizon;
-			weeks += kind;
 		}
 	}
-	/* with the weeks the prior counts less, and against evidence as if that were all mature */
-	prior = past->options.error_weight / (1.0 + weeks / PRIOR_FADES);
-	if (all > 0.0)
-		prior *= (1.0 + weeks / PRIOR_FADES * count / all) / (1.0 + weeks / PRIOR_FADES);
-	return sqrt(fmax((sum + prior * past->options.error_prior * past->options.error_prior) / (count + prior), 0.0));
+	sum = fmax(sum, 0.0) / count * immaturity(past, day);
+	return fmin(sqrt(sum * (1.0 + 1.0 / (count + 0.5))), HAZARD_DEVIATION_MOST);
 }

@@ -104,7 +104,9 @@ test_known_process(const HazardHistory *history)
 	is_double(said.open / said.open_wins, 200, 15, "amounts by segment");
 	deviation = hazard_deviation(past, 890, 1, 28, false);
 	ok(deviation < 0.12, "a process without surprises leaves little common deviation (%.3f)", deviation);
-	is_double(hazard_deviation(past, hazard_first_close(past), 1, 28, false), hazard_defaults.error_prior, 1e-12, "before any own forecast, the prior");
+	is_double(hazard_deviation(past, hazard_first_close(past), 1, 28, false), HAZARD_DEVIATION_MOST, 1e-12, "on the first day of a history next to nothing is known");
+	is_double(hazard_deviation(past, hazard_first_close(past) + 27, 1, 28, false), hazard_defaults.error_prior * sqrt((1 + 42.25) * 1.4), 1e-9,
+			  "before any own forecast was over, what is assumed of a history of four weeks");
 }
 
 /* Whatever happens after the day, its forecast is the same to the bit. */

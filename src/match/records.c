@@ -54,10 +54,22 @@ match_records_add(MatchRecords *records)
 	{
 		records->room = records->room == 0 ? FIRST_ROOM : records->room * 2;
 		for (int c = 0; c < records->ncolumns; c++)
-			records->column[c].code = kernel_realloc_array(&records->env, records->column[c].code, int32_t, records->room);
+		{
+			MatchColumn *column = &records->column[c];
+
+			if (column->keys_only)
+				column->key = kernel_realloc_array(&records->env, column->key, uint64_t, records->room);
+			else
+				column->code = kernel_realloc_array(&records->env, column->code, int32_t, records->room);
+		}
 	}
 	for (int c = 0; c < records->ncolumns; c++)
-		records->column[c].code[records->nrecords] = MATCH_NULL;
+	{
+		if (records->column[c].keys_only)
+			records->column[c].key[records->nrecords] = MATCH_NO_KEY;
+		else
+			records->column[c].code[records->nrecords] = MATCH_NULL;
+	}
 	return records->nrecords++;
 }
 
@@ -200,6 +212,11 @@ match_records_put(MatchRecords *records, int32_t record, int column_number, cons
 	uint64_t	hash = match_hash(text, length);
 	MatchPending *cell;
 
+	if (column->keys_only)
+	{
+		column->key[record] = hash == MATCH_NO_KEY ? 1 : hash;
+		return;
+	}
 	if ((column->keep_text && length > MATCH_PENDING_BYTES) || column->nslots == 0)
 	{
 		/* in order, so that codes do not depend on lengths */
@@ -257,6 +274,7 @@ match_records_free(MatchRecords *records)
 	for (int c = 0; c < records->ncolumns; c++)
 	{
 		kernel_release(&records->env, records->column[c].code);
+		kernel_release(&records->env, records->column[c].key);
 		kernel_release(&records->env, records->column[c].count);
 		kernel_release(&records->env, records->column[c].offset);
 		kernel_release(&records->env, records->column[c].arena);

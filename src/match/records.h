@@ -12,6 +12,7 @@
 #include "core/kernel.h"
 
 #define MATCH_NULL (-1)
+#define MATCH_NO_KEY 0			/* no text's hash in a column of keys */
 
 /* A slot holds half of the hash beside the code, so that most probes touch one cache line */
 typedef struct MatchSlot
@@ -39,6 +40,8 @@ typedef struct MatchColumn
 	size_t	   *offset;			/* of each value's text in the arena; one more for the end */
 	char	   *arena;			/* texts, each followed by a zero byte */
 	bool		keep_text;		/* false: only equality matters, the arena stays empty */
+	bool		keys_only;		/* what a record has is its block key and nothing else: no values are interned, only key is filled */
+	uint64_t   *key;			/* keys_only: hash of each record's text, MATCH_NO_KEY where unknown */
 	/* interning */
 	uint64_t   *hash;			/* of each value */
 	MatchSlot  *slot;			/* open addressing into values */

@@ -350,10 +350,36 @@ load_all(const Matcher *matcher, MatcherRecords *loaded, bool ordered)
 	}
 }
 
+/* Whether all that is asked of a column is that rules tell its whole values apart. */
+static bool
+is_block_key(const Matcher *matcher, int column)
+{
+	if (matcher->column[column].keep_text)
+		return false;
+	for (int c = 0; c < matcher->ncomparisons; c++)
+	{
+		if (matcher->comparison[c].column == column)
+			return false;
+	}
+	for (int r = 0; r < matcher->nrules; r++)
+	{
+		const MatchRule *rule = &matcher->rule[r];
+
+		for (int p = 0; p < rule->nparts; p++)
+		{
+			if (rule->column[p] == column && (rule->kind != MATCH_RULE_KEY || rule->nparts > 1 || rule->prefix[p] > 0))
+				return false;
+		}
+	}
+	return true;
+}
+
 bool
 matcher_records_load_within(const Matcher *matcher, MatcherRecords *loaded, Size budget)
 {
 	matcher_records_start(matcher, loaded);
+	for (int c = 0; c < matcher->ncolumns; c++)
+		loaded->records.column[c].keys_only = is_block_key(matcher, c);
 	loaded->budget = budget;
 	load_all(matcher, loaded, false);
 	return !loaded->overflow;
@@ -455,7 +481,9 @@ matcher_fingerprints(const MatcherRecords *loaded)
 	{
 		const MatchColumn *column = &records->column[c];
 
-		for (int32 i = 0; i < records->nrecords; i++)
+		for (int32 i = 0; i < records->nrecords && column->keys_only; i++)
+			print[i] = fold_hash(print[i], column->key[i]);
+		for (int32 i = 0; i < records->nrecords && !column->keys_only; i++)
 			print[i] = fold_hash(print[i], column->code[i] == MATCH_NULL ? 0 : column->hash[column->code[i]]);
 	}
 	return print;

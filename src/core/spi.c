@@ -8,10 +8,12 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/pg_extension.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
+#include "optimizer/clauses.h"
 #include "parser/analyze.h"
 #include "utils/plancache.h"
 #include "utils/array.h"
@@ -455,6 +457,26 @@ check_only_reads(const CachedPlanSource *source)
 					 errdetail("It %s.", query->rowMarks != NIL ? "locks rows" : "changes rows"),
 					 errhint("Give a SELECT without INSERT, UPDATE, DELETE or FOR UPDATE in it.")));
 	}
+}
+
+/* Rewritten, so that what views and policies call counts too; see spi.h. */
+bool
+spi_is_parallel_safe(const char *sql)
+{
+	SPIPlanPtr	plan = SPI_prepare(sql, 0, NULL);
+	ListCell   *source;
+	ListCell   *query;
+	bool		safe = true;
+
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	foreach(source, SPI_plan_get_plan_sources(plan))
+	{
+		foreach(query, ((CachedPlanSource *) lfirst(source))->query_list)
+			safe = safe && max_parallel_hazard(lfirst_node(Query, query)) != PROPARALLEL_UNSAFE;
+	}
+	SPI_freeplan(plan);
+	return safe;
 }
 
 /* The tuple descriptor of a query's result: parse and analyse only. */

@@ -73,6 +73,9 @@ typedef struct MatcherRecords
 	int32		room;
 	Size		budget;			/* bytes that loading may allocate; 0: no bound */
 	bool		overflow;		/* it went beyond: the records are not all here */
+	Size		bytes;			/* of values read so far */
+	bool		share;			/* workers may still be asked to take columns over */
+	struct MatcherInterning *interning; /* they have, until loading ends */
 } MatcherRecords;
 
 /* A value as it is compared; text is NULL where unknown */

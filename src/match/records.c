@@ -57,6 +57,8 @@ match_records_add(MatchRecords *records)
 		{
 			MatchColumn *column = &records->column[c];
 
+			if (column->elsewhere)
+				continue;
 			if (column->keys_only)
 				column->key = kernel_realloc_array(&records->env, column->key, uint64_t, records->room);
 			else
@@ -67,7 +69,7 @@ match_records_add(MatchRecords *records)
 	{
 		if (records->column[c].keys_only)
 			records->column[c].key[records->nrecords] = MATCH_NO_KEY;
-		else
+		else if (!records->column[c].elsewhere)
 			records->column[c].code[records->nrecords] = MATCH_NULL;
 	}
 	return records->nrecords++;
@@ -205,11 +207,10 @@ settle_oldest(MatchRecords *records, MatchColumn *column)
 	column->npending--;
 }
 
-void
-match_records_put(MatchRecords *records, int32_t record, int column_number, const char *text, size_t length)
+/* A cell that may wait until its slot is here. */
+static inline void
+put_value(MatchRecords *records, int32_t record, MatchColumn *column, const char *text, size_t length, uint64_t hash)
 {
-	MatchColumn *column = &records->column[column_number];
-	uint64_t	hash = match_hash(text, length);
 	MatchPending *cell;
 
 	if (column->keys_only)
@@ -236,6 +237,18 @@ match_records_put(MatchRecords *records, int32_t record, int column_number, cons
 	if (column->keep_text)
 		memcpy(cell->text, text, length);
 	__builtin_prefetch(&column->slot[FIRST_SLOT(column, hash)], 1);
+}
+
+void
+match_records_put(MatchRecords *records, int32_t record, int column, const char *text, size_t length)
+{
+	put_value(records, record, &records->column[column], text, length, match_hash(text, length));
+}
+
+void
+match_records_put_hash(MatchRecords *records, int32_t record, int column, uint64_t hash)
+{
+	put_value(records, record, &records->column[column], NULL, 0, hash);
 }
 
 void

@@ -7,6 +7,7 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
@@ -53,13 +54,18 @@ extension_owner(void)
 	return owner;
 }
 
-/* Names resolve in pg_catalog only until search_path_unpin or the end of the transaction. */
+#define PINNED_PATH "pg_catalog, pg_temp"
+
+/* Names resolve in pg_catalog only until search_path_unpin or the end of the transaction; 0 where they do already. */
 int
 search_path_pin(void)
 {
-	int			nest = NewGUCNestLevel();
+	int			nest;
 
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
+	if (strcmp(namespace_search_path, PINNED_PATH) == 0)
+		return 0;
+	nest = NewGUCNestLevel();
+	(void) set_config_option("search_path", PINNED_PATH, PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
 	return nest;
 }
@@ -68,7 +74,8 @@ search_path_pin(void)
 void
 search_path_unpin(int nest)
 {
-	AtEOXact_GUC(true, nest);
+	if (nest > 0)
+		AtEOXact_GUC(true, nest);
 }
 
 /* Connect; pin search_path and become the extension's owner where asked. */

@@ -175,6 +175,8 @@ typedef struct MatcherCompiled
 	int			nrules;
 	int			rule[MATCHER_LOOKUP_RULES + 1]; /* numbers of the matcher's rules */
 	char	   *candidate_sql;	/* a candidate's key, values and rule keys, from its row as jsonb $1 */
+	char	   *own_sql;		/* the same from a row of the relation's own type */
+	Oid			own_type;
 	bool		trained;
 	MatchModel	model;			/* without frequencies */
 } MatcherCompiled;
@@ -214,12 +216,14 @@ typedef struct MatcherLookup
 extern Oid	matcher_lookup_relation(const Matcher *matcher);
 /* Choose the rules of a lookup; returns how many */
 extern int	matcher_lookup_rules(const Matcher *matcher, int *rules);
-/* Values and rule keys of a candidate given as jsonb over the matcher's relation; NULL where there is no such matcher or it is not
+/* Values and rule keys of a candidate, any row with columns named as the relation's; NULL where there is no such matcher or it is not
  * trained, and that is no error */
-extern MatcherLookup *matcher_lookup_start(const char *name, Jsonb *candidate, bool missing_ok);
+extern MatcherLookup *matcher_lookup_start(const char *name, Datum candidate, bool missing_ok);
+/* A memory context for one look-up, which becomes the current one; after an error the caller's frees it */
+extern MemoryContext matcher_lookup_context(void);
+extern void matcher_lookup_done(MemoryContext context);
 /* Search; a key to leave out may be NULL */
 extern void matcher_lookup_run(MatcherLookup *lookup, double threshold, const char *not_key);
-extern Jsonb *matcher_row_jsonb(Datum record);
 extern char *matcher_hit_reason(const MatcherLookup *lookup, int hit);
 
 /* ---- find_pg.c ---- */

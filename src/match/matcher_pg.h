@@ -87,8 +87,6 @@ typedef struct MatcherCell
 
 typedef void (*MatcherRowCallback) (const MatcherCell *cells, int ncells, void *arg);
 
-typedef struct MatcherSpill MatcherSpill;
-
 /* ---- matcher_pg.c: definitions ---- */
 extern const char *const matcher_methods[];
 extern Matcher *matcher_load(const char *name);
@@ -131,7 +129,8 @@ extern void matcher_records_load_keys(const Matcher *matcher, MatcherRecords *lo
 extern void matcher_prepare(Matcher *matcher, MatcherRecords *loaded, MatchRules *rules);
 /* A hash of the key and the values of each record, in the current memory context; before match_records_finish */
 extern uint64 *matcher_fingerprints(const MatcherRecords *loaded);
-extern void matcher_report_blocks(const Matcher *matcher, const MatcherRecords *loaded, const MatcherSpill *spill);
+/* Warn of blocks that are too large; largest is a key in the largest of each rule, NULL where the records are loaded */
+extern void matcher_report_blocks(const Matcher *matcher, const MatcherRecords *loaded, const char *const *largest);
 extern bool matcher_utf8(void);
 
 static inline const char *
@@ -181,6 +180,8 @@ typedef struct MatcherCompiled
 	MatchModel	model;			/* without frequencies */
 } MatcherCompiled;
 
+/* Choose the rules of a lookup; returns how many */
+extern int	matcher_lookup_rules(const Matcher *matcher, int *rules);
 /*
  * The matcher as the session keeps it, valid to the end of the transaction; NULL where there is none and that is no error.
  * decisions: whether people have decided anything.
@@ -214,8 +215,6 @@ typedef struct MatcherLookup
 
 /* The relation that lookups search: the right one of two */
 extern Oid	matcher_lookup_relation(const Matcher *matcher);
-/* Choose the rules of a lookup; returns how many */
-extern int	matcher_lookup_rules(const Matcher *matcher, int *rules);
 /* Values and rule keys of a candidate, any row with columns named as the relation's; NULL where there is no such matcher or it is not
  * trained, and that is no error */
 extern MatcherLookup *matcher_lookup_start(const char *name, Datum candidate, bool missing_ok);
@@ -226,7 +225,7 @@ extern void matcher_lookup_done(MemoryContext context);
 extern void matcher_lookup_run(MatcherLookup *lookup, double threshold, const char *not_key);
 extern char *matcher_hit_reason(const MatcherLookup *lookup, int hit);
 
-/* ---- find_pg.c ---- */
+/* ---- found_pg.c ---- */
 typedef struct MatcherPairs
 {
 	MatchEdge  *edge;			/* log2_odds with the prior; a before b in the order of keys */
@@ -234,12 +233,18 @@ typedef struct MatcherPairs
 	size_t		room;
 } MatcherPairs;
 
+extern void matcher_keep_pair(MatcherPairs *pairs, MemoryContext context, int32 a, int32 b, double log2_odds);
+
+/* ---- find_pg.c ---- */
+
 /* What people have decided of a pair of records */
 typedef struct MatcherDecision
 {
 	uint64		pair;			/* lower record << 32 | higher record */
 	bool		confirmed;
 } MatcherDecision;
+
+typedef struct MatcherSpill MatcherSpill;
 
 /* Everything that scoring needs, in memory */
 typedef struct MatcherRun
@@ -276,7 +281,6 @@ extern void matcher_find_pairs(MatcherRun *run, double threshold, bool report, M
 extern int32 *matcher_find_clusters(MatcherRun *run, double threshold, bool report, int32 *count);
 /* The records in groups of two and more, by group and key; least is the record with the least key of each group */
 extern int32 *matcher_grouped_members(MatcherRun *run, const int32 *cluster, int32 count, int32 **least, int32 *members);
-extern void matcher_keep_pair(MatcherPairs *pairs, MemoryContext context, int32 a, int32 b, double log2_odds);
 
 /* Calibrated log2 odds of a weight in fixed point */
 static inline double
@@ -292,7 +296,8 @@ extern void matcher_spill_pairs(MatcherSpill *spill, int64 least, MatcherPairs *
 extern void matcher_spill_finish(MatcherSpill *spill, const MatchRecords *decided, MatcherPairs *pairs, MatcherRecords *loaded);
 extern void matcher_spill_each_key(const MatcherSpill *spill, MatcherKeyCallback each, void *arg);
 extern int64 matcher_spill_prior(const MatcherSpill *spill);
-extern const char *matcher_spill_largest(const MatcherSpill *spill, int rule);
+/* The key of a record in the largest block left out of each rule */
+extern const char *const *matcher_spill_largest(const MatcherSpill *spill);
 
 /* ---- decide_pg.c ---- */
 /* The keys that people have decided anything about, as the one column of records */

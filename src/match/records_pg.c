@@ -545,7 +545,7 @@ matcher_fingerprints(const MatcherRecords *loaded)
 }
 
 void
-matcher_report_blocks(const Matcher *matcher, const MatcherRecords *loaded, const MatcherSpill *spill)
+matcher_report_blocks(const Matcher *matcher, const MatcherRecords *loaded, const char *const *largest)
 {
 	for (int r = 0; r < matcher->nrules; r++)
 	{
@@ -560,7 +560,7 @@ matcher_report_blocks(const Matcher *matcher, const MatcherRecords *loaded, cons
 				 errdetail("They hold %.0f pairs, the largest %d records, among them the one with key \"%.200s\". "
 						   "Pairs that agree on another rule are still found.",
 						   rule->skipped_pairs, rule->largest,
-						   spill != NULL ? matcher_spill_largest(spill, r) : matcher_key(loaded, rule->largest_member)),
+						   largest != NULL ? largest[r] : matcher_key(loaded, rule->largest_member)),
 				 errhint("Make the rule narrower, or raise options.max_block.")));
 	}
 }

@@ -807,8 +807,8 @@ matcher_spill_prior(const MatcherSpill *spill)
 	return match_fixed_prior(&spill->model);
 }
 
-const char *
-matcher_spill_largest(const MatcherSpill *spill, int r)
+const char *const *
+matcher_spill_largest(const MatcherSpill *spill)
 {
-	return spill->largest_key[r];
+	return (const char *const *) spill->largest_key;
 }

@@ -63,6 +63,13 @@
 	PortalRun((portal), FETCH_ALL, true, true, (receiver), (receiver), (completion))
 #endif
 
+/* 18 asks whether a deferrable key counts */
+#if PG_VERSION_NUM >= 180000
+#define primary_key_index(relation) RelationGetPrimaryKeyIndex((relation), false)
+#else
+#define primary_key_index(relation) RelationGetPrimaryKeyIndex(relation)
+#endif
+
 /* 16 added a parameter (summarizing indexes); plain inserts want neither speculative nor conflict handling */
 #if PG_VERSION_NUM >= 160000
 #define compat_insert_index_tuples(info, slot, estate) \

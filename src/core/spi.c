@@ -7,11 +7,14 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_extension.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
+#include "optimizer/clauses.h"
 #include "parser/analyze.h"
 #include "utils/plancache.h"
 #include "utils/array.h"
@@ -51,13 +54,18 @@ extension_owner(void)
 	return owner;
 }
 
-/* Names resolve in pg_catalog only until search_path_unpin or the end of the transaction. */
+#define PINNED_PATH "pg_catalog, pg_temp"
+
+/* Names resolve in pg_catalog only until search_path_unpin or the end of the transaction; 0 where they do already. */
 int
 search_path_pin(void)
 {
-	int			nest = NewGUCNestLevel();
+	int			nest;
 
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
+	if (strcmp(namespace_search_path, PINNED_PATH) == 0)
+		return 0;
+	nest = NewGUCNestLevel();
+	(void) set_config_option("search_path", PINNED_PATH, PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
 	return nest;
 }
@@ -66,7 +74,8 @@ search_path_pin(void)
 void
 search_path_unpin(int nest)
 {
-	AtEOXact_GUC(true, nest);
+	if (nest > 0)
+		AtEOXact_GUC(true, nest);
 }
 
 /* Connect; pin search_path and become the extension's owner where asked. */
@@ -455,6 +464,26 @@ check_only_reads(const CachedPlanSource *source)
 					 errdetail("It %s.", query->rowMarks != NIL ? "locks rows" : "changes rows"),
 					 errhint("Give a SELECT without INSERT, UPDATE, DELETE or FOR UPDATE in it.")));
 	}
+}
+
+/* Rewritten, so that what views and policies call counts too; see spi.h. */
+bool
+spi_is_parallel_safe(const char *sql)
+{
+	SPIPlanPtr	plan = SPI_prepare(sql, 0, NULL);
+	ListCell   *source;
+	ListCell   *query;
+	bool		safe = true;
+
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	foreach(source, SPI_plan_get_plan_sources(plan))
+	{
+		foreach(query, ((CachedPlanSource *) lfirst(source))->query_list)
+			safe = safe && max_parallel_hazard(lfirst_node(Query, query)) != PROPARALLEL_UNSAFE;
+	}
+	SPI_freeplan(plan);
+	return safe;
 }
 
 /* The tuple descriptor of a query's result: parse and analyse only. */

@@ -87,6 +87,9 @@ extern uint64 spi_stream_as_owner(const char *sql, int nargs, const SpiArg *args
 extern uint64 spi_stream_kept(const char *sql, int nargs, const SpiArg *args, bool read_only,
 							  SpiRowCallback callback, void *arg);
 
+/* Whether a query calls nothing that must not run in parallel mode (within an open scope, whose rights and search_path count). */
+extern bool spi_is_parallel_safe(const char *sql);
+
 /* The tuple descriptor of a query's result, without running it (in the current memory context). */
 extern TupleDesc spi_describe(const char *sql);
 

@@ -9,14 +9,24 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "storage/itemptr.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "core/compat.h"
 #include "core/errors.h"
 #include "core/relation.h"
 #include "match/matcher_pg.h"
@@ -85,29 +95,48 @@ start_cache(void)
 
 /* ---- entries ---- */
 
+/*
+ * Whether one of salesops's tables, whose primary key begins with the matcher's name, has a row of that name; which version of it. By
+ * the index and without SQL: look-ups ask this once a row written.
+ */
+static bool
+find_row(const char *table, const char *name, Snapshot snapshot, RowVersion *version)
+{
+	Oid			schema = get_namespace_oid("salesops", false);
+	Relation	relation = table_open(get_relname_relid(table, schema), AccessShareLock);
+	Oid			collation = TupleDescAttr(RelationGetDescr(relation), 0)->attcollation;
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple	tuple;
+
+	ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, InvalidOid, collation, F_TEXTEQ, CStringGetTextDatum(name));
+	scan = systable_beginscan(relation, primary_key_index(relation), true, snapshot, 1, &key);
+	tuple = systable_getnext(scan);
+	if (tuple != NULL && version != NULL)
+	{
+		version->table = RelationGetRelid(relation);
+		version->xmin = HeapTupleHeaderGetXmin(tuple->t_data);
+		version->place = tuple->t_self;
+	}
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
+	return tuple != NULL;
+}
+
 /* The present version of a matcher's row and whether people have decided anything; false where there is no such matcher. */
 static bool
 read_version(const char *name, RowVersion *version, bool *decisions)
 {
-	SpiScope	scope;
-	SpiArg		args[] = {spi_text(name)};
-	bool		isnull;
+	Snapshot	snapshot;
 	bool		found;
 
 	memset(version, 0, sizeof(*version));
-	spi_open(&scope, SPI_AS_OWNER);
-	found = spi_execute_kept(SPI_OK_SELECT,
-							 "SELECT m.tableoid, m.xmin, m.ctid, EXISTS (SELECT FROM salesops.match_decision d "
-							 "WHERE d.matcher OPERATOR(pg_catalog.=) $1) "
-							 "FROM salesops.matcher m WHERE m.matcher OPERATOR(pg_catalog.=) $1", 1, args) > 0;
-	if (found)
-	{
-		version->table = spi_get_oid(0, 1);
-		version->xmin = DatumGetTransactionId(spi_get_datum(0, 2, &isnull));
-		version->place = *(ItemPointer) DatumGetPointer(spi_get_datum(0, 3, &isnull));
-		*decisions = spi_get_bool(0, 4);
-	}
-	spi_close(&scope);
+	/* as a statement would see it that begins now */
+	CommandCounterIncrement();
+	snapshot = RegisterSnapshot(GetTransactionSnapshot());
+	found = find_row("matcher", name, snapshot, version);
+	*decisions = found && find_row("match_decision", name, snapshot, NULL);
+	UnregisterSnapshot(snapshot);
 	return found;
 }
 
@@ -118,9 +147,30 @@ same_version(const RowVersion *a, const RowVersion *b)
 	return a->table == b->table && a->xmin == b->xmin && ItemPointerEquals((ItemPointer) &a->place, (ItemPointer) &b->place);
 }
 
-/* SQL that gives a candidate's values, rule keys and key, over a row made from its columns. */
+int
+matcher_lookup_rules(const Matcher *matcher, int *rules)
+{
+	int			n = 0;
+
+	for (int r = 0; r < matcher->nrules && n < MATCHER_LOOKUP_RULES; r++)
+	{
+		if (matcher->rule[r].kind != MATCH_RULE_TOKENS)
+			rules[n++] = r;
+	}
+	for (int r = 0; r < matcher->nrules; r++)
+	{
+		if (matcher->rule[r].kind == MATCH_RULE_TOKENS)
+		{
+			rules[n++] = r;
+			break;
+		}
+	}
+	return n;
+}
+
+/* SQL that gives a candidate's values, rule keys and key, over what has its columns. */
 static char *
-candidate_query(const MatcherCompiled *compiled)
+candidate_query(const MatcherCompiled *compiled, const char *from)
 {
 	const Matcher *matcher = compiled->matcher;
 	StringInfoData sql;
@@ -131,8 +181,31 @@ candidate_query(const MatcherCompiled *compiled)
 		appendStringInfo(&sql, ", %s", matcher->column_sql[0][c]);
 	for (int k = 0; k < compiled->nrules; k++)
 		appendStringInfo(&sql, ", %s", matcher_rule_over(matcher->column_sql[0], &matcher->rule[compiled->rule[k]]));
-	appendStringInfo(&sql, " FROM pg_catalog.jsonb_populate_record(NULL::%s, $1)", relation_sql_name(matcher->relid));
+	appendStringInfo(&sql, " FROM %s", from);
 	return sql.data;
+}
+
+/*
+ * A row of the relation's type as something to select from. What ($1).* stands for is fixed when the statement is prepared, and the server
+ * does not look again when the type changes; so the text names the type's state.
+ */
+static char *
+own_row(const Matcher *matcher, Oid *type)
+{
+	Relation	relation = table_open(matcher->relid, AccessShareLock);
+	TupleDesc	desc = RelationGetDescr(relation);
+	uint64		state = 0;
+
+	*type = relation->rd_rel->reltype;
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(desc, i);
+
+		state = match_hash(NameStr(column->attname), strlen(NameStr(column->attname))) + column->atttypid + column->attisdropped +
+			state * UINT64CONST(0x9E3779B97F4A7C15);
+	}
+	table_close(relation, AccessShareLock);
+	return psprintf("(SELECT ($1).*) AS candidate /* %016llx */", (unsigned long long) state);
 }
 
 /* Everything that look-ups of a matcher have in common, in the current memory context. */
@@ -151,7 +224,9 @@ compile(const char *name)
 		matcher->column_sql[1] = matcher_column_sql(matcher, matcher->right_relid);
 	}
 	compiled->nrules = matcher_lookup_rules(matcher, compiled->rule);
-	compiled->candidate_sql = candidate_query(compiled);
+	compiled->candidate_sql = candidate_query(compiled, psprintf("pg_catalog.jsonb_populate_record(NULL::%s, $1)",
+																 relation_sql_name(matcher->relid)));
+	compiled->own_sql = candidate_query(compiled, own_row(matcher, &compiled->own_type));
 	if (matcher->model != NULL)
 	{
 		matcher_model_tables(matcher, &compiled->model);

@@ -135,20 +135,6 @@ least_weight(const MatcherRun *run, double threshold)
 		(run->spill != NULL ? matcher_spill_prior(run->spill) : run->scorer.prior);
 }
 
-void
-matcher_keep_pair(MatcherPairs *pairs, MemoryContext context, int32 a, int32 b, double log2_odds)
-{
-	if (pairs->count == pairs->room)
-	{
-		pairs->room = pairs->room == 0 ? 1024 : pairs->room * 2;
-		pairs->edge = pairs->edge == NULL ? MemoryContextAllocHuge(context, sizeof(MatchEdge) * pairs->room) :
-			repalloc_huge(pairs->edge, sizeof(MatchEdge) * pairs->room);
-	}
-	pairs->edge[pairs->count].a = a;
-	pairs->edge[pairs->count].b = b;
-	pairs->edge[pairs->count++].log2_odds = log2_odds;
-}
-
 /* Within one relation the lesser key is on the left. */
 static void
 order_ends(const MatcherRun *run, MatcherPairs *pairs)
@@ -263,7 +249,7 @@ matcher_find_pairs(MatcherRun *run, double threshold, bool report, MatcherPairs 
 	if (run->spill != NULL)
 		spill_candidates(run, least_weight(run, threshold), pairs);
 	if (report)
-		matcher_report_blocks(run->matcher, &run->loaded, run->spill);
+		matcher_report_blocks(run->matcher, &run->loaded, run->spill != NULL ? matcher_spill_largest(run->spill) : NULL);
 	if (run->spill == NULL)
 		score_candidates(run, least_weight(run, threshold), pairs);
 	apply_decisions(run, pairs);

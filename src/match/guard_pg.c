@@ -254,7 +254,7 @@ look_up(const char *name, TriggerData *trigger, bool lock)
 
 	GetUserIdAndSecContext(&save_user, &save_security);
 	SetUserIdAndSecContext(trigger->tg_relation->rd_rel->relowner, save_security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
-	lookup = matcher_lookup_start(name, matcher_row_jsonb(row), true);
+	lookup = matcher_lookup_start(name, row, true);
 	if (lookup != NULL)
 	{
 		if (lock)
@@ -300,6 +300,7 @@ salesops_guard_row(PG_FUNCTION_ARGS)
 	MatcherLookup *lookup;
 	const char *name;
 	const char *action;
+	int			nest;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigger->tg_event) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
 		!TRIGGER_FIRED_BY_INSERT(trigger->tg_event) || trigger->tg_trigger->tgnargs != 2)
@@ -309,8 +310,9 @@ salesops_guard_row(PG_FUNCTION_ARGS)
 				 errhint("Use salesops.guard_duplicates(relation, matcher, action).")));
 	name = trigger->tg_trigger->tgargs[0];
 	action = trigger->tg_trigger->tgargs[1];
-	context = AllocSetContextCreate(caller, "salesops guard", ALLOCSET_DEFAULT_SIZES);
-	MemoryContextSwitchTo(context);
+	context = matcher_lookup_context();
+	/* once for all that is asked */
+	nest = search_path_pin();
 	lookup = look_up(name, trigger, strcmp(action, "reject") == 0);
 	if (lookup == NULL)
 		ereport(WARNING,
@@ -320,8 +322,9 @@ salesops_guard_row(PG_FUNCTION_ARGS)
 						 quote_literal_cstr(relation_sql_name(RelationGetRelid(trigger->tg_relation))))));
 	else if (lookup->nhits > 0)
 		act(lookup, action, lookup->key ? lookup->key : "NULL", relation_sql_name(RelationGetRelid(trigger->tg_relation)));
+	search_path_unpin(nest);
 	MemoryContextSwitchTo(caller);
-	MemoryContextDelete(context);
+	matcher_lookup_done(context);
 	return PointerGetDatum(NULL);
 }
 

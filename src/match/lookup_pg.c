@@ -37,30 +37,9 @@ matcher_lookup_relation(const Matcher *matcher)
 	return OidIsValid(matcher->right_relid) ? matcher->right_relid : matcher->relid;
 }
 
-int
-matcher_lookup_rules(const Matcher *matcher, int *rules)
-{
-	int			n = 0;
-
-	for (int r = 0; r < matcher->nrules && n < MATCHER_LOOKUP_RULES; r++)
-	{
-		if (matcher->rule[r].kind != MATCH_RULE_TOKENS)
-			rules[n++] = r;
-	}
-	for (int r = 0; r < matcher->nrules; r++)
-	{
-		if (matcher->rule[r].kind == MATCH_RULE_TOKENS)
-		{
-			rules[n++] = r;
-			break;
-		}
-	}
-	return n;
-}
-
 /* A row as jsonb, by column names. */
-Jsonb *
-matcher_row_jsonb(Datum record)
+static Jsonb *
+row_jsonb(Datum record)
 {
 	RowReader	reader;
 	Jsonb	   *json;
@@ -82,14 +61,51 @@ matcher_row_jsonb(Datum record)
 	return json;
 }
 
+/*
+ * Look-ups come once a row written, and need some ten blocks of memory that the heap would get from the system and give back each time.
+ * One context is kept for them, with a first block that holds it all.
+ */
+#define CONTEXT_BYTES (256 * 1024)
+
+static MemoryContext kept_context = NULL;
+
+MemoryContext
+matcher_lookup_context(void)
+{
+	MemoryContext context = kept_context;
+
+	/* a look-up within a look-up has one of its own */
+	kept_context = NULL;
+	if (context == NULL)
+		context = AllocSetContextCreate(CurrentMemoryContext, "salesops look-up", CONTEXT_BYTES, CONTEXT_BYTES, ALLOCSET_DEFAULT_MAXSIZE);
+	else
+		MemoryContextSetParent(context, CurrentMemoryContext);
+	MemoryContextSwitchTo(context);
+	return context;
+}
+
+void
+matcher_lookup_done(MemoryContext context)
+{
+	if (kept_context != NULL)
+	{
+		MemoryContextDelete(context);
+		return;
+	}
+	MemoryContextReset(context);
+	MemoryContextSetParent(context, TopMemoryContext);
+	kept_context = context;
+}
+
 MatcherLookup *
-matcher_lookup_start(const char *name, Jsonb *candidate, bool missing_ok)
+matcher_lookup_start(const char *name, Datum candidate, bool missing_ok)
 {
 	MatcherLookup *lookup = palloc0(sizeof(MatcherLookup));
 	MemoryContext caller = CurrentMemoryContext;
 	SpiScope	scope;
-	SpiArg		args[] = {spi_jsonb(candidate)};
+	SpiArg		args[1];
 	bool		decisions;
+	bool		own;
 	const MatcherCompiled *compiled = matcher_compiled(name, missing_ok, &decisions);
 
 	if (missing_ok && (compiled == NULL || !compiled->trained))
@@ -98,8 +114,10 @@ matcher_lookup_start(const char *name, Jsonb *candidate, bool missing_ok)
 	lookup->matcher = palloc(sizeof(Matcher));
 	*lookup->matcher = *compiled->matcher;
 	lookup->value = palloc0(sizeof(char *) * Max(lookup->matcher->ncolumns, 1));
+	own = HeapTupleHeaderGetTypeId(DatumGetHeapTupleHeader(candidate)) == compiled->own_type;
+	args[0] = own ? spi_datum(compiled->own_type, candidate, false) : spi_jsonb(row_jsonb(candidate));
 	spi_open(&scope, SPI_PINNED_AS_CALLER);
-	spi_execute_kept(SPI_OK_SELECT, compiled->candidate_sql, 1, args);
+	spi_execute_kept(SPI_OK_SELECT, own ? compiled->own_sql : compiled->candidate_sql, 1, args);
 	for (int i = -1; i < lookup->matcher->ncolumns + compiled->nrules; i++)
 	{
 		char	   *text = spi_get_text(0, i + 2);
@@ -367,14 +385,17 @@ salesops_find_matches(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	MemoryContext caller = CurrentMemoryContext;
-	MemoryContext context = AllocSetContextCreate(caller, "salesops find matches", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext context;
 	double		threshold = PG_GETARG_FLOAT8(2);
 	MatcherLookup *lookup;
+	int			nest;
 
 	require_probability(threshold, "threshold");
 	InitMaterializedSRF(fcinfo, 0);
-	MemoryContextSwitchTo(context);
-	lookup = matcher_lookup_start(text_to_cstring(PG_GETARG_TEXT_PP(0)), matcher_row_jsonb(PG_GETARG_DATUM(1)), false);
+	context = matcher_lookup_context();
+	/* once for all that is asked */
+	nest = search_path_pin();
+	lookup = matcher_lookup_start(text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_GETARG_DATUM(1), false);
 	matcher_lookup_run(lookup, threshold, NULL);
 	for (int i = 0; i < lookup->nhits; i++)
 	{
@@ -384,8 +405,9 @@ salesops_find_matches(PG_FUNCTION_ARGS)
 
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
+	search_path_unpin(nest);
 	MemoryContextSwitchTo(caller);
-	MemoryContextDelete(context);
+	matcher_lookup_done(context);
 	PG_RETURN_VOID();
 }
 

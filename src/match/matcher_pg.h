@@ -73,6 +73,9 @@ typedef struct MatcherRecords
 	int32		room;
 	Size		budget;			/* bytes that loading may allocate; 0: no bound */
 	bool		overflow;		/* it went beyond: the records are not all here */
+	Size		bytes;			/* of values read so far */
+	bool		share;			/* workers may still be asked to take columns over */
+	struct MatcherInterning *interning; /* they have, until loading ends */
 } MatcherRecords;
 
 /* A value as it is compared; text is NULL where unknown */
@@ -83,8 +86,6 @@ typedef struct MatcherCell
 } MatcherCell;
 
 typedef void (*MatcherRowCallback) (const MatcherCell *cells, int ncells, void *arg);
-
-typedef struct MatcherSpill MatcherSpill;
 
 /* ---- matcher_pg.c: definitions ---- */
 extern const char *const matcher_methods[];
@@ -128,7 +129,8 @@ extern void matcher_records_load_keys(const Matcher *matcher, MatcherRecords *lo
 extern void matcher_prepare(Matcher *matcher, MatcherRecords *loaded, MatchRules *rules);
 /* A hash of the key and the values of each record, in the current memory context; before match_records_finish */
 extern uint64 *matcher_fingerprints(const MatcherRecords *loaded);
-extern void matcher_report_blocks(const Matcher *matcher, const MatcherRecords *loaded, const MatcherSpill *spill);
+/* Warn of blocks that are too large; largest is a key in the largest of each rule, NULL where the records are loaded */
+extern void matcher_report_blocks(const Matcher *matcher, const MatcherRecords *loaded, const char *const *largest);
 extern bool matcher_utf8(void);
 
 static inline const char *
@@ -172,10 +174,14 @@ typedef struct MatcherCompiled
 	int			nrules;
 	int			rule[MATCHER_LOOKUP_RULES + 1]; /* numbers of the matcher's rules */
 	char	   *candidate_sql;	/* a candidate's key, values and rule keys, from its row as jsonb $1 */
+	char	   *own_sql;		/* the same from a row of the relation's own type */
+	Oid			own_type;
 	bool		trained;
 	MatchModel	model;			/* without frequencies */
 } MatcherCompiled;
 
+/* Choose the rules of a lookup; returns how many */
+extern int	matcher_lookup_rules(const Matcher *matcher, int *rules);
 /*
  * The matcher as the session keeps it, valid to the end of the transaction; NULL where there is none and that is no error.
  * decisions: whether people have decided anything.
@@ -209,17 +215,17 @@ typedef struct MatcherLookup
 
 /* The relation that lookups search: the right one of two */
 extern Oid	matcher_lookup_relation(const Matcher *matcher);
-/* Choose the rules of a lookup; returns how many */
-extern int	matcher_lookup_rules(const Matcher *matcher, int *rules);
-/* Values and rule keys of a candidate given as jsonb over the matcher's relation; NULL where there is no such matcher or it is not
+/* Values and rule keys of a candidate, any row with columns named as the relation's; NULL where there is no such matcher or it is not
  * trained, and that is no error */
-extern MatcherLookup *matcher_lookup_start(const char *name, Jsonb *candidate, bool missing_ok);
+extern MatcherLookup *matcher_lookup_start(const char *name, Datum candidate, bool missing_ok);
+/* A memory context for one look-up, which becomes the current one; after an error the caller's frees it */
+extern MemoryContext matcher_lookup_context(void);
+extern void matcher_lookup_done(MemoryContext context);
 /* Search; a key to leave out may be NULL */
 extern void matcher_lookup_run(MatcherLookup *lookup, double threshold, const char *not_key);
-extern Jsonb *matcher_row_jsonb(Datum record);
 extern char *matcher_hit_reason(const MatcherLookup *lookup, int hit);
 
-/* ---- find_pg.c ---- */
+/* ---- found_pg.c ---- */
 typedef struct MatcherPairs
 {
 	MatchEdge  *edge;			/* log2_odds with the prior; a before b in the order of keys */
@@ -227,12 +233,18 @@ typedef struct MatcherPairs
 	size_t		room;
 } MatcherPairs;
 
+extern void matcher_keep_pair(MatcherPairs *pairs, MemoryContext context, int32 a, int32 b, double log2_odds);
+
+/* ---- find_pg.c ---- */
+
 /* What people have decided of a pair of records */
 typedef struct MatcherDecision
 {
 	uint64		pair;			/* lower record << 32 | higher record */
 	bool		confirmed;
 } MatcherDecision;
+
+typedef struct MatcherSpill MatcherSpill;
 
 /* Everything that scoring needs, in memory */
 typedef struct MatcherRun
@@ -269,7 +281,6 @@ extern void matcher_find_pairs(MatcherRun *run, double threshold, bool report, M
 extern int32 *matcher_find_clusters(MatcherRun *run, double threshold, bool report, int32 *count);
 /* The records in groups of two and more, by group and key; least is the record with the least key of each group */
 extern int32 *matcher_grouped_members(MatcherRun *run, const int32 *cluster, int32 count, int32 **least, int32 *members);
-extern void matcher_keep_pair(MatcherPairs *pairs, MemoryContext context, int32 a, int32 b, double log2_odds);
 
 /* Calibrated log2 odds of a weight in fixed point */
 static inline double
@@ -285,7 +296,8 @@ extern void matcher_spill_pairs(MatcherSpill *spill, int64 least, MatcherPairs *
 extern void matcher_spill_finish(MatcherSpill *spill, const MatchRecords *decided, MatcherPairs *pairs, MatcherRecords *loaded);
 extern void matcher_spill_each_key(const MatcherSpill *spill, MatcherKeyCallback each, void *arg);
 extern int64 matcher_spill_prior(const MatcherSpill *spill);
-extern const char *matcher_spill_largest(const MatcherSpill *spill, int rule);
+/* The key of a record in the largest block left out of each rule */
+extern const char *const *matcher_spill_largest(const MatcherSpill *spill);
 
 /* ---- decide_pg.c ---- */
 /* The keys that people have decided anything about, as the one column of records */

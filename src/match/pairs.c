@@ -132,6 +132,23 @@ sort_keyed(const KernelEnv *env, Keyed **keyed, int32_t count)
 	*keyed = sorted;
 }
 
+/* The records that have a key, where the column holds the keys themselves. */
+static int32_t
+take_keys(const MatchRecords *records, const MatchColumn *column, Keyed *keyed)
+{
+	int32_t		count = 0;
+
+	for (int32_t i = 0; i < records->nrecords; i++)
+	{
+		if (column->key[i] != MATCH_NO_KEY)
+		{
+			keyed[count].key = column->key[i];
+			keyed[count++].record = i;
+		}
+	}
+	return count;
+}
+
 /* The records that have all parts, each with its combined key. */
 static int32_t
 combine_parts(const MatchRecords *records, const MatchRule *rule, Keyed *keyed)
@@ -140,6 +157,8 @@ combine_parts(const MatchRecords *records, const MatchRule *rule, Keyed *keyed)
 	int32_t		ncodes[MATCH_MAX_PARTS];
 	int32_t		count = 0;
 
+	if (records->column[rule->column[0]].keys_only)
+		return take_keys(records, &records->column[rule->column[0]], keyed);
 	for (int p = 0; p < rule->nparts; p++)
 		codes[p] = part_codes(records, rule->column[p], rule->prefix[p], &ncodes[p]);
 	for (int32_t i = 0; i < records->nrecords; i++)
@@ -307,6 +326,8 @@ key_print(const MatchRecords *records, const MatchRule *rule, int32_t record)
 {
 	uint64_t	print = 0;
 
+	if (records->column[rule->column[0]].keys_only)
+		return mix(records->column[rule->column[0]].key[record]);
 	for (int p = 0; p < rule->nparts; p++)
 	{
 		const MatchColumn *column = &records->column[rule->column[p]];

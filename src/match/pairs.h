@@ -30,7 +30,7 @@ typedef enum MatchRuleKind
 typedef struct MatchRule
 {
 	MatchRuleKind kind;
-	int			nparts;
+	int			nparts;			/* one where its column is keys_only */
 	int			column[MATCH_MAX_TOKEN_COLUMNS];
 	int			prefix[MATCH_MAX_TOKEN_COLUMNS];	/* code points; 0 is the whole value */
 	int32_t		max_block;

@@ -54,10 +54,24 @@ match_records_add(MatchRecords *records)
 	{
 		records->room = records->room == 0 ? FIRST_ROOM : records->room * 2;
 		for (int c = 0; c < records->ncolumns; c++)
-			records->column[c].code = kernel_realloc_array(&records->env, records->column[c].code, int32_t, records->room);
+		{
+			MatchColumn *column = &records->column[c];
+
+			if (column->elsewhere)
+				continue;
+			if (column->keys_only)
+				column->key = kernel_realloc_array(&records->env, column->key, uint64_t, records->room);
+			else
+				column->code = kernel_realloc_array(&records->env, column->code, int32_t, records->room);
+		}
 	}
 	for (int c = 0; c < records->ncolumns; c++)
-		records->column[c].code[records->nrecords] = MATCH_NULL;
+	{
+		if (records->column[c].keys_only)
+			records->column[c].key[records->nrecords] = MATCH_NO_KEY;
+		else if (!records->column[c].elsewhere)
+			records->column[c].code[records->nrecords] = MATCH_NULL;
+	}
 	return records->nrecords++;
 }
 
@@ -193,13 +207,17 @@ settle_oldest(MatchRecords *records, MatchColumn *column)
 	column->npending--;
 }
 
-void
-match_records_put(MatchRecords *records, int32_t record, int column_number, const char *text, size_t length)
+/* A cell that may wait until its slot is here. */
+static inline void
+put_value(MatchRecords *records, int32_t record, MatchColumn *column, const char *text, size_t length, uint64_t hash)
 {
-	MatchColumn *column = &records->column[column_number];
-	uint64_t	hash = match_hash(text, length);
 	MatchPending *cell;
 
+	if (column->keys_only)
+	{
+		column->key[record] = hash == MATCH_NO_KEY ? 1 : hash;
+		return;
+	}
 	if ((column->keep_text && length > MATCH_PENDING_BYTES) || column->nslots == 0)
 	{
 		/* in order, so that codes do not depend on lengths */
@@ -219,6 +237,18 @@ match_records_put(MatchRecords *records, int32_t record, int column_number, cons
 	if (column->keep_text)
 		memcpy(cell->text, text, length);
 	__builtin_prefetch(&column->slot[FIRST_SLOT(column, hash)], 1);
+}
+
+void
+match_records_put(MatchRecords *records, int32_t record, int column, const char *text, size_t length)
+{
+	put_value(records, record, &records->column[column], text, length, match_hash(text, length));
+}
+
+void
+match_records_put_hash(MatchRecords *records, int32_t record, int column, uint64_t hash)
+{
+	put_value(records, record, &records->column[column], NULL, 0, hash);
 }
 
 void
@@ -257,6 +287,7 @@ match_records_free(MatchRecords *records)
 	for (int c = 0; c < records->ncolumns; c++)
 	{
 		kernel_release(&records->env, records->column[c].code);
+		kernel_release(&records->env, records->column[c].key);
 		kernel_release(&records->env, records->column[c].count);
 		kernel_release(&records->env, records->column[c].offset);
 		kernel_release(&records->env, records->column[c].arena);

@@ -12,6 +12,7 @@
 #include "core/kernel.h"
 
 #define MATCH_NULL (-1)
+#define MATCH_NO_KEY 0			/* no text's hash in a column of keys */
 
 /* A slot holds half of the hash beside the code, so that most probes touch one cache line */
 typedef struct MatchSlot
@@ -39,6 +40,9 @@ typedef struct MatchColumn
 	size_t	   *offset;			/* of each value's text in the arena; one more for the end */
 	char	   *arena;			/* texts, each followed by a zero byte */
 	bool		keep_text;		/* false: only equality matters, the arena stays empty */
+	bool		keys_only;		/* what a record has is its block key and nothing else: no values are interned, only key is filled */
+	bool		elsewhere;		/* another process has the column: nothing of it is kept here */
+	uint64_t   *key;			/* keys_only: hash of each record's text, MATCH_NO_KEY where unknown */
 	/* interning */
 	uint64_t   *hash;			/* of each value */
 	MatchSlot  *slot;			/* open addressing into values */
@@ -72,6 +76,8 @@ extern int32_t match_records_add(MatchRecords *records);
 extern void match_records_set(MatchRecords *records, int32_t record, int column, const char *text, size_t length);
 /* The same, but the cell may come later: for loading many. match_records_settle looks up what is in flight. */
 extern void match_records_put(MatchRecords *records, int32_t record, int column, const char *text, size_t length);
+/* The same for a column without texts, by the text's match_hash */
+extern void match_records_put_hash(MatchRecords *records, int32_t record, int column, uint64_t hash);
 extern void match_records_settle(MatchRecords *records);
 /* Releases what only interning needs */
 extern void match_records_finish(MatchRecords *records);

@@ -8,6 +8,7 @@
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "optimizer/paths.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -17,7 +18,7 @@
 #include "core/kernel_pg.h"
 #include "core/progress.h"
 #include "core/relation.h"
-#include "match/matcher_pg.h"
+#include "match/columns_pg.h"
 
 #define NOT_A_NUMBER PG_UINT64_MAX
 #define INTEGER_ROOM 24			/* of a 64-bit number in decimal */
@@ -34,6 +35,7 @@ typedef struct Loading
 	void	   *each_arg;
 } Loading;
 
+#define TICK 1024				/* records */
 #define CUT_ROOM (MATCHER_LONGEST_VALUE + 32)
 
 bool
@@ -171,7 +173,11 @@ set_value(MatcherRecords *loaded, int32 record, int column, const char *text, si
 	char		cut[CUT_ROOM];
 	MatcherCell cell = cell_of(loaded->records.column[column].keep_text, text, length, cut);
 
-	if (cell.text != NULL)
+	if (cell.text == NULL)
+		return;
+	if (loaded->records.column[column].elsewhere)
+		matcher_interning_put(loaded->interning, &loaded->records, column, record, cell.text, cell.length);
+	else
 		match_records_put(&loaded->records, record, column, cell.text, cell.length);
 }
 
@@ -219,6 +225,71 @@ hand_on_row(TupleTableSlot *slot, void *arg)
 	}
 }
 
+/* The query that reads one relation. */
+static char *
+load_query(const Matcher *matcher, Oid relid, const char *key, const char *condition, bool ordered)
+{
+	StringInfoData sql;
+	char	  **column = matcher_column_sql(matcher, relid);
+	const char *quoted = quote_identifier(key);
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT %s::pg_catalog.text", quoted);
+	for (int c = 0; c < matcher->ncolumns; c++)
+		appendStringInfo(&sql, ", %s", column[c]);
+	appendStringInfo(&sql, " FROM %s%s", relation_sql_name(relid), condition ? condition : "");
+	if (ordered)
+		appendStringInfo(&sql, " ORDER BY %s", quoted);
+	return sql.data;
+}
+
+/* Whether reading a relation calls nothing that must not run while there are workers. */
+static bool
+reads_safely(const Matcher *matcher, Oid relid, const char *key)
+{
+	SpiScope	scope;
+	MemoryContext caller = CurrentMemoryContext;
+	char	   *sql;
+	bool		safe;
+
+	(void) relation_require_column(relid, key);
+	sql = load_query(matcher, relid, key, NULL, false);
+	spi_open(&scope, SPI_PINNED_AS_CALLER);
+	safe = spi_is_parallel_safe(sql);
+	spi_close(&scope);
+	MemoryContextSwitchTo(caller);
+	return safe;
+}
+
+/* Have columns interned by workers from here on, where there may be any. */
+static void
+share_columns(const Matcher *matcher, MatcherRecords *loaded)
+{
+	if (matcher_team_room() > 0 && reads_safely(matcher, matcher->relid, matcher->key) &&
+		(!OidIsValid(matcher->right_relid) || reads_safely(matcher, matcher->right_relid, matcher->right_key)))
+		loaded->interning = matcher_interning_start(&loaded->records);
+}
+
+/* Now and then: is there too much, is there enough for workers? */
+static void
+look_around(const Matcher *matcher, MatcherRecords *loaded)
+{
+	kernel_tick(&loaded->records.env, loaded->records.nrecords, 0);
+	if (loaded->budget > 0)
+	{
+		Size		taken = MemoryContextMemAllocated(loaded->records.env.context, true);
+
+		if (loaded->interning != NULL)
+			taken += matcher_interning_memory(loaded->interning);
+		loaded->overflow = taken > loaded->budget;
+	}
+	if (loaded->share && loaded->bytes >= (Size) min_parallel_table_scan_size * BLCKSZ)
+	{
+		loaded->share = false;
+		share_columns(matcher, loaded);
+	}
+}
+
 /* One row of the scan: the key, then the columns, all text. */
 static void
 load_row(TupleTableSlot *slot, void *arg)
@@ -245,6 +316,7 @@ load_row(TupleTableSlot *slot, void *arg)
 			continue;
 		}
 		value = PG_DETOAST_DATUM_PACKED(slot->tts_values[i]);
+		loaded->bytes += VARSIZE_ANY(value);
 		if (i > 0)
 			set_value(loaded, record, i - 1, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
 		else
@@ -256,29 +328,8 @@ load_row(TupleTableSlot *slot, void *arg)
 		if ((Pointer) value != DatumGetPointer(slot->tts_values[i]))
 			pfree(value);
 	}
-	if (record % 1024 == 0)
-	{
-		kernel_tick(&loaded->records.env, record, 0);
-		loaded->overflow = loaded->budget > 0 && MemoryContextMemAllocated(loaded->records.env.context, true) > loaded->budget;
-	}
-}
-
-/* The query that reads one relation. */
-static char *
-load_query(const Matcher *matcher, Oid relid, const char *key, const char *condition, bool ordered)
-{
-	StringInfoData sql;
-	char	  **column = matcher_column_sql(matcher, relid);
-	const char *quoted = quote_identifier(key);
-
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT %s::pg_catalog.text", quoted);
-	for (int c = 0; c < matcher->ncolumns; c++)
-		appendStringInfo(&sql, ", %s", column[c]);
-	appendStringInfo(&sql, " FROM %s%s", relation_sql_name(relid), condition ? condition : "");
-	if (ordered)
-		appendStringInfo(&sql, " ORDER BY %s", quoted);
-	return sql.data;
+	if (record % TICK == TICK - 1)
+		look_around(loading->matcher, loaded);
 }
 
 /* Run the scan of one relation. */
@@ -340,20 +391,50 @@ static void
 load_all(const Matcher *matcher, MatcherRecords *loaded, bool ordered)
 {
 	progress_phase("reading records", 0);
+	loaded->share = true;
 	matcher_records_scan(matcher, loaded, matcher->relid, matcher->key, NULL, 0, NULL, ordered);
 	if (OidIsValid(matcher->right_relid))
 	{
 		loaded->records.nleft = loaded->records.nrecords;
 		matcher_records_scan(matcher, loaded, matcher->right_relid, matcher->right_key, NULL, 0, NULL, ordered);
-		if (loaded->records.nleft == 0)
-			loaded->records.nrecords = 0;	/* nothing on the left: no pairs */
 	}
+	if (loaded->interning != NULL)
+		matcher_interning_finish(loaded->interning, &loaded->records, !loaded->overflow);
+	loaded->interning = NULL;
+	if (OidIsValid(matcher->right_relid) && loaded->records.nleft == 0)
+		loaded->records.nrecords = 0;	/* nothing on the left: no pairs */
+}
+
+/* Whether all that is asked of a column is that rules tell its whole values apart. */
+static bool
+is_block_key(const Matcher *matcher, int column)
+{
+	if (matcher->column[column].keep_text)
+		return false;
+	for (int c = 0; c < matcher->ncomparisons; c++)
+	{
+		if (matcher->comparison[c].column == column)
+			return false;
+	}
+	for (int r = 0; r < matcher->nrules; r++)
+	{
+		const MatchRule *rule = &matcher->rule[r];
+
+		for (int p = 0; p < rule->nparts; p++)
+		{
+			if (rule->column[p] == column && (rule->kind != MATCH_RULE_KEY || rule->nparts > 1 || rule->prefix[p] > 0))
+				return false;
+		}
+	}
+	return true;
 }
 
 bool
 matcher_records_load_within(const Matcher *matcher, MatcherRecords *loaded, Size budget)
 {
 	matcher_records_start(matcher, loaded);
+	for (int c = 0; c < matcher->ncolumns; c++)
+		loaded->records.column[c].keys_only = is_block_key(matcher, c);
 	loaded->budget = budget;
 	load_all(matcher, loaded, false);
 	return !loaded->overflow;
@@ -455,14 +536,16 @@ matcher_fingerprints(const MatcherRecords *loaded)
 	{
 		const MatchColumn *column = &records->column[c];
 
-		for (int32 i = 0; i < records->nrecords; i++)
+		for (int32 i = 0; i < records->nrecords && column->keys_only; i++)
+			print[i] = fold_hash(print[i], column->key[i]);
+		for (int32 i = 0; i < records->nrecords && !column->keys_only; i++)
 			print[i] = fold_hash(print[i], column->code[i] == MATCH_NULL ? 0 : column->hash[column->code[i]]);
 	}
 	return print;
 }
 
 void
-matcher_report_blocks(const Matcher *matcher, const MatcherRecords *loaded, const MatcherSpill *spill)
+matcher_report_blocks(const Matcher *matcher, const MatcherRecords *loaded, const char *const *largest)
 {
 	for (int r = 0; r < matcher->nrules; r++)
 	{
@@ -477,7 +560,7 @@ matcher_report_blocks(const Matcher *matcher, const MatcherRecords *loaded, cons
 				 errdetail("They hold %.0f pairs, the largest %d records, among them the one with key \"%.200s\". "
 						   "Pairs that agree on another rule are still found.",
 						   rule->skipped_pairs, rule->largest,
-						   spill != NULL ? matcher_spill_largest(spill, r) : matcher_key(loaded, rule->largest_member)),
+						   largest != NULL ? largest[r] : matcher_key(loaded, rule->largest_member)),
 				 errhint("Make the rule narrower, or raise options.max_block.")));
 	}
 }

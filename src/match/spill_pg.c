@@ -72,6 +72,7 @@ struct MatcherSpill
 	MatchRule  *rule;			/* key rules first */
 	SpillSkipped *skipped;		/* of each rule */
 	char	  **largest_key;	/* of a record in the largest block left out of each rule */
+	bool		compared[MATCHER_MAX_COLUMNS];	/* the others serve rules only, which go by hashes */
 	MatchModel	model;			/* tables without frequencies */
 	SpillTerm  *term;			/* open addressing */
 	uint32		nterms;
@@ -387,7 +388,7 @@ batch_add(SpillBatch *batch, const SpillRow *row)
 	batch->member[i].keys = batch->hash.count;
 	for (int c = 0; c < batch->records.ncolumns; c++)
 	{
-		if (row->cell[c + 1] != NULL)
+		if (row->cell[c + 1] != NULL && batch->spill->compared[c])
 			match_records_put(&batch->records, i, c, row->cell[c + 1], row->length[c + 1]);
 	}
 	add_hashes(batch, row);
@@ -702,6 +703,8 @@ matcher_spill_start(Matcher *matcher)
 	spill->rule = matcher->rule;
 	spill->skipped = palloc0(sizeof(SpillSkipped) * (matcher->nrules + 1));
 	spill->largest_key = palloc0(sizeof(char *) * (matcher->nrules + 1));
+	for (int c = 0; c < matcher->ncomparisons; c++)
+		spill->compared[matcher->comparison[c].column] = true;
 	matcher_model_tables(matcher, &spill->model);
 	make_slots(spill, 1024);
 	matcher_each_term(matcher, keep_term, spill);
@@ -804,8 +807,8 @@ matcher_spill_prior(const MatcherSpill *spill)
 	return match_fixed_prior(&spill->model);
 }
 
-const char *
-matcher_spill_largest(const MatcherSpill *spill, int r)
+const char *const *
+matcher_spill_largest(const MatcherSpill *spill)
 {
-	return spill->largest_key[r];
+	return (const char *const *) spill->largest_key;
 }

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# What a guarded insert and a look-up cost at PEOPLE records (default 1000000) with 8 clients: pgbench's latencies, median and 99 %. Statements
-# are prepared, as drivers and PL/pgSQL send them; PROTOCOL=simple has each parsed and planned anew.
+# What a guarded insert and a look-up cost at PEOPLE records (default 1000000) with 8 clients: pgbench's latencies, median and 99 %. Each is
+# measured twice: with statements parsed and planned anew (pgbench -M simple), and prepared, as drivers and PL/pgSQL send them (-M prepared);
+# PROTOCOLS=simple or prepared takes one only, SECONDS_EACH (10) is what each takes.
 # Peer: the same insert without a guard.
 set -eu
 cd "$(dirname "$0")/../.."
 people=${PEOPLE:-1000000}
-seconds=${SECONDS_EACH:-20}
-protocol=${PROTOCOL:-prepared}
+seconds=${SECONDS_EACH:-10}
+protocols=${PROTOCOLS:-simple prepared}
 work=$(mktemp -d "${TMPDIR:-/tmp}/salesops-guard.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 sql() { psql -XqAt -v ON_ERROR_STOP=1 -c "$1"; }
@@ -29,8 +30,13 @@ cat >"$work/find.sql" <<SQL
 SELECT count(*) FROM bench_people b, LATERAL salesops.find_matches('people', b, 0.95) WHERE b.id = :i;
 SQL
 measure() { # name, script
-  (cd "$work" && rm -f log.* && pgbench -n -M "$protocol" -c 8 -j 1 -T "$seconds" -f "$2" -l --log-prefix=log "$PGDATABASE" >/dev/null 2>pgbench.err) || { cat "$work/pgbench.err"; exit 1; }
-  sort -n -k3 "$work"/log.* | awk -v name="$1" '{t[NR] = $3} END {printf "  %-28s %7d transactions, median %.2f ms, p99 %.2f ms\n", name, NR, t[int(NR * .5)] / 1000, t[int(NR * .99)] / 1000}'
+  local protocol
+  for protocol in $protocols; do
+    (cd "$work" && rm -f log.* && pgbench -n -M "$protocol" -c 8 -j 1 -T "$seconds" -f "$2" -l --log-prefix=log "$PGDATABASE" >/dev/null 2>pgbench.err) ||
+      { cat "$work/pgbench.err"; exit 1; }
+    sort -n -k3 "$work"/log.* | awk -v name="$1" -v protocol="$protocol" '{t[NR] = $3}
+      END {printf "  %-24s %-9s %7d transactions, median %.2f ms, p99 %.2f ms\n", name, protocol, NR, t[int(NR * .5)] / 1000, t[int(NR * .99)] / 1000}'
+  done
 }
 echo "$people people, 8 clients, $seconds s each, on $(nproc) cores"
 measure "insert, no guard" insert.sql

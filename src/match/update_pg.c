@@ -23,6 +23,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
 #include "core/relation.h"
 #include "core/errors.h"
@@ -622,6 +623,8 @@ salesops_update_clusters(PG_FUNCTION_ARGS)
 	require_probability(threshold, "threshold");
 	InitMaterializedSRF(fcinfo, 0);
 	wait_for_others(name);
+	/* the statement's own snapshot is from before the wait: rows of who went first are in the clusters and must be in it */
+	PushActiveSnapshot(GetTransactionSnapshot());
 	run = matcher_run_start_bounded(name, "update_clusters", true);
 	signature = run_signature(run, threshold);
 	if (run->spill == NULL && !run->matcher->options.one_to_one)
@@ -639,6 +642,7 @@ salesops_update_clusters(PG_FUNCTION_ARGS)
 	}
 	else
 		update_region(fcinfo, run, signature, state, &region, threshold);
+	PopActiveSnapshot();
 	MemoryContextSwitchTo(caller);
 	matcher_run_end(run);
 	PG_RETURN_VOID();

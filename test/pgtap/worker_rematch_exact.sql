@@ -117,6 +117,10 @@ CREATE TABLE firm (id int PRIMARY KEY, name text, about text, code text);
 CREATE FUNCTION firm_row(id int) RETURNS firm LANGUAGE sql VOLATILE AS $$
   SELECT id, word('n' || p, 8) || ' ' || word('o' || p % 7, 6), word('r' || p % 9, 6) || ' ' || word('s' || p % 11, 7) || ' ' || word('v' || p, 6) || ' trade', 'x' || CASE WHEN random() < 0.3 THEN p ELSE 1000 + id END
     FROM pick(420) AS p $$;
+-- a copy that no prefix and no whole value would find, and of its words only common ones
+CREATE FUNCTION firm_slip(a firm) RETURNS firm LANGUAGE sql VOLATILE AS $$
+  SELECT nextval('next_id')::int, chr(97 + pick(26)) || substr(a.name, 2), split_part(a.about, ' ', 2) || ' ' || split_part(a.about, ' ', 1) || ' ' || split_part(a.about, ' ', 3) || 'x trade',
+         'z' || nextval('next_id') $$;
 CREATE FUNCTION change_firm() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   a firm;
@@ -125,7 +129,8 @@ BEGIN
   FOR i IN 1..1 + pick(6) LOOP
     SELECT * INTO a FROM firm ORDER BY random() LIMIT 1;
     SELECT * INTO b FROM firm ORDER BY random() LIMIT 1;
-    CASE pick(5)
+    CASE pick(8)
+      WHEN 5, 6, 7 THEN INSERT INTO firm SELECT r.* FROM firm_slip(a) r;
       WHEN 0 THEN INSERT INTO firm SELECT r.* FROM firm_row(nextval('next_id')::int) r;
       WHEN 1 THEN DELETE FROM firm WHERE id = a.id;
       WHEN 2 THEN UPDATE firm SET about = b.about WHERE id = a.id;
@@ -139,7 +144,8 @@ CREATE FUNCTION firm_seed(seed float8) RETURNS SETOF text LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM setseed(seed), salesops.drop_matcher('firms');
   TRUNCATE firm;
-  INSERT INTO firm SELECT r.* FROM generate_series(1, 560) i, firm_row(i) r;
+  INSERT INTO firm SELECT r.* FROM generate_series(1, 430) i, firm_row(i) r;
+  INSERT INTO firm SELECT r.* FROM firm a, firm_slip(a) r WHERE a.id < 130;
   PERFORM salesops.create_matcher('firms', 'firm', 'id');
   PERFORM FROM salesops.train_matcher('firms');
   PERFORM FROM salesops.index_matcher('firms');

@@ -41,7 +41,6 @@ new_run(const char *name, const char *command)
 	run = palloc0(sizeof(MatcherRun));
 	run->context = context;
 	progress_start(command, name);
-	run->matcher = matcher_load(name);
 	return run;
 }
 
@@ -50,7 +49,6 @@ static void
 ready_to_score(MatcherRun *run, MatchRules *rules, int32 terms, bool fingerprints)
 {
 	matcher_prepare(run->matcher, &run->loaded, rules);
-	matcher_model_tables(run->matcher, &run->model);
 	matcher_model_terms(run->matcher, &run->loaded.records, terms, &run->model);
 	if (fingerprints)
 	{
@@ -65,10 +63,13 @@ ready_to_score(MatcherRun *run, MatchRules *rules, int32 terms, bool fingerprint
 }
 
 MatcherRun *
-matcher_run_start_few(const char *name, const char *command, int nkeys, const char *const *keys)
+matcher_run_start_few(const MatcherCompiled *compiled, const char *command, int nkeys, const char *const *keys)
 {
-	MatcherRun *run = new_run(name, command);
+	MatcherRun *run = new_run(compiled->matcher->name, command);
 
+	run->matcher = palloc(sizeof(Matcher));
+	*run->matcher = *compiled->matcher;
+	run->model = compiled->model;
 	matcher_records_load_keys(run->matcher, &run->loaded, nkeys, keys);
 	ready_to_score(run, NULL, MATCHER_FEW_TERMS, false);
 	return run;
@@ -81,10 +82,14 @@ matcher_run_start_bounded(const char *name, const char *command, bool fingerprin
 	MemoryContext context = AllocSetContextCreate(run->context, "salesops matcher records", ALLOCSET_DEFAULT_SIZES);
 	bool		fits;
 
+	run->matcher = matcher_load(name);
 	MemoryContextSwitchTo(context);
 	fits = matcher_records_load_within(run->matcher, &run->loaded, (Size) (maintenance_work_mem * 1024.0 * LOADING_SHARE));
 	if (fits)
+	{
+		matcher_model_tables(run->matcher, &run->model);
 		ready_to_score(run, &run->rules, MATCHER_ALL_TERMS, fingerprints);
+	}
 	MemoryContextSwitchTo(run->context);
 	if (fits)
 		return run;
@@ -256,6 +261,7 @@ spill_candidates(MatcherRun *run, int64 least, MatcherPairs *pairs)
 	matcher_decided_keys(run->matcher, &env, &decided);
 	matcher_spill_finish(run->spill, &decided, pairs, &run->loaded);
 	match_records_free(&decided);
+	matcher_model_tables(run->matcher, &run->model);
 	ready_to_score(run, NULL, MATCHER_ALL_TERMS, false);
 }
 

@@ -288,7 +288,7 @@ typedef struct MatcherRun
 } MatcherRun;
 
 /* Load the records of some keys and the model, no rules, into a memory context of the run's own, and switch to it. */
-extern MatcherRun *matcher_run_start_few(const char *name, const char *command, int nkeys, const char *const *keys);
+extern MatcherRun *matcher_run_start_few(const MatcherCompiled *compiled, const char *command, int nkeys, const char *const *keys);
 /* The same over all records with their rules, in memory or, beyond maintenance_work_mem, through temporary files */
 extern MatcherRun *matcher_run_start_bounded(const char *name, const char *command, bool fingerprints);
 extern void matcher_run_end(MatcherRun *run);

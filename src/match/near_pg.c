@@ -48,6 +48,7 @@ typedef struct NearBlock
 
 typedef struct NearSearch
 {
+	const MatcherCompiled *compiled;
 	const Matcher *matcher;
 	const MatcherLanes *lanes;
 	double		threshold;
@@ -583,7 +584,7 @@ score_front(NearSearch *search, const int32 *front, int count)
 	if (npairs == 0 || search->too_much)
 		return;
 	record = palloc0(sizeof(int32) * (search->names.nrecords + 1));
-	run = matcher_run_start_few(search->matcher->name, "refresh_matches", nkeys, keys);
+	run = matcher_run_start_few(search->compiled, "refresh_matches", nkeys, keys);
 	MemoryContextSwitchTo(caller);
 	for (int32 i = 0; i < run->loaded.records.nrecords; i++)
 		record[key_number(search, matcher_key(&run->loaded, i), strlen(matcher_key(&run->loaded, i)))] = i;
@@ -663,7 +664,8 @@ MatcherNear *
 matcher_near(const MatcherCompiled *compiled, double threshold, int64 changes, int nkeys, const char *const *keys)
 {
 	KernelEnv	env = kernel_env_pg(CurrentMemoryContext);
-	NearSearch	search = {.matcher = compiled->matcher, .lanes = matcher_compiled_lanes(compiled), .threshold = threshold, .changes = changes};
+	NearSearch	search = {.compiled = compiled, .matcher = compiled->matcher, .lanes = matcher_compiled_lanes(compiled),
+	.threshold = threshold, .changes = changes};
 	int			nest;
 
 	search.near = palloc0(sizeof(MatcherNear));

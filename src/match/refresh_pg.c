@@ -13,6 +13,7 @@
 #include "fmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 
 #include "core/errors.h"
@@ -110,18 +111,70 @@ store_touched(const char *matcher, SpiArg scope_keys)
 	spi_close(&scope);
 }
 
-/* Whether any of these has a stored cluster. */
-static bool
-any_stored(const char *matcher, SpiArg scope_keys)
+/* The stored clusters of keys, and the groups that they are in now, numbered from 0 */
+typedef struct StoredGroups
 {
-	SpiScope	scope;
-	bool		any;
+	MatchRecords keys;			/* one column: of all that are in scope */
+	MatchRecords ids;			/* one column: cluster ids */
+	int32	   *id;				/* of each key, or -1 */
+} StoredGroups;
 
+/* One stored row: key and cluster id. */
+static void
+note_stored(TupleTableSlot *slot, void *arg)
+{
+	StoredGroups *stored = arg;
+	text	   *key = DatumGetTextPP(slot->tts_values[0]);
+	text	   *id = DatumGetTextPP(slot->tts_values[1]);
+	int32		record = match_records_add(&stored->ids);
+
+	match_records_set(&stored->ids, record, 0, VARDATA_ANY(id), VARSIZE_ANY_EXHDR(id));
+	stored->id[match_column_find(&stored->keys.column[0], VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key))] = stored->ids.column[0].code[record];
+}
+
+/* Whether the stored clusters of the keys in scope are these groups already, and no others. */
+static bool
+same_groups(const MatcherRun *run, const int32 *cluster, const int32 *member, int32 members, const MatcherNear *near, SpiArg scope_keys)
+{
+	StoredGroups stored;
+	SpiScope	scope;
+	MemoryContext caller = CurrentMemoryContext;
+	uint64		rows;
+	int32	   *id_of = palloc(sizeof(int32) * (run->loaded.records.nrecords + 1));
+	int32	   *cluster_of;
+	bool		same;
+
+	match_records_init(&stored.keys, 1, &run->loaded.records.env);
+	match_records_init(&stored.ids, 1, &run->loaded.records.env);
+	stored.id = palloc(sizeof(int32) * (near->nkeys + 1));
+	for (int i = 0; i < near->nkeys; i++)
+	{
+		match_records_set(&stored.keys, match_records_add(&stored.keys), 0, near->key[i], strlen(near->key[i]));
+		stored.id[i] = -1;
+	}
 	spi_open(&scope, SPI_AS_OWNER);
-	any = spi_execute_kept(SPI_OK_SELECT, "SELECT FROM salesops.match_cluster c WHERE c.matcher = $1 AND c.key = ANY ($2) LIMIT 1",
-						   2, (SpiArg[]) {spi_text(matcher), scope_keys}) > 0;
+	MemoryContextSwitchTo(caller);
+	rows = spi_stream_kept("SELECT c.key, c.cluster_id FROM salesops.match_cluster c WHERE c.matcher = $1 AND c.key = ANY ($2)", 2,
+						   (SpiArg[]) {spi_text(run->matcher->name), scope_keys}, false, note_stored, &stored);
 	spi_close(&scope);
-	return any;
+	MemoryContextSwitchTo(caller);
+	same = rows == (uint64) members;
+	cluster_of = palloc(sizeof(int32) * (rows + 1));
+	memset(id_of, 0xFF, sizeof(int32) * run->loaded.records.nrecords);
+	memset(cluster_of, 0xFF, sizeof(int32) * rows);
+	for (int32 i = 0; i < members && same; i++)
+	{
+		const char *key = matcher_key(&run->loaded, member[i]);
+		int32		id = stored.id[match_column_find(&stored.keys.column[0], key, strlen(key))];
+		int32		number = cluster[member[i]];
+
+		same = id >= 0 && (id_of[number] == -1 || id_of[number] == id) && (cluster_of[id] == -1 || cluster_of[id] == number);
+		if (!same)
+			break;
+		id_of[number] = id;
+		cluster_of[id] = number;
+	}
+	return same;
 }
 
 /* Store the groups; how many records changed their cluster. */
@@ -133,8 +186,6 @@ store_groups(const Matcher *matcher, SpiArg keys, SpiArg groups, int count, SpiA
 	Datum	   *sides = palloc(sizeof(Datum) * (count + 1));
 	int64		changed;
 
-	if (count == 0 && !any_stored(matcher->name, scope_keys))
-		return 0;
 	for (int i = 0; i < count; i++)
 		sides[i] = BoolGetDatum(false);
 	args[3] = spi_array(BOOLARRAYOID, BOOLOID, sides, count);
@@ -169,10 +220,10 @@ number_pairs(const MatcherRun *run, const MatcherNear *near, MatcherPairs *pairs
 
 /* Cluster the records and store what they are in; how many changed their cluster. */
 static int64
-store_near(const char *name, const MatcherNear *near, SpiArg scope_keys)
+store_near(const MatcherCompiled *compiled, const MatcherNear *near, SpiArg scope_keys)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	MatcherRun *run = matcher_run_start_few(name, "refresh_matches", near->npresent, near->present);
+	MatcherRun *run = matcher_run_start_few(compiled, "refresh_matches", near->npresent, near->present);
 	MatcherPairs pairs;
 	int32	   *cluster;
 	int32		count;
@@ -181,7 +232,7 @@ store_near(const char *name, const MatcherNear *near, SpiArg scope_keys)
 	int32		members;
 	Datum	   *keys;
 	Datum	   *groups;
-	int64		changed;
+	int64		changed = 0;
 
 	number_pairs(run, near, &pairs);
 	matcher_settle_pairs(run, &pairs);
@@ -195,8 +246,9 @@ store_near(const char *name, const MatcherNear *near, SpiArg scope_keys)
 		keys[i] = CStringGetTextDatum(matcher_key(&run->loaded, member[i]));
 		groups[i] = Int32GetDatum(cluster[member[i]]);
 	}
-	changed = store_groups(run->matcher, spi_array(TEXTARRAYOID, TEXTOID, keys, members),
-						   spi_array(INT4ARRAYOID, INT4OID, groups, members), members, scope_keys);
+	if (!same_groups(run, cluster, member, members, near, scope_keys))
+		changed = store_groups(run->matcher, spi_array(TEXTARRAYOID, TEXTOID, keys, members),
+							   spi_array(INT4ARRAYOID, INT4OID, groups, members), members, scope_keys);
 	matcher_leave_components(run, cluster, NULL, scope_keys);
 	MemoryContextSwitchTo(caller);
 	matcher_run_end(run);
@@ -222,11 +274,15 @@ salesops_rematch_keys(PG_FUNCTION_ARGS)
 	int64		changes;
 	int64		changed = 0;
 	MatcherNear *near;
+	int			nest;
 
 	require_probability(threshold, "threshold");
 	if (nkeys == 0)
 		PG_RETURN_INT64(0);
 	MemoryContextSwitchTo(context);
+	/* kept plans are not made anew for each list of keys */
+	nest = NewGUCNestLevel();
+	(void) set_config_option("plan_cache_mode", "force_generic_plan", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	changes = count_changes(name, matcher_signature(name, threshold), nkeys);
 	compiled = matcher_compiled(name, false, &decisions);
 	if (changes < 0 || OidIsValid(compiled->matcher->right_relid) || !matcher_lanes_indexed(compiled->matcher, matcher_compiled_lanes(compiled)))
@@ -237,10 +293,11 @@ salesops_rematch_keys(PG_FUNCTION_ARGS)
 	{
 		SpiArg		scope_keys = keys_arg(near->key, near->nkeys);
 
-		changed = store_near(name, near, scope_keys);
+		changed = store_near(compiled, near, scope_keys);
 		store_blocks(name, near);
 		store_touched(name, scope_keys);
 	}
+	AtEOXact_GUC(true, nest);
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
 	if (near == NULL)

@@ -97,6 +97,29 @@ INSERT INTO salesops.refresh_command (entity, name, ordinal, command, everything
          500, format('EXISTS (SELECT FROM salesops.refreshable_matchers(%L))', e)
     FROM unnest('{lead,contact,account,opportunity}'::text[]) e;
 
+-- what people decide changes clusters as a change of the records would
+CREATE FUNCTION salesops.queue_decision() RETURNS trigger
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  decided salesops.match_decision := CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
+BEGIN
+  INSERT INTO salesops.change_batch (entity, keys, changed_at)
+  SELECT s.entity, ARRAY[decided.left_key, decided.right_key], now()
+    FROM salesops.matcher m
+    JOIN salesops.source s ON s.relation = m.relation AND s.columns ->> (s.entity || '_id') = m.key_column
+    JOIN salesops.watched w ON w.entity = s.entity AND w.relation = m.relation
+   WHERE m.matcher = decided.matcher AND m.right_relation IS NULL;
+  RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION salesops.queue_decision() IS 'trigger: the two records of a decision are changed ones, where their table is watched';
+CREATE TRIGGER queue_decision AFTER INSERT OR UPDATE OR DELETE ON salesops.match_decision
+  FOR EACH ROW EXECUTE FUNCTION salesops.queue_decision();
+COMMENT ON TRIGGER queue_decision ON salesops.match_decision IS 'the two records of a decision are changed ones, where their table is watched';
+CREATE TRIGGER wake_worker AFTER INSERT OR UPDATE OR DELETE ON salesops.match_decision
+  FOR EACH STATEMENT EXECUTE FUNCTION salesops.wake_worker();
+COMMENT ON TRIGGER wake_worker ON salesops.match_decision IS 'wakes this database''s worker when the transaction commits';
+
 -- ---- learning anew ----------------------------------------------------------------------------------------------------
 CREATE FUNCTION salesops.model_recipe(model text, OUT version integer, OUT query text, OUT label text, OUT method text, OUT key text,
                                       OUT options jsonb, OUT fingerprint text, OUT log_loss double precision, OUT row_key text)

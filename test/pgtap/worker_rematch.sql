@@ -48,6 +48,25 @@ SELECT setseed(0.7);
 SELECT is(differences(), 0::bigint, 'a full run has nothing to change');
 SELECT is(change(i), 0::bigint, 'nor after changes, round ' || i) FROM generate_series(1, 30) i;
 SELECT cmp_ok((SELECT count(DISTINCT event) FROM salesops.match_cluster_history), '>=', 3::bigint, 'records joined, left and moved on the way');
+-- decisions count as changes of both records
+CREATE FUNCTION decide(i int) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+  a text := (SELECT id FROM person ORDER BY random() LIMIT 1);
+  b text := (SELECT id FROM person WHERE id::text <> a ORDER BY random() LIMIT 1);
+BEGIN
+  IF i % 3 = 0 THEN
+    PERFORM salesops.withdraw_decision('people', left_key, right_key) FROM salesops.match_decision WHERE matcher = 'people' ORDER BY random() LIMIT 1;
+  ELSIF i % 3 = 1 THEN
+    PERFORM salesops.confirm_match('people', a, b);
+  ELSE
+    PERFORM salesops.reject_match('people', m.key, n.key) FROM salesops.match_cluster m JOIN salesops.match_cluster n USING (matcher, cluster_id)
+      JOIN person x ON x.id::text = m.key JOIN person y ON y.id::text = n.key WHERE m.key < n.key ORDER BY random() LIMIT 1;
+  END IF;
+  PERFORM salesops.refresh_changed('contact');
+  RETURN differences();
+END
+$$;
+SELECT is((SELECT sum(decide(i)) FROM generate_series(1, 15) i), 0::numeric, 'what people decide and withdraw is in it at the next refresh');
 SELECT throws_ok($$SELECT salesops.refresh_matches('nobody', '{1}')$$, '42704', 'matcher "nobody" does not exist', 'no such matcher');
 SELECT is(salesops.refresh_matches('people', '{}'), 0::bigint, 'no key, no change');
 

@@ -220,9 +220,15 @@ BEGIN
   IF TG_OP = 'DELETE' THEN
     DELETE FROM salesops.match_cluster c WHERE c.matcher = OLD.matcher;
     DELETE FROM salesops.match_cluster_history h WHERE h.matcher = OLD.matcher;
+    DELETE FROM salesops.match_component c WHERE c.matcher = OLD.matcher;
+    DELETE FROM salesops.match_touched t WHERE t.matcher = OLD.matcher;
+    DELETE FROM salesops.match_block b WHERE b.matcher = OLD.matcher;
   ELSIF NEW.matcher <> OLD.matcher THEN
     UPDATE salesops.match_cluster c SET matcher = NEW.matcher WHERE c.matcher = OLD.matcher;
     UPDATE salesops.match_cluster_history h SET matcher = NEW.matcher WHERE h.matcher = OLD.matcher;
+    UPDATE salesops.match_component c SET matcher = NEW.matcher WHERE c.matcher = OLD.matcher;
+    UPDATE salesops.match_touched t SET matcher = NEW.matcher WHERE t.matcher = OLD.matcher;
+    UPDATE salesops.match_block b SET matcher = NEW.matcher WHERE b.matcher = OLD.matcher;
   END IF;
   RETURN NULL;
 END
@@ -238,7 +244,7 @@ CREATE TABLE salesops.match_cluster_state (
   records integer NOT NULL,
   looked_at integer NOT NULL,
   updated_at timestamptz NOT NULL DEFAULT now(),
-  touched text[] NOT NULL DEFAULT '{}',
+  changes bigint NOT NULL DEFAULT 0,
   stored bigint NOT NULL DEFAULT 0,
   state bytea
 );
@@ -247,11 +253,44 @@ COMMENT ON TABLE salesops.match_cluster_state IS
   'what the last update_clusters went by, so that the next looks at what has changed since; without its row the next looks at everything';
 COMMENT ON COLUMN salesops.match_cluster_state.signature IS 'hashes of what all pairs have in common: definition, model, threshold, blocks left out';
 COMMENT ON COLUMN salesops.match_cluster_state.looked_at IS 'records whose pairs the last run scored';
-COMMENT ON COLUMN salesops.match_cluster_state.touched IS 'keys that refresh_matches() has stored clusters of since';
+COMMENT ON COLUMN salesops.match_cluster_state.changes IS 'changed keys that refresh_matches() has been given in all';
 COMMENT ON COLUMN salesops.match_cluster_state.stored IS
   'of the rows of match_cluster: cluster_hash() of all, combined by exclusive or; where something else has changed them, everything is looked at';
 COMMENT ON COLUMN salesops.match_cluster_state.state IS 'a hash of each record and the number of the component it was in; NULL: look at everything';
 SELECT pg_catalog.pg_extension_config_dump('salesops.match_cluster_state', '');
+
+-- What refresh_matches() has to know of the records that have not changed, beside their clusters: who hung together with whom, and which
+-- blocks are too large to be paired. Kept by update_clusters() and by itself; of matchers of one relation only.
+CREATE TABLE salesops.match_component (
+  matcher text NOT NULL,
+  key text NOT NULL,
+  component text NOT NULL,
+  PRIMARY KEY (matcher, key)
+);
+COMMENT ON TABLE salesops.match_component IS
+  'records that hang together by their pairs (the same component: the least of their keys), where that is more than one cluster';
+CREATE INDEX match_component_members ON salesops.match_component (matcher, component);
+SELECT pg_catalog.pg_extension_config_dump('salesops.match_component', '');
+CREATE TABLE salesops.match_block (
+  matcher text NOT NULL,
+  rule bigint NOT NULL,
+  key text NOT NULL,
+  count_again bigint NOT NULL,
+  PRIMARY KEY (matcher, rule, key)
+);
+COMMENT ON TABLE salesops.match_block IS 'blocking keys that more records have than are paired';
+COMMENT ON COLUMN salesops.match_block.rule IS 'a hash of the rule''s expression';
+COMMENT ON COLUMN salesops.match_block.count_again IS
+  'so many changes of match_cluster_state at the least bring it down to the size that is paired; it is counted again then';
+CREATE INDEX match_block_count_again ON salesops.match_block (matcher, count_again);
+SELECT pg_catalog.pg_extension_config_dump('salesops.match_block', '');
+CREATE TABLE salesops.match_touched (
+  matcher text NOT NULL,
+  key text NOT NULL,
+  PRIMARY KEY (matcher, key)
+);
+COMMENT ON TABLE salesops.match_touched IS 'keys that refresh_matches() has stored clusters of since the last update_clusters(), which looks at them again';
+SELECT pg_catalog.pg_extension_config_dump('salesops.match_touched', '');
 
 CREATE FUNCTION salesops.cluster_hash(key text, right_side boolean, cluster_id text) RETURNS bigint
   LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$

@@ -53,78 +53,31 @@ $$;
 COMMENT ON FUNCTION salesops.refresh_duplicates() IS
   'bring the clusters of every trained matcher up to date (update_clusters); answers how many records are in one';
 
-CREATE FUNCTION salesops.cluster_keys(matcher text, keys text[], threshold double precision, OUT grp integer, OUT key text) RETURNS SETOF record
-  LANGUAGE c STABLE STRICT PARALLEL UNSAFE COST 100000 ROWS 10 AS 'MODULE_PATHNAME', 'salesops_cluster_keys';
-COMMENT ON FUNCTION salesops.cluster_keys(text, text[], double precision) IS
-  'groups of two and more among the records with these keys, as find_clusters() would find them were these all there are';
-
-CREATE FUNCTION salesops.cluster_mates(matcher text, keys text[]) RETURNS SETOF text
-  LANGUAGE sql STABLE STRICT PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-  SELECT m.key FROM salesops.match_cluster m
-   WHERE m.matcher = $1 AND m.cluster_id IN (SELECT c.cluster_id FROM salesops.match_cluster c WHERE c.matcher = $1 AND c.key = ANY ($2))
-  UNION SELECT d.right_key FROM salesops.match_decision d WHERE d.matcher = $1 AND d.left_key = ANY ($2)
-  UNION SELECT d.left_key FROM salesops.match_decision d WHERE d.matcher = $1 AND d.right_key = ANY ($2)
-$$;
-COMMENT ON FUNCTION salesops.cluster_mates(text, text[]) IS
-  'keys of the records that share a stored cluster with one of these, or that people have decided about together with one';
-
-CREATE FUNCTION salesops.store_clusters_of(matcher text, scope text[], keys text[], groups integer[]) RETURNS bigint
-  LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-  -- the next update_clusters() looks at them again; where they become many, at everything
-  UPDATE salesops.match_cluster_state s
-     SET touched = CASE WHEN cardinality(s.touched) + cardinality($2) > 100000 THEN '{}' ELSE s.touched || $2 END,
-         state = CASE WHEN cardinality(s.touched) + cardinality($2) > 100000 THEN NULL ELSE s.state END
-   WHERE s.matcher = $1 AND s.state IS NOT NULL;
-  SELECT coalesce(sum(s.records), 0)::bigint
-    FROM salesops.store_clusters($1, $3, $4, array_fill(false, ARRAY[cardinality($3)]),
-           (SELECT coalesce((SELECT c.entity FROM salesops.match_cluster c WHERE c.matcher = $1 LIMIT 1),
-                            (SELECT s.entity FROM salesops.source s WHERE s.relation = m.relation ORDER BY 1 LIMIT 1))
-              FROM salesops.matcher m WHERE m.matcher = $1), $2) s
-$$;
-COMMENT ON FUNCTION salesops.store_clusters_of(text, text[], text[], integer[]) IS
-  'what refresh_matches() writes with: groups among the records of scope; nothing is changed of others';
+CREATE FUNCTION salesops.rematch_keys(matcher text, keys text[], threshold double precision) RETURNS bigint
+  LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'salesops_rematch_keys';
+COMMENT ON FUNCTION salesops.rematch_keys(text, text[], double precision) IS
+  'what refresh_matches() does by indexes, with the matcher locked: how many records changed their cluster, NULL where only a full run can tell';
 
 CREATE FUNCTION salesops.refresh_matches(matcher text, keys text[], threshold double precision DEFAULT 0.5) RETURNS bigint
   LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  definition salesops.matcher;
-  neighbours text;
-  reached text[] := '{}';
-  wanted text[] := ARRAY(SELECT DISTINCT k FROM unnest(keys) k WHERE k IS NOT NULL);
   trained boolean := salesops.lock_matcher(matcher);
+  changed bigint;
 BEGIN
   IF trained IS NOT TRUE THEN
     RAISE EXCEPTION 'matcher "%" %', matcher, CASE WHEN trained IS NULL THEN 'does not exist' ELSE 'has not been trained' END
       USING ERRCODE = CASE WHEN trained IS NULL THEN 'undefined_object' ELSE 'object_not_in_prerequisite_state' END,
             HINT = 'salesops.create_matcher() defines it, salesops.train_matcher() trains it.';
   END IF;
-  SELECT * INTO definition FROM salesops.matcher m WHERE m.matcher = refresh_matches.matcher;
-  -- look-ups go by a matcher's eight narrowest keys: where it has more, and a full run is cheap, that finds what only the others would
-  IF definition.right_relation IS NOT NULL
-     OR (SELECT count(*) FROM jsonb_array_elements(definition.blocking) b WHERE b ->> 'kind' = 'key') > 8
-        AND (SELECT c.reltuples FROM pg_class c WHERE c.oid = definition.relation) <= 20000 THEN
-    RETURN (SELECT coalesce(sum(u.records), 0) FROM salesops.update_clusters(matcher, threshold) u);
+  changed := salesops.rematch_keys(matcher, keys, threshold);
+  IF changed IS NULL THEN
+    SELECT coalesce(sum(u.records), 0) INTO changed FROM salesops.update_clusters(matcher, threshold) u;
   END IF;
-  neighbours := format('SELECT f.key FROM %s r, LATERAL salesops.find_matches($1, r, $2) f WHERE r.%I = ANY ($3::%s[])',
-                       definition.relation, definition.key_column,
-                       (SELECT format_type(a.atttypid, NULL) FROM pg_attribute a
-                         WHERE a.attrelid = definition.relation AND a.attname = definition.key_column));
-  -- all that hangs together with the changed records, now or when the clusters were last stored
-  WHILE wanted <> '{}' LOOP
-    reached := reached || wanted;
-    IF cardinality(reached) > 1500 THEN
-      RETURN (SELECT coalesce(sum(u.records), 0) FROM salesops.update_clusters(matcher, threshold) u);
-    END IF;
-    EXECUTE format('SELECT ARRAY(SELECT k FROM (%s UNION SELECT salesops.cluster_mates($1, $3)) x(k) EXCEPT SELECT unnest($4))', neighbours)
-      INTO wanted USING matcher, threshold, wanted, reached;
-  END LOOP;
-  RETURN (SELECT salesops.store_clusters_of(matcher, reached, coalesce(array_agg(g.key ORDER BY g.grp, g.key), '{}'),
-                                            coalesce(array_agg(g.grp ORDER BY g.grp, g.key), '{}'))
-            FROM salesops.cluster_keys(matcher, reached, threshold) g);
+  RETURN changed;
 END
 $$;
 COMMENT ON FUNCTION salesops.refresh_matches(text, text[], double precision) IS
-  'bring the stored clusters of a matcher up to date for some changed keys and all that hangs together with them; answers how many records changed their cluster';
+  'bring the stored clusters of a matcher up to date for some changed keys: what a full run would find; answers how many records changed their cluster';
 
 CREATE FUNCTION salesops.refreshable_matchers(entity text) RETURNS SETOF text
   LANGUAGE sql STABLE STRICT PARALLEL UNSAFE ROWS 1 SET search_path = pg_catalog, pg_temp AS $$
@@ -143,6 +96,29 @@ INSERT INTO salesops.refresh_command (entity, name, ordinal, command, everything
          format('SELECT count(*) FROM salesops.refreshable_matchers(%L) m, LATERAL salesops.update_clusters(m)', e),
          500, format('EXISTS (SELECT FROM salesops.refreshable_matchers(%L))', e)
     FROM unnest('{lead,contact,account,opportunity}'::text[]) e;
+
+-- what people decide changes clusters as a change of the records would
+CREATE FUNCTION salesops.queue_decision() RETURNS trigger
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  decided salesops.match_decision := CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
+BEGIN
+  INSERT INTO salesops.change_batch (entity, keys, changed_at)
+  SELECT s.entity, ARRAY[decided.left_key, decided.right_key], now()
+    FROM salesops.matcher m
+    JOIN salesops.source s ON s.relation = m.relation AND s.columns ->> (s.entity || '_id') = m.key_column
+    JOIN salesops.watched w ON w.entity = s.entity AND w.relation = m.relation
+   WHERE m.matcher = decided.matcher AND m.right_relation IS NULL;
+  RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION salesops.queue_decision() IS 'trigger: the two records of a decision are changed ones, where their table is watched';
+CREATE TRIGGER queue_decision AFTER INSERT OR UPDATE OR DELETE ON salesops.match_decision
+  FOR EACH ROW EXECUTE FUNCTION salesops.queue_decision();
+COMMENT ON TRIGGER queue_decision ON salesops.match_decision IS 'the two records of a decision are changed ones, where their table is watched';
+CREATE TRIGGER wake_worker AFTER INSERT OR UPDATE OR DELETE ON salesops.match_decision
+  FOR EACH STATEMENT EXECUTE FUNCTION salesops.wake_worker();
+COMMENT ON TRIGGER wake_worker ON salesops.match_decision IS 'wakes this database''s worker when the transaction commits';
 
 -- ---- learning anew ----------------------------------------------------------------------------------------------------
 CREATE FUNCTION salesops.model_recipe(model text, OUT version integer, OUT query text, OUT label text, OUT method text, OUT key text,
@@ -340,9 +316,7 @@ COMMENT ON FUNCTION salesops.create_standard_jobs() IS
 INSERT INTO salesops.access_right (level, kind, object) VALUES
   ('reader', 'function', 'salesops.current_quarter(timestamptz)'), ('operator', 'function', 'salesops.refresh_duplicates()'),
   ('operator', 'function', 'salesops.forget_lead_scores(text[])'),
-  ('operator', 'function', 'salesops.lock_matcher(text)'), ('operator', 'function', 'salesops.cluster_keys(text,text[],double precision)'),
-  ('operator', 'function', 'salesops.cluster_mates(text,text[])'),
-  ('operator', 'function', 'salesops.store_clusters_of(text,text[],text[],integer[])'),
+  ('operator', 'function', 'salesops.lock_matcher(text)'), ('operator', 'function', 'salesops.rematch_keys(text,text[],double precision)'),
   ('operator', 'function', 'salesops.refresh_matches(text,text[],double precision)'),
   ('operator', 'function', 'salesops.refreshable_matchers(text)'),
   ('admin', 'function', 'salesops.model_recipe(text)'), ('admin', 'function', 'salesops.retrain_model(text)'),

@@ -293,3 +293,18 @@ matcher_compiled(const char *name, bool missing_ok, bool *decisions)
 	matcher_require_relations(compiled->matcher);
 	return compiled;
 }
+
+const MatcherLanes *
+matcher_compiled_lanes(const MatcherCompiled *compiled)
+{
+	MatcherCompiled *entry = unconstify(MatcherCompiled *, compiled);
+
+	if (entry->lanes == NULL)
+	{
+		MemoryContext caller = MemoryContextSwitchTo(GetMemoryChunkContext(entry));
+
+		entry->lanes = matcher_lanes(entry->matcher);
+		MemoryContextSwitchTo(caller);
+	}
+	return entry->lanes;
+}

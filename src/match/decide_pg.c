@@ -47,7 +47,7 @@ read_decisions(const char *matcher)
 	MemoryContext caller = CurrentMemoryContext;
 
 	spi_open(&scope, SPI_AS_OWNER);
-	rows.count = (int) spi_execute(SPI_OK_SELECT,
+	rows.count = (int) spi_execute_kept(SPI_OK_SELECT,
 								   "SELECT d.left_key, d.right_key, d.confirmed FROM salesops.match_decision d "
 								   "WHERE d.matcher OPERATOR(pg_catalog.=) $1 ORDER BY d.decided_at DESC, d.left_key, d.right_key", 1, args);
 	rows.left = MemoryContextAlloc(caller, sizeof(char *) * (rows.count + 1));

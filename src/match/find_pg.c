@@ -41,16 +41,15 @@ new_run(const char *name, const char *command)
 	run = palloc0(sizeof(MatcherRun));
 	run->context = context;
 	progress_start(command, name);
-	run->matcher = matcher_load(name);
 	return run;
 }
 
 /* What scoring needs beside the records, which are loaded. */
 static void
-ready_to_score(MatcherRun *run, MatchRules *rules, bool fingerprints)
+ready_to_score(MatcherRun *run, MatchRules *rules, int32 terms, bool fingerprints)
 {
 	matcher_prepare(run->matcher, &run->loaded, rules);
-	matcher_model(run->matcher, &run->loaded.records, &run->model);
+	matcher_model_terms(run->matcher, &run->loaded.records, terms, &run->model);
 	if (fingerprints)
 	{
 		run->fingerprint = matcher_fingerprints(&run->loaded);
@@ -64,15 +63,15 @@ ready_to_score(MatcherRun *run, MatchRules *rules, bool fingerprints)
 }
 
 MatcherRun *
-matcher_run_start(const char *name, const char *command, int nkeys, const char *const *keys)
+matcher_run_start_few(const MatcherCompiled *compiled, const char *command, int nkeys, const char *const *keys)
 {
-	MatcherRun *run = new_run(name, command);
+	MatcherRun *run = new_run(compiled->matcher->name, command);
 
-	if (keys != NULL)
-		matcher_records_load_keys(run->matcher, &run->loaded, nkeys, keys);
-	else
-		matcher_records_load(run->matcher, &run->loaded, false);
-	ready_to_score(run, &run->rules, false);
+	run->matcher = palloc(sizeof(Matcher));
+	*run->matcher = *compiled->matcher;
+	run->model = compiled->model;
+	matcher_records_load_keys(run->matcher, &run->loaded, nkeys, keys);
+	ready_to_score(run, NULL, MATCHER_FEW_TERMS, false);
 	return run;
 }
 
@@ -83,10 +82,14 @@ matcher_run_start_bounded(const char *name, const char *command, bool fingerprin
 	MemoryContext context = AllocSetContextCreate(run->context, "salesops matcher records", ALLOCSET_DEFAULT_SIZES);
 	bool		fits;
 
+	run->matcher = matcher_load(name);
 	MemoryContextSwitchTo(context);
 	fits = matcher_records_load_within(run->matcher, &run->loaded, (Size) (maintenance_work_mem * 1024.0 * LOADING_SHARE));
 	if (fits)
-		ready_to_score(run, &run->rules, fingerprints);
+	{
+		matcher_model_tables(run->matcher, &run->model);
+		ready_to_score(run, &run->rules, MATCHER_ALL_TERMS, fingerprints);
+	}
 	MemoryContextSwitchTo(run->context);
 	if (fits)
 		return run;
@@ -123,9 +126,8 @@ matcher_each_key(const MatcherRun *run, MatcherKeyCallback each, void *arg)
 	}
 }
 
-/* The least weight whose probability is the threshold or more, fixed point. */
-static int64
-least_weight(const MatcherRun *run, double threshold)
+int64
+matcher_least_weight(const MatcherRun *run, double threshold)
 {
 	if (threshold <= 0)
 		return PG_INT64_MIN / 4;
@@ -194,6 +196,13 @@ apply_decisions(MatcherRun *run, MatcherPairs *pairs)
 	}
 }
 
+void
+matcher_settle_pairs(MatcherRun *run, MatcherPairs *pairs)
+{
+	apply_decisions(run, pairs);
+	order_ends(run, pairs);
+}
+
 /* Score all candidate pairs of records in memory. */
 static void
 score_candidates(MatcherRun *run, int64 least, MatcherPairs *pairs)
@@ -238,7 +247,8 @@ spill_candidates(MatcherRun *run, int64 least, MatcherPairs *pairs)
 	matcher_decided_keys(run->matcher, &env, &decided);
 	matcher_spill_finish(run->spill, &decided, pairs, &run->loaded);
 	match_records_free(&decided);
-	ready_to_score(run, NULL, false);
+	matcher_model_tables(run->matcher, &run->model);
+	ready_to_score(run, NULL, MATCHER_ALL_TERMS, false);
 }
 
 void
@@ -247,13 +257,12 @@ matcher_find_pairs(MatcherRun *run, double threshold, bool report, MatcherPairs 
 	MemoryContext caller = MemoryContextSwitchTo(run->context);
 
 	if (run->spill != NULL)
-		spill_candidates(run, least_weight(run, threshold), pairs);
+		spill_candidates(run, matcher_least_weight(run, threshold), pairs);
 	if (report)
 		matcher_report_blocks(run->matcher, &run->loaded, run->spill != NULL ? matcher_spill_largest(run->spill) : NULL);
 	if (run->spill == NULL)
-		score_candidates(run, least_weight(run, threshold), pairs);
-	apply_decisions(run, pairs);
-	order_ends(run, pairs);
+		score_candidates(run, matcher_least_weight(run, threshold), pairs);
+	matcher_settle_pairs(run, pairs);
 	progress_phase("sorting", 0);
 	qsort_arg(pairs->edge, pairs->count, sizeof(MatchEdge), compare_pairs, &run->loaded);
 	if (run->matcher->options.one_to_one)
@@ -380,30 +389,39 @@ rank_records(ClusterRun *ranked, MatcherPairs *pairs)
 }
 
 int32 *
-matcher_find_clusters(MatcherRun *run, double threshold, bool report, int32 *count)
+matcher_cluster_pairs(MatcherRun *run, MatcherPairs *pairs, int32 *count)
 {
 	const KernelEnv *env = &run->loaded.records.env;
-	int32		n;
+	int32		n = run->loaded.records.nrecords;
 	int32	   *by_rank;
 	int32	   *cluster;
 	ClusterRun	ranked = {run};
-	MatcherPairs pairs;
 
-	matcher_find_pairs(run, threshold, report, &pairs);
-	n = run->loaded.records.nrecords;
-	if (run->component != NULL)
-		match_components(env, n, pairs.edge, pairs.count, run->component);
+	if (run->components)
+	{
+		run->component = kernel_alloc_array(env, int32, n + 1);
+		match_components(env, n, pairs->edge, pairs->count, run->component);
+	}
 	by_rank = kernel_alloc_array(env, int32, n + 1);
 	cluster = kernel_alloc_array(env, int32, n + 1);
 	progress_phase("clustering", 0);
-	rank_records(&ranked, &pairs);
-	*count = match_cluster(env, n, pairs.edge, pairs.count, MATCH_CUT, pair_odds, &ranked, by_rank);
+	rank_records(&ranked, pairs);
+	*count = match_cluster(env, n, pairs->edge, pairs->count, MATCH_CUT, pair_odds, &ranked, by_rank);
 	for (int32 i = 0; i < n; i++)
 		cluster[i] = by_rank[ranked.rank[i]];
 	kernel_release(env, by_rank);
 	kernel_release(env, ranked.rank);
 	kernel_release(env, ranked.record);
 	return cluster;
+}
+
+int32 *
+matcher_find_clusters(MatcherRun *run, double threshold, bool report, int32 *count)
+{
+	MatcherPairs pairs;
+
+	matcher_find_pairs(run, threshold, report, &pairs);
+	return matcher_cluster_pairs(run, &pairs, count);
 }
 
 /* Records by cluster, then key. */

@@ -1,6 +1,6 @@
 /*
  * lookup_pg.c
- *		One record against the relation: find_matches, and the indexes that make it quick (index_matcher). Guards build on it.
+ *		One record against the relation: find_matches. Guards build on it; the indexes that make it quick are index_pg.c's.
  *
  * The candidate's values and block keys are computed by the server from the same expressions as the rows' (over a row
  * made of the candidate's columns by name), rows that share a key are fetched through expression indexes, and scored as in
@@ -13,7 +13,6 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "optimizer/optimizer.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -21,15 +20,11 @@
 
 #include "core/compat.h"
 #include "core/errors.h"
-#include "core/expression.h"
 #include "core/relation.h"
 #include "core/row.h"
 #include "match/matcher_pg.h"
 
 PG_FUNCTION_INFO_V1(salesops_find_matches);
-PG_FUNCTION_INFO_V1(salesops_index_matcher);
-
-#define LOOKUP_ROWS 20000		/* rows that a lookup fetches at most */
 
 Oid
 matcher_lookup_relation(const Matcher *matcher)
@@ -317,16 +312,16 @@ matcher_lookup_run(MatcherLookup *lookup, double threshold, const char *not_key)
 	else
 		condition = psprintf("%s)", condition);
 	/* one more than is compared, to know whether there are more */
-	condition = psprintf("%s LIMIT %d", condition, LOOKUP_ROWS + 1);
+	condition = psprintf("%s LIMIT %d", condition, MATCHER_LOOKUP_ROWS + 1);
 	matcher_records_start(matcher, &lookup->loaded);
 	matcher_records_add(&lookup->loaded, "", lookup->value);
 	matcher_records_scan(matcher, &lookup->loaded, relid, key, condition, nargs, args, false);
-	if (lookup->loaded.records.nrecords > LOOKUP_ROWS + 1)
+	if (lookup->loaded.records.nrecords > MATCHER_LOOKUP_ROWS + 1)
 	{
-		lookup->loaded.records.nrecords = LOOKUP_ROWS + 1;
+		lookup->loaded.records.nrecords = MATCHER_LOOKUP_ROWS + 1;
 		ereport(WARNING,
 				(errmsg("matcher \"%s\": more than %d records share a blocking key with the candidate; only that many were compared",
-						matcher->name, LOOKUP_ROWS),
+						matcher->name, MATCHER_LOOKUP_ROWS),
 				 errhint("Make the widest blocking rule narrower.")));
 	}
 	score_hits(lookup, threshold);
@@ -408,79 +403,5 @@ salesops_find_matches(PG_FUNCTION_ARGS)
 	search_path_unpin(nest);
 	MemoryContextSwitchTo(caller);
 	matcher_lookup_done(context);
-	PG_RETURN_VOID();
-}
-
-/* ---- index_matcher ---- */
-
-/* Make one rule's index where there is none; its name, and whether it is new. */
-static char *
-make_index(const Matcher *matcher, const MatchRule *rule, bool *made)
-{
-	Oid			relid = matcher_lookup_relation(matcher);
-	char	   *schema = get_namespace_name(get_rel_namespace(relid));
-	char	   *sql = matcher_rule_sql(matcher, rule);
-	char	   *seed = psprintf("%s %s", get_rel_name(relid), sql);
-	char	   *name = psprintf("salesops_match_%016llx", (unsigned long long) match_hash(seed, strlen(seed)));
-	SpiScope	scope;
-
-	*made = !OidIsValid(get_relname_relid(name, get_rel_namespace(relid)));
-	if (*made)
-	{
-		spi_open(&scope, SPI_PINNED_AS_CALLER);
-		spi_execute(SPI_OK_UTILITY, psprintf("CREATE INDEX %s ON %s USING %s ((%s))", quote_identifier(name), relation_sql_name(relid),
-											 rule->kind == MATCH_RULE_KEY ? "btree" : "gin", sql), 0, NULL);
-		spi_close(&scope);
-	}
-	return quote_qualified_identifier(schema, name);
-}
-
-/* Whether an index can be made on a rule: its expressions are immutable. */
-static bool
-is_indexable(const Matcher *matcher, const MatchRule *rule)
-{
-	RowExpression *parsed = expression_parse(matcher_rule_sql(matcher, rule), matcher_lookup_relation(matcher), InvalidOid,
-											 EXPRESSION_ANY_ROLE, "blocking rule");
-
-	return !contain_mutable_functions(parsed->tree);
-}
-
-/*
- * index_matcher(name text) -> setof (rule text, index text, created boolean)
- *
- * Expression indexes on the relation for the blocking keys that find_matches and guards look up. Needs the relation's owner;
- * indexes that are there are left as they are. They are ordinary indexes of the user's: drop_matcher leaves them.
- */
-Datum
-salesops_index_matcher(PG_FUNCTION_ARGS)
-{
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	Matcher    *matcher = matcher_load(text_to_cstring(PG_GETARG_TEXT_PP(0)));
-	int			rules[MATCHER_LOOKUP_RULES + 1];
-	int			n = matcher_lookup_rules(matcher, rules);
-
-	InitMaterializedSRF(fcinfo, 0);
-	relation_require_table(matcher_lookup_relation(matcher), "index the blocking keys");
-	relation_require_owner(matcher_lookup_relation(matcher));
-	for (int k = 0; k < n; k++)
-	{
-		const MatchRule *rule = &matcher->rule[rules[k]];
-		char	   *name = matcher_rule_name(matcher, rule);
-		bool		made;
-		Datum		values[3];
-		bool		nulls[3] = {0};
-
-		if (!is_indexable(matcher, rule))
-		{
-			ereport(WARNING,
-					(errmsg("matcher \"%s\": blocking rule \"%s\" cannot be indexed: it is not immutable", matcher->name, name),
-					 errhint("Use immutable functions, for instance salesops.match_date(column) instead of a cast to text.")));
-			continue;
-		}
-		values[1] = CStringGetTextDatum(make_index(matcher, rule, &made));
-		values[0] = CStringGetTextDatum(name);
-		values[2] = BoolGetDatum(made);
-		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-	}
 	PG_RETURN_VOID();
 }

@@ -15,6 +15,7 @@
 
 #define MATCHER_MAX_COLUMNS 64
 #define MATCHER_MAX_RULES 65
+#define MATCHER_LOOKUP_ROWS 20000	/* rows that a look-up fetches at most */
 #define MATCHER_LONGEST_NAME 255	/* bytes */
 #define MATCHER_LONGEST_VALUE 4096	/* bytes: a longer value is compared by its beginning and a hash of the whole */
 
@@ -123,6 +124,8 @@ extern void matcher_records_start(const Matcher *matcher, MatcherRecords *loaded
 extern void matcher_records_scan(const Matcher *matcher, MatcherRecords *loaded, Oid relid, const char *key, const char *condition,
 								 int nargs, const SpiArg *args, bool ordered);
 extern void matcher_records_add(MatcherRecords *loaded, const char *key, char **values);
+/* A condition on the key of the one or other relation, with one argument: that it is among these */
+extern char *matcher_keys_condition(Oid relid, const char *key, int nkeys, const char *const *keys, SpiArg *arg);
 /* Only the records with these keys, of either relation */
 extern void matcher_records_load_keys(const Matcher *matcher, MatcherRecords *loaded, int nkeys, const char *const *keys);
 /* Prepare comparisons and rules over loaded records */
@@ -145,7 +148,10 @@ extern int	matcher_compare_keys(const MatcherRecords *loaded, int32 a, int32 b);
 /* ---- train_pg.c ---- */
 /* Read the stored model over loaded records; error where the matcher is not trained */
 extern void matcher_model(const Matcher *matcher, const MatchRecords *records, MatchModel *model);
-/* The two parts of that: tables without frequencies; frequencies of the values of one record, or of all (-1) */
+/* The two parts of that: tables without frequencies; frequencies of the values of one record, or of all, read by the values where they
+ * are few or from end to end */
+#define MATCHER_ALL_TERMS (-1)
+#define MATCHER_FEW_TERMS (-2)
 extern void matcher_model_tables(const Matcher *matcher, MatchModel *model);
 /* Room for the frequencies of all values, each at the floor; false where no comparison has any */
 extern bool matcher_start_frequencies(const Matcher *matcher, const MatchRecords *records, MatchModel *model);
@@ -165,6 +171,30 @@ typedef struct MatcherKeyDecisions
 /* The decisions about the record with this key (of two relations the left one's) */
 extern MatcherKeyDecisions matcher_decisions_of(const Matcher *matcher, const char *key);
 
+/* ---- index_pg.c ---- */
+/* Where the records of a blocking key of one relation are looked up: an expression that has an index */
+typedef struct MatcherLane
+{
+	char	   *expression;
+	bool		array;			/* of several keys */
+	int32		most;			/* records that a key may have to be paired */
+} MatcherLane;
+
+/* All rules' keys as SQL, of a matcher of one relation */
+typedef struct MatcherLanes
+{
+	int			nlanes;
+	MatcherLane lane[MATCHER_MAX_RULES];
+	/* of each rule, as the matcher has them */
+	char	   *key_sql[MATCHER_MAX_RULES];	/* the record's key, or its keys as an array */
+	uint64		rule_id[MATCHER_MAX_RULES];
+	int			lane_of[MATCHER_MAX_RULES];
+} MatcherLanes;
+
+extern MatcherLanes *matcher_lanes(const Matcher *matcher);
+/* Whether each of them has its index */
+extern bool matcher_lanes_indexed(const Matcher *matcher, const MatcherLanes *lanes);
+
 /* ---- cache_pg.c: matchers compiled for look-ups ---- */
 #define MATCHER_LOOKUP_RULES 8	/* rules of keys and arrays that a lookup uses, the narrowest; rare words besides */
 
@@ -178,10 +208,14 @@ typedef struct MatcherCompiled
 	Oid			own_type;
 	bool		trained;
 	MatchModel	model;			/* without frequencies */
+	MatcherLanes *lanes;		/* NULL until they are asked for */
 } MatcherCompiled;
 
 /* Choose the rules of a lookup; returns how many */
 extern int	matcher_lookup_rules(const Matcher *matcher, int *rules);
+/* Its lanes, made at the first call */
+extern const MatcherLanes *matcher_compiled_lanes(const MatcherCompiled *compiled);
+
 /*
  * The matcher as the session keeps it, valid to the end of the transaction; NULL where there is none and that is no error.
  * decisions: whether people have decided anything.
@@ -260,16 +294,14 @@ typedef struct MatcherRun
 	const uint8 *among;			/* not NULL: only pairs of which a record is marked here */
 	uint64	   *fingerprint;	/* of each record's key and values, where they were asked for and the records are in memory */
 	uint64		skipped;		/* with them: of the blocks left out */
-	int32	   *component;		/* not NULL: filled as clusters are found: the least record that each hangs together with */
+	bool		components;		/* whether this is wanted: */
+	int32	   *component;		/* the least record that each hangs together with, made as clusters are found */
 	MatcherSpill *spill;		/* where the records exceed maintenance_work_mem: loaded are those of pairs, once these are found */
 } MatcherRun;
 
-/*
- * Load records (those of some keys, or all where keys is NULL), rules and model into a memory context of the run's own, and switch
- * to it.
- */
-extern MatcherRun *matcher_run_start(const char *name, const char *command, int nkeys, const char *const *keys);
-/* The same over all records, in memory or, beyond maintenance_work_mem, through temporary files */
+/* Load the records of some keys and the model, no rules, into a memory context of the run's own, and switch to it. */
+extern MatcherRun *matcher_run_start_few(const MatcherCompiled *compiled, const char *command, int nkeys, const char *const *keys);
+/* The same over all records with their rules, in memory or, beyond maintenance_work_mem, through temporary files */
 extern MatcherRun *matcher_run_start_bounded(const char *name, const char *command, bool fingerprints);
 extern void matcher_run_end(MatcherRun *run);
 typedef void (*MatcherKeyCallback) (const char *key, size_t length, bool right, void *arg);
@@ -277,6 +309,12 @@ typedef void (*MatcherKeyCallback) (const char *key, size_t length, bool right, 
 extern void matcher_each_key(const MatcherRun *run, MatcherKeyCallback each, void *arg);
 /* Pairs of probability threshold and more, best first. Warns of blocks that are too large where 'report' says so */
 extern void matcher_find_pairs(MatcherRun *run, double threshold, bool report, MatcherPairs *pairs);
+/* The least weight whose probability is the threshold or more, fixed point */
+extern int64 matcher_least_weight(const MatcherRun *run, double threshold);
+/* Pairs that come from elsewhere: what people decided holds, and the lesser key is on the left */
+extern void matcher_settle_pairs(MatcherRun *run, MatcherPairs *pairs);
+/* Cluster number of each record by such pairs */
+extern int32 *matcher_cluster_pairs(MatcherRun *run, MatcherPairs *pairs, int32 *count);
 /* Cluster number of each record */
 extern int32 *matcher_find_clusters(MatcherRun *run, double threshold, bool report, int32 *count);
 /* The records in groups of two and more, by group and key; least is the record with the least key of each group */
@@ -298,6 +336,34 @@ extern void matcher_spill_each_key(const MatcherSpill *spill, MatcherKeyCallback
 extern int64 matcher_spill_prior(const MatcherSpill *spill);
 /* The key of a record in the largest block left out of each rule */
 extern const char *const *matcher_spill_largest(const MatcherSpill *spill);
+/* The blocks of a rule that are too large: hashes, the key of a record in each, and how many it has; how many blocks */
+extern int	matcher_spill_skipped(const MatcherSpill *spill, int rule, const uint64 **hash, char *const **member, const int32 **size);
+
+/* ---- near_pg.c: what hangs together with some records, by indexes ---- */
+typedef struct MatcherNear
+{
+	int			nkeys;
+	const char **key;			/* of the records found and of those asked for, there or gone */
+	const char **present;		/* of those that are there */
+	int			npresent;
+	MatcherPairs pairs;			/* among them, from the threshold on: numbers of keys */
+	/* blocks that have become too large, or are so still (with the number of changes at which they are to be counted again), or no longer */
+	int			nblocks;
+	uint64	   *block_rule;
+	const char **block_key;
+	int64	   *block_again;	/* 0: no longer */
+} MatcherNear;
+
+/* NULL where it is better to look at everything */
+extern MatcherNear *matcher_near(const MatcherCompiled *compiled, double threshold, int64 changes, int nkeys, const char *const *keys);
+
+/* ---- leave_pg.c: what update_clusters and refresh_matches leave for the next refresh_matches ---- */
+/* What clusters depend on beside the records, as a text that differs where any of it does */
+extern char *matcher_signature(const char *matcher, double threshold);
+/* Records that hang together and are in more than one cluster, of those marked or all; scope: the keys that are replaced, NULL for all */
+extern void matcher_leave_components(const MatcherRun *run, const int32 *cluster, const uint8 *among, SpiArg scope);
+/* All blocks that are too large, once pairs are found and the state is stored */
+extern void matcher_leave_blocks(MatcherRun *run);
 
 /* ---- decide_pg.c ---- */
 /* The keys that people have decided anything about, as the one column of records */

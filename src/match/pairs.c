@@ -349,12 +349,16 @@ skip_block(const MatchRecords *records, MatchRule *rule, uint64_t key, const int
 	const KernelEnv *env = &records->env;
 
 	rule->skipped_print += mix(rule->kind == MATCH_RULE_KEY ? key_print(records, rule, member[0]) : key);
-	if (rule->kind != MATCH_RULE_KEY)
+	if ((rule->nskipped & (rule->nskipped - 1)) == 0)
 	{
-		if ((rule->nskipped & (rule->nskipped - 1)) == 0)
-			rule->skipped = kernel_realloc_array(env, rule->skipped, uint64_t, rule->nskipped == 0 ? 1 : rule->nskipped * 2);
-		rule->skipped[rule->nskipped++] = key;
+		int32_t		room = rule->nskipped == 0 ? 1 : rule->nskipped * 2;
+
+		rule->skipped = kernel_realloc_array(env, rule->skipped, uint64_t, room);
+		rule->skipped_block = kernel_realloc_array(env, rule->skipped_block, MatchSkipped, room);
 	}
+	rule->skipped[rule->nskipped] = key;
+	rule->skipped_block[rule->nskipped].member = member[0];
+	rule->skipped_block[rule->nskipped++].count = count;
 	rule->skipped_blocks++;
 	rule->skipped_pairs += pairs;
 	if (count > rule->largest)
@@ -443,6 +447,7 @@ build_rule(MatchRecords *records, MatchRule *rule)
 	rule->largest = 0;
 	rule->largest_member = -1;
 	rule->skipped = NULL;
+	rule->skipped_block = NULL;
 	rule->nskipped = 0;
 	rule->skipped_print = 0;
 	if (rule->kind == MATCH_RULE_KEY)
@@ -521,6 +526,7 @@ match_rules_free(MatchRules *rules)
 		kernel_release(env, rules->rule[r].first);
 		kernel_release(env, rules->rule[r].block);
 		kernel_release(env, rules->rule[r].skipped);
+		kernel_release(env, rules->rule[r].skipped_block);
 	}
 	kernel_release(env, rules->key);
 	kernel_release(env, rules->key_of);

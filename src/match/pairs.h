@@ -27,6 +27,13 @@ typedef enum MatchRuleKind
 	MATCH_RULE_ELEMENTS			/* elements of the one column, separated by MATCH_SEPARATOR */
 } MatchRuleKind;
 
+/* A block that is too large to be paired */
+typedef struct MatchSkipped
+{
+	int32_t		member;			/* a record in it */
+	int32_t		count;
+} MatchSkipped;
+
 typedef struct MatchRule
 {
 	MatchRuleKind kind;
@@ -48,7 +55,8 @@ typedef struct MatchRule
 	double		skipped_pairs;
 	int32_t		largest;		/* records in the largest one */
 	int32_t		largest_member; /* one of them, or -1 */
-	uint64_t   *skipped;		/* set rules: match_hash of each key left out */
+	uint64_t   *skipped;		/* of each block left out: set rules' match_hash of the key */
+	MatchSkipped *skipped_block;
 	int32_t		nskipped;
 	uint64_t	skipped_print;	/* of the keys of all blocks left out, whatever their order: it changes as they do */
 } MatchRule;

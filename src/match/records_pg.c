@@ -22,6 +22,7 @@
 
 #define NOT_A_NUMBER PG_UINT64_MAX
 #define INTEGER_ROOM 24			/* of a 64-bit number in decimal */
+#define UUID_LENGTH 36			/* of a uuid in text */
 
 typedef struct Loading
 {
@@ -463,29 +464,51 @@ is_integer_key(const char *key, Oid type)
 	return strcmp(written, key) == 0;
 }
 
+/* Whether a text is a uuid as the server writes one. */
+static bool
+is_uuid_key(const char *key)
+{
+	for (int i = 0; i < UUID_LENGTH; i++)
+	{
+		bool		dash = i == 8 || i == 13 || i == 18 || i == 23;
+
+		if (dash ? key[i] != '-' : !((key[i] >= '0' && key[i] <= '9') || (key[i] >= 'a' && key[i] <= 'f')))
+			return false;
+	}
+	return key[UUID_LENGTH] == '\0';
+}
+
 /*
- * Records of one relation with these keys. Whole numbers are looked up as such, so that the key's index serves; keys of other types
- * are compared as texts, which an index on text serves.
+ * Whole numbers and uuids are looked up as such, so that the key's index serves; keys of other types are compared as texts, which an
+ * index on text serves.
  */
-static void
-scan_keys(const Matcher *matcher, MatcherRecords *loaded, Oid relid, const char *key, int nkeys, const char *const *keys)
+char *
+matcher_keys_condition(Oid relid, const char *key, int nkeys, const char *const *keys, SpiArg *arg)
 {
 	Oid			type = getBaseType(get_atttype(relid, relation_require_column(relid, key)));
 	bool		integer = type == INT2OID || type == INT4OID || type == INT8OID;
-	Datum	   *elements = palloc(sizeof(Datum) * nkeys);
-	SpiArg		args[1];
-	char	   *condition;
+	Datum	   *elements = palloc(sizeof(Datum) * (nkeys + 1));
 	int			n = 0;
 
 	for (int k = 0; k < nkeys; k++)
 	{
 		if (integer && is_integer_key(keys[k], type))
 			elements[n++] = Int64GetDatum(strtoll(keys[k], NULL, 10));
-		else if (!integer)
+		else if (!integer && (type != UUIDOID || is_uuid_key(keys[k])))
 			elements[n++] = CStringGetTextDatum(keys[k]);
 	}
-	args[0] = integer ? spi_array(INT8ARRAYOID, INT8OID, elements, n) : spi_array(TEXTARRAYOID, TEXTOID, elements, n);
-	condition = psprintf(" WHERE %s%s OPERATOR(pg_catalog.=) ANY ($1)", quote_identifier(key), integer ? "" : "::pg_catalog.text");
+	*arg = integer ? spi_array(INT8ARRAYOID, INT8OID, elements, n) : spi_array(TEXTARRAYOID, TEXTOID, elements, n);
+	return psprintf(" WHERE %s%s OPERATOR(pg_catalog.=) ANY ($1%s)", quote_identifier(key),
+					integer || type == UUIDOID ? "" : "::pg_catalog.text", type == UUIDOID ? "::pg_catalog.uuid[]" : "");
+}
+
+/* Records of one relation with these keys. */
+static void
+scan_keys(const Matcher *matcher, MatcherRecords *loaded, Oid relid, const char *key, int nkeys, const char *const *keys)
+{
+	SpiArg		args[1];
+	char	   *condition = matcher_keys_condition(relid, key, nkeys, keys, args);
+
 	matcher_records_scan(matcher, loaded, relid, key, condition, 1, args, false);
 }
 

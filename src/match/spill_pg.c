@@ -46,6 +46,8 @@ typedef struct SpillRow
 typedef struct SpillSkipped
 {
 	uint64	   *key;
+	char	  **member;			/* the key of a record that has it */
+	int32	   *size;			/* how many have */
 	int			count;
 	int			room;
 } SpillSkipped;
@@ -572,7 +574,13 @@ skip_block(MatcherSpill *spill, int r, const SpillBlock *block)
 		skipped->room = skipped->room == 0 ? 16 : skipped->room * 2;
 		skipped->key = skipped->key == NULL ? MemoryContextAlloc(spill->context, sizeof(uint64) * skipped->room) :
 			repalloc_huge(skipped->key, sizeof(uint64) * skipped->room);
+		skipped->member = skipped->member == NULL ? MemoryContextAlloc(spill->context, sizeof(char *) * skipped->room) :
+			repalloc_huge(skipped->member, sizeof(char *) * skipped->room);
+		skipped->size = skipped->size == NULL ? MemoryContextAlloc(spill->context, sizeof(int32) * skipped->room) :
+			repalloc_huge(skipped->size, sizeof(int32) * skipped->room);
 	}
+	skipped->member[skipped->count] = MemoryContextStrdup(spill->context, block->first_key);
+	skipped->size[skipped->count] = (int32) (block->left + block->right);
 	skipped->key[skipped->count++] = block->hash;
 	rule->skipped_blocks++;
 	rule->skipped_pairs += block_pairs(spill, block);
@@ -811,4 +819,13 @@ const char *const *
 matcher_spill_largest(const MatcherSpill *spill)
 {
 	return (const char *const *) spill->largest_key;
+}
+
+int
+matcher_spill_skipped(const MatcherSpill *spill, int r, const uint64 **hash, char *const **member, const int32 **size)
+{
+	*hash = spill->skipped[r].key;
+	*member = spill->skipped[r].member;
+	*size = spill->skipped[r].size;
+	return spill->skipped[r].count;
 }

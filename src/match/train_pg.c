@@ -174,7 +174,7 @@ store_common_words(const Matcher *matcher, TermBatch *batch)
 	{
 		const MatchRule *rule = &matcher->rule[r];
 
-		for (int32 k = 0; k < rule->nskipped; k++)
+		for (int32 k = 0; k < rule->nskipped && rule->kind != MATCH_RULE_KEY; k++)
 		{
 			batch->comparison[batch->count] = Int32GetDatum(-1 - r);
 			batch->hash[batch->count] = Int64GetDatum((int64) rule->skipped[k]);
@@ -317,11 +317,36 @@ matcher_each_term(const Matcher *matcher, MatcherTermCallback each, void *arg)
 	spi_stream_as_owner(TERMS_SQL, 1, args, true, hand_on_term, &hand_on);
 }
 
+/* Hashes of the values whose frequencies count: of one record or of all that are loaded. */
+static Datum *
+value_hashes(const Matcher *matcher, const MatchRecords *records, int32 record, int *count)
+{
+	Size		most = 0;
+	Datum	   *hashes;
+
+	for (int c = 0; c < matcher->ncomparisons; c++)
+		most += record >= 0 ? 1 : (Size) records->column[matcher->comparison[c].column].nvalues;
+	hashes = palloc(sizeof(Datum) * (most + 1));
+	*count = 0;
+	for (int c = 0; c < matcher->ncomparisons; c++)
+	{
+		const MatchColumn *column = &records->column[matcher->comparison[c].column];
+		int32		from = record >= 0 ? column->code[record] : 0;
+		int32		to = record >= 0 ? from + 1 : column->nvalues;
+
+		if (from == MATCH_NULL || (record < 0 && !matcher->comparison[c].term_frequency))
+			continue;
+		for (int32 v = from; v < to; v++)
+			hashes[(*count)++] = Int64GetDatum((int64) column->hash[v]);
+	}
+	return hashes;
+}
+
 void
 matcher_model_terms(const Matcher *matcher, const MatchRecords *records, int32 record, MatchModel *model)
 {
 	TermReading reading = {records, matcher, model};
-	Datum		hashes[MATCH_MAX_COMPARISONS];
+	Datum	   *hashes = NULL;
 	int			nhashes = 0;
 	SpiScope	scope;
 	SpiArg		args[2];
@@ -329,19 +354,14 @@ matcher_model_terms(const Matcher *matcher, const MatchRecords *records, int32 r
 
 	if (!matcher_start_frequencies(matcher, records, model))
 		return;
-	for (int c = 0; c < matcher->ncomparisons && record >= 0; c++)
-	{
-		const MatchColumn *column = &records->column[matcher->comparison[c].column];
-
-		if (column->code[record] != MATCH_NULL)
-			hashes[nhashes++] = Int64GetDatum((int64) column->hash[column->code[record]]);
-	}
+	if (record != MATCHER_ALL_TERMS)
+		hashes = value_hashes(matcher, records, record, &nhashes);
 	args[0] = spi_text(matcher->name);
 	args[1] = spi_array(INT8ARRAYOID, INT8OID, hashes, nhashes);
 	spi_open(&scope, SPI_AS_OWNER);
 	MemoryContextSwitchTo(caller);
-	spi_stream_kept(record < 0 ? TERMS_SQL : TERMS_SQL " AND t.value_hash OPERATOR(pg_catalog.=) ANY ($2)",
-					record < 0 ? 1 : 2, args, true, read_term, &reading);
+	spi_stream_kept(record == MATCHER_ALL_TERMS ? TERMS_SQL : TERMS_SQL " AND t.value_hash OPERATOR(pg_catalog.=) ANY ($2)",
+					record == MATCHER_ALL_TERMS ? 1 : 2, args, true, read_term, &reading);
 	spi_close(&scope);
 }
 
@@ -390,7 +410,7 @@ void
 matcher_model(const Matcher *matcher, const MatchRecords *records, MatchModel *model)
 {
 	matcher_model_tables(matcher, model);
-	matcher_model_terms(matcher, records, -1, model);
+	matcher_model_terms(matcher, records, MATCHER_ALL_TERMS, model);
 }
 
 /* ---- train_matcher ---- */

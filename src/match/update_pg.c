@@ -23,6 +23,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
 #include "core/relation.h"
 #include "core/errors.h"
@@ -49,8 +50,7 @@ typedef struct ClusterState
 	int32		ncomponents;
 	const uint64 *fingerprint;
 	const int32 *component;		/* from 0, or ALONE */
-	int			ntouched;
-	char	  **touched;		/* keys that something else has stored clusters of since */
+	MatchRecords touched;		/* one column: keys that refresh_matches has stored clusters of since */
 	/* made here */
 	uint32		nslots;			/* a power of two */
 	int32	   *slot;			/* open addressing into fingerprint, ABSENT where free */
@@ -73,20 +73,7 @@ typedef struct ClusterRegion
 static char *
 run_signature(const MatcherRun *run, double threshold)
 {
-	SpiScope	scope;
-	SpiArg		args[] = {spi_text(run->matcher->name)};
-	MemoryContext caller = CurrentMemoryContext;
-	char	   *definition;
-
-	spi_open(&scope, SPI_AS_OWNER);
-	spi_execute(SPI_OK_SELECT,
-				"SELECT pg_catalog.md5(pg_catalog.jsonb_build_array(m.relation::text, m.key_column, m.right_relation::text, m.right_key, "
-				"m.comparisons, m.blocking, m.options, m.model, extract(epoch FROM m.trained_at), m.calibration_slope, m.calibration_offset, "
-				"(SELECT e.extversion FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) 'salesops'))::text) "
-				"FROM salesops.matcher m WHERE m.matcher OPERATOR(pg_catalog.=) $1", 1, args);
-	definition = MemoryContextStrdup(caller, spi_get_text(0, 1));
-	spi_close(&scope);
-	return psprintf("%s %.17g %016llx", definition, threshold, (unsigned long long) run->skipped);
+	return psprintf("%s %016llx", matcher_signature(run->matcher->name, threshold), (unsigned long long) run->skipped);
 }
 
 /* Arrays inside a stored state; false where it is none of ours. */
@@ -116,21 +103,23 @@ read_state(bytea *stored, ClusterState *state)
 	return true;
 }
 
-/* The keys of a text[]. */
+/* A key that refresh_matches has stored the cluster of. */
 static void
-read_touched(ArrayType *array, ClusterState *state)
+note_touched(TupleTableSlot *slot, void *arg)
 {
-	Datum	   *elements;
-	bool	   *nulls;
-	int			n;
+	MatchRecords *touched = arg;
+	text	   *key = DatumGetTextPP(slot->tts_values[0]);
 
-	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &n);
-	state->touched = palloc(sizeof(char *) * (n + 1));
-	for (int i = 0; i < n; i++)
-	{
-		if (!nulls[i])
-			state->touched[state->ntouched++] = TextDatumGetCString(elements[i]);
-	}
+	match_records_set(touched, match_records_add(touched), 0, VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key));
+}
+
+/* The keys that refresh_matches has stored clusters of since. */
+static void
+read_touched(const MatcherRun *run, ClusterState *state)
+{
+	match_records_init(&state->touched, 1, &run->loaded.records.env);
+	spi_stream_as_owner("SELECT t.key FROM salesops.match_touched t WHERE t.matcher OPERATOR(pg_catalog.=) $1", 1,
+						(SpiArg[]) {spi_text(run->matcher->name)}, false, note_touched, &state->touched);
 }
 
 /* What a run under the same signature has left; NULL where there is nothing of the kind. */
@@ -145,17 +134,18 @@ load_state(const MatcherRun *run, const char *signature)
 
 	spi_open(&scope, SPI_AS_OWNER);
 	if (spi_execute(SPI_OK_SELECT,
-					"SELECT s.state, s.touched FROM salesops.match_cluster_state s WHERE s.matcher OPERATOR(pg_catalog.=) $1 "
+					"SELECT s.state FROM salesops.match_cluster_state s WHERE s.matcher OPERATOR(pg_catalog.=) $1 "
 					"AND s.signature OPERATOR(pg_catalog.=) $2 AND s.state IS NOT NULL AND s.stored OPERATOR(pg_catalog.=) " STORED_SQL, 2, args) > 0)
 	{
 		bool		isnull;
 		MemoryContext inner = MemoryContextSwitchTo(caller);
 
 		good = read_state(DatumGetByteaPP(spi_get_datum(0, 1, &isnull)), state);
-		read_touched(DatumGetArrayTypeP(spi_get_datum(0, 2, &isnull)), state);
 		MemoryContextSwitchTo(inner);
 	}
 	spi_close(&scope);
+	if (good)
+		read_touched(run, state);
 	return good ? state : NULL;
 }
 
@@ -233,9 +223,10 @@ save_state(const MatcherRun *run, const char *signature, const ClusterState *sta
 				"INSERT INTO salesops.match_cluster_state AS s (matcher, signature, records, looked_at, state, stored) "
 				"VALUES ($1, $2, $3, $4, $5, CASE WHEN $6 AND $5 IS NOT NULL THEN " STORED_SQL " ELSE 0 END) "
 				"ON CONFLICT (matcher) DO UPDATE SET signature = excluded.signature, records = excluded.records, "
-				"looked_at = excluded.looked_at, state = excluded.state, touched = '{}', updated_at = pg_catalog.now(), "
+				"looked_at = excluded.looked_at, state = excluded.state, updated_at = pg_catalog.now(), "
 				"stored = CASE WHEN $6 THEN excluded.stored ELSE s.stored END",
 				lengthof(args), args);
+	spi_execute(SPI_OK_DELETE, "DELETE FROM salesops.match_touched t WHERE t.matcher OPERATOR(pg_catalog.=) $1", 1, args);
 	spi_close(&scope);
 }
 
@@ -319,24 +310,18 @@ mark_components(const ClusterState *state, ClusterRegion *region, int32 n, const
 static void
 mark_touched(const MatcherRun *run, const ClusterState *state, ClusterRegion *region, uint8 *component)
 {
-	MatchRecords names;
-
-	if (state->ntouched == 0)
+	if (state->touched.nrecords == 0)
 		return;
-	match_records_init(&names, 1, &run->loaded.records.env);
-	for (int i = 0; i < state->ntouched; i++)
-		match_records_set(&names, match_records_add(&names), 0, state->touched[i], strlen(state->touched[i]));
 	for (int32 i = 0; i < run->loaded.records.nrecords; i++)
 	{
 		const char *key = matcher_key(&run->loaded, i);
 
-		if (match_column_find(&names.column[0], key, strlen(key)) == MATCH_NULL)
+		if (match_column_find(&state->touched.column[0], key, strlen(key)) == MATCH_NULL)
 			continue;
 		region->among[i] = 1;
 		if (region->previous[i] != ABSENT && state->component[region->previous[i]] != ALONE)
 			component[state->component[region->previous[i]]] = 1;
 	}
-	match_records_free(&names);
 }
 
 /* Changed and new records, and those that hung together with what has changed or gone; false where that is too much. */
@@ -370,7 +355,7 @@ mark_changes(const MatcherRun *run, const ClusterState *state, ClusterRegion *re
 		if (!seen[e] && state->component[e] != ALONE)
 			component[state->component[e]] = 1;
 	}
-	region->lost = kept < state->nrecords || state->ntouched > 0;
+	region->lost = kept < state->nrecords || state->touched.nrecords > 0;
 	region->unchanged = changed == 0 && !region->lost;
 	mark_touched(run, state, region, component);
 	mark_components(state, region, n, component);
@@ -594,22 +579,27 @@ static void
 update_region(FunctionCallInfo fcinfo, MatcherRun *run, const char *signature, const ClusterState *state, const ClusterRegion *region,
 			  double threshold)
 {
-	const KernelEnv *env = &run->loaded.records.env;
 	int32		count;
 	int32	   *cluster;
 	int32	   *least;
 	int32	   *member;
 	int32		members;
+	SpiArg		scope_keys;
+	SpiArg		scope_sides;
 
 	run->among = region->full ? NULL : region->among;
-	/* the records of a run that spills are not all here, and it leaves no state */
-	if (run->spill == NULL)
-		run->component = kernel_alloc_array(env, int32, run->loaded.records.nrecords + 1);
+	run->components = true;
 	cluster = matcher_find_clusters(run, threshold, true, &count);
 	member = matcher_grouped_members(run, cluster, count, &least, &members);
 	progress_phase("storing", 0);
 	store_clusters(fcinfo, run, region, cluster, member, members);
 	save_state(run, signature, state, region);
+	/* for refresh_matches, which goes by indexes of one relation */
+	if (OidIsValid(run->matcher->right_relid))
+		return;
+	make_scope(run, region, &scope_keys, &scope_sides);
+	matcher_leave_components(run, cluster, region->full ? NULL : region->among, scope_keys);
+	matcher_leave_blocks(run);
 }
 
 /*
@@ -633,6 +623,8 @@ salesops_update_clusters(PG_FUNCTION_ARGS)
 	require_probability(threshold, "threshold");
 	InitMaterializedSRF(fcinfo, 0);
 	wait_for_others(name);
+	/* the statement's own snapshot is from before the wait: rows of who went first are in the clusters and must be in it */
+	PushActiveSnapshot(GetTransactionSnapshot());
 	run = matcher_run_start_bounded(name, "update_clusters", true);
 	signature = run_signature(run, threshold);
 	if (run->spill == NULL && !run->matcher->options.one_to_one)
@@ -650,6 +642,7 @@ salesops_update_clusters(PG_FUNCTION_ARGS)
 	}
 	else
 		update_region(fcinfo, run, signature, state, &region, threshold);
+	PopActiveSnapshot();
 	MemoryContextSwitchTo(caller);
 	matcher_run_end(run);
 	PG_RETURN_VOID();

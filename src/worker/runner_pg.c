@@ -9,6 +9,10 @@
  */
 #include "postgres.h"
 
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
+
 #include "access/xact.h"
 #include "commands/discard.h"
 #include "miscadmin.h"
@@ -18,6 +22,7 @@
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/lock.h"
+#include "storage/pmsignal.h"
 #include "storage/proc.h"
 #include "tcop/pquery.h"
 #include "tcop/tcopprot.h"
@@ -281,6 +286,40 @@ wait_for_job(void)
 	}
 }
 
+#if defined(USE_POSTMASTER_DEATH_SIGNAL) && defined(PR_GET_PDEATHSIG)
+/* The postmaster is gone: its worker, which would terminate this process, may be gone with it. */
+static void
+postmaster_died(SIGNAL_ARGS)
+{
+	int			save_errno = errno;
+
+	postmaster_possibly_dead = true;
+	if (!PostmasterIsAliveInternal())
+	{
+		InterruptPending = true;
+		ProcDiePending = true;
+		SetLatch(MyLatch);
+	}
+	errno = save_errno;
+}
+#endif
+
+/*
+ * Without the postmaster nobody may go on: a new one could not start while this process holds the shared memory. Who waits is told by
+ * its latch, but a command that never waits would not notice. The server asks the system for a signal then, to look less often; here it
+ * ends the process. (Where there is no such signal the worker, which does wait, terminates its jobs as it ends.)
+ */
+static void
+end_with_postmaster(void)
+{
+#if defined(USE_POSTMASTER_DEATH_SIGNAL) && defined(PR_GET_PDEATHSIG)
+	int			number = 0;
+
+	if (prctl(PR_GET_PDEATHSIG, &number) == 0 && number > 0)
+		pqsignal(number, postmaster_died);
+#endif
+}
+
 PGDLLEXPORT void salesops_runner_main(Datum arg);
 
 /* The process: connect as the owner the slot names, run what the slot names, until nothing comes for a while. */
@@ -295,6 +334,7 @@ salesops_runner_main(Datum arg)
 
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	end_with_postmaster();
 	BackgroundWorkerUnblockSignals();
 	worker_is_ours = true;
 	shared = worker_shared();

@@ -114,10 +114,10 @@ END $$;
 CREATE FUNCTION small_round(i integer) RETURNS bigint LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM small_change(i);
+  UPDATE salesops.matcher SET calibration_slope = 1, calibration_offset = 0 WHERE matcher = 'p';
   IF i % 6 = 0 THEN
     PERFORM salesops.refresh_matches('p', ARRAY(SELECT id::text FROM person ORDER BY random() LIMIT 2));
   END IF;
-  UPDATE salesops.matcher SET calibration_slope = 1, calibration_offset = 0 WHERE matcher = 'p';
   PERFORM salesops.update_clusters('p');
   INSERT INTO looked SELECT 'small ' || i, s.records, s.looked_at FROM salesops.match_cluster_state s WHERE s.matcher = 'p';
   RETURN (SELECT count(*) FROM kept FULL JOIN full_run f USING (keys) WHERE kept.keys IS NULL OR f.keys IS NULL);

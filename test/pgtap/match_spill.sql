@@ -65,6 +65,16 @@ SELECT is((SELECT count(*) FROM (SELECT array_agg(key ORDER BY key) AS keys FROM
   FULL JOIN (SELECT array_agg(key ORDER BY key) AS keys FROM salesops.find_clusters('one') GROUP BY cluster_id) f USING (keys)
   WHERE s.keys IS NULL OR f.keys IS NULL), 0::bigint, 'has the groups of a full run');
 SELECT is((SELECT state IS NULL FROM salesops.match_cluster_state WHERE matcher = 'one'), true, 'and leaves nothing to go by');
+CREATE VIEW left_behind AS SELECT 'component' AS what, key, component AS value FROM salesops.match_component WHERE matcher = 'one'
+  UNION ALL SELECT 'block ' || rule, key, count_again::text FROM salesops.match_block WHERE matcher = 'one';
+CREATE TEMP TABLE left_by_files AS TABLE left_behind;
+SELECT cmp_ok(count(DISTINCT what), '>', 1::bigint, 'but to refreshes: components that are cut, blocks that are too large') FROM left_by_files;
+SET LOCAL maintenance_work_mem = '512MB';
+DELETE FROM salesops.match_cluster_state WHERE matcher = 'one';
+SELECT is((SELECT count(*) FROM salesops.update_clusters('one')), 0::bigint, 'in memory nothing changes');
+SET LOCAL maintenance_work_mem = '1MB';
+SELECT is((SELECT count(*) FROM (TABLE left_by_files EXCEPT ALL TABLE left_behind) x) + (SELECT count(*) FROM (TABLE left_behind EXCEPT ALL TABLE left_by_files) x), 0::bigint,
+  'and as much is left to refreshes');
 UPDATE person p SET last = b.last, email = b.email, street = b.street, postcode = b.postcode FROM person_before b WHERE b.id = p.id AND p.id % 100 = 1;
 -- (what is chosen needs less, and PostgreSQL 17 keeps it in memory)
 SELECT cmp_ok(pg_temp.temporary_blocks(x), '>', 50, x || ' goes through temporary files') FROM unnest('{one,two}'::text[]) x;

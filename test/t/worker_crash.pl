@@ -98,5 +98,21 @@ my $recorded = $node->safe_psql('shop', q{SELECT count(*) FROM salesops.job_run 
 is($recorded, rows(), 'runs recorded = rows written');
 is($node->safe_psql('shop', q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'}), '0', 'no orphan lock');
 is($node->safe_psql('shop', q{SELECT string_agg(DISTINCT error, '; ') FROM salesops.job_run WHERE outcome = 'failed'}), '', 'no run failed, some may be lost');
-$node->stop;
+
+# a job that computes and never waits ends with the server, its worker killed too: else no server could be started on its shared memory
+$node->safe_psql('shop', q{SELECT salesops.create_job('loop', 'every second', $$DO 'BEGIN LOOP PERFORM 1; END LOOP; END'$$)});
+ok($node->poll_query_until('shop', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'salesops job loop'}), 'a job computes');
+my $job = $node->safe_psql('shop', q{SELECT pid FROM pg_stat_activity WHERE application_name = 'salesops job loop'});
+my @workers = split /\n/, $node->safe_psql('shop', q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'salesops worker'});
+$node->kill9;
+kill 'KILL', @workers;
+my $state = 'R';
+for (1 .. 100)
+{
+	usleep(50_000);
+	$state = `ps -o stat= -p $job`;
+	last if $state !~ /^[^Z]/;
+}
+unlike($state, qr/^[^Z\s]/, 'it ends with the server');
+kill 'KILL', $job;
 done_testing();

@@ -283,6 +283,6 @@ match_day_form(const char *text, size_t length, bool day_first, char *into, Matc
 		return false;
 	if (year < 1 || one < 0 || one > 99 || two < 0 || two > 99)
 		return false;
-	snprintf(into, MATCH_DAY_BYTES, "%04d-%02d-%02d", year % 10000, two % 100, one % 100);
+	snprintf(into, MATCH_DAY_BYTES, "%04u-%02u-%02u", (unsigned) year % 10000, (unsigned) two % 100, (unsigned) one % 100);
 	return true;
 }

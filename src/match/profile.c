@@ -164,12 +164,14 @@ agreement(const MatchColumn *column, double values)
 	return values > 1 ? (pairs + 0.5) / (values * (values - 1)) : 1;
 }
 
-/* The kind of a column by its values. */
+/* The kind of a column by its values, and whether most of them are of several words. */
 static MatchKind
-column_kind(const MatchColumn *column)
+column_kind(const MatchColumn *column, bool *several_words)
 {
 	Shape		shape = column_shape(column);
 	bool		distinct = column->nvalues == (int32_t) shape.values;
+
+	*several_words = shape.blanks >= 0.5 * shape.values;
 
 	if (column->nvalues == 0)
 		return MATCH_KIND_EMPTY;
@@ -551,7 +553,7 @@ match_profile(MatchRecords *records, const MatchProfileOptions *options, MatchPr
 		const MatchColumn *column = &records->column[c];
 		double		values = 0;
 
-		profile->kind[c] = column_kind(column);
+		profile->kind[c] = column_kind(column, &profile->several_words[c]);
 		for (int32_t v = 0; v < column->nvalues; v++)
 			values += column->count[v];
 		profile->filled[c] = records->nrecords > 0 ? values / records->nrecords : 0;

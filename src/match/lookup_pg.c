@@ -37,27 +37,6 @@ matcher_lookup_relation(const Matcher *matcher)
 	return OidIsValid(matcher->right_relid) ? matcher->right_relid : matcher->relid;
 }
 
-int
-matcher_lookup_rules(const Matcher *matcher, int *rules)
-{
-	int			n = 0;
-
-	for (int r = 0; r < matcher->nrules && n < MATCHER_LOOKUP_RULES; r++)
-	{
-		if (matcher->rule[r].kind != MATCH_RULE_TOKENS)
-			rules[n++] = r;
-	}
-	for (int r = 0; r < matcher->nrules; r++)
-	{
-		if (matcher->rule[r].kind == MATCH_RULE_TOKENS)
-		{
-			rules[n++] = r;
-			break;
-		}
-	}
-	return n;
-}
-
 /* A row as jsonb, by column names. */
 Jsonb *
 matcher_row_jsonb(Datum record)

@@ -7,6 +7,7 @@
 
 #include "postgres.h"
 
+#include "core/errors.h"
 #include "core/spi.h"
 #include "match/clusters.h"
 #include "match/fit.h"
@@ -89,6 +90,9 @@ typedef struct MatcherSpill MatcherSpill;
 /* ---- matcher_pg.c: definitions ---- */
 extern const char *const matcher_methods[];
 extern Matcher *matcher_load(const char *name);
+/* One comparison of a definition, and its options with their defaults: what is wrong goes to the problems */
+extern void matcher_read_comparison(Matcher *matcher, Jsonb *json, bool stored, Problems *problems, int number);
+extern void matcher_read_options(Matcher *matcher, Jsonb *json, Problems *problems);
 /* Store comparisons and blocking of a matcher that is there already */
 extern void matcher_store_definition(const Matcher *matcher);
 /* The number of a column with this expression, added if new */
@@ -181,6 +185,8 @@ typedef struct MatcherCompiled
  * decisions: whether people have decided anything.
  */
 extern const MatcherCompiled *matcher_compiled(const char *name, bool missing_ok, bool *decisions);
+/* Choose the rules of a lookup; returns how many */
+extern int	matcher_lookup_rules(const Matcher *matcher, int *rules);
 
 /* ---- lookup_pg.c: one record against the relation ---- */
 typedef struct MatcherHit
@@ -209,8 +215,6 @@ typedef struct MatcherLookup
 
 /* The relation that lookups search: the right one of two */
 extern Oid	matcher_lookup_relation(const Matcher *matcher);
-/* Choose the rules of a lookup; returns how many */
-extern int	matcher_lookup_rules(const Matcher *matcher, int *rules);
 /* Values and rule keys of a candidate given as jsonb over the matcher's relation; NULL where there is no such matcher or it is not
  * trained, and that is no error */
 extern MatcherLookup *matcher_lookup_start(const char *name, Jsonb *candidate, bool missing_ok);

@@ -402,12 +402,19 @@ standard_comparison(int column, MatchKind kind)
 
 	switch (kind)
 	{
-		case MATCH_KIND_EMAIL:
 		case MATCH_KIND_NAME:
 			c.method = MATCH_JARO_WINKLER;
 			c.nthresholds = 2;
 			c.threshold[0] = 0.95;
 			c.threshold[1] = 0.88;
+			break;
+		case MATCH_KIND_EMAIL:
+			/* no Jaro-Winkler: addresses of all who have a name in common are alike */
+			c.method = MATCH_DAMERAU_LEVENSHTEIN;
+			c.nthresholds = 3;
+			c.threshold[0] = 1;
+			c.threshold[1] = 2;
+			c.threshold[2] = 4;
 			break;
 		case MATCH_KIND_DATE:
 		case MATCH_KIND_CODE:

@@ -51,6 +51,12 @@ COMMENT ON FUNCTION salesops.match_sorted(text) IS 'the words of a text in ascen
 CREATE FUNCTION salesops.match_model(text) RETURNS text
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'salesops_match_model';
 COMMENT ON FUNCTION salesops.match_model(text) IS 'the code in a text, such as the model number in an article''s title; NULL where there is none';
+CREATE FUNCTION salesops.match_first(text) RETURNS text
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 5 AS 'MODULE_PATHNAME', 'salesops_match_first';
+COMMENT ON FUNCTION salesops.match_first(text) IS 'the first word of a folded text; NULL where there is none';
+CREATE FUNCTION salesops.match_rest(text) RETURNS text
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 5 AS 'MODULE_PATHNAME', 'salesops_match_rest';
+COMMENT ON FUNCTION salesops.match_rest(text) IS 'what follows the first word of a folded text; NULL where nothing does';
 CREATE FUNCTION salesops.match_host(text) RETURNS text
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 5 AS 'MODULE_PATHNAME', 'salesops_match_host';
 COMMENT ON FUNCTION salesops.match_host(text) IS 'the host of a web address without www; the text itself where it is none';

@@ -7,6 +7,7 @@
 
 #include "postgres.h"
 
+#include "core/errors.h"
 #include "core/spi.h"
 #include "match/clusters.h"
 #include "match/fit.h"
@@ -91,6 +92,9 @@ typedef void (*MatcherRowCallback) (const MatcherCell *cells, int ncells, void *
 /* ---- matcher_pg.c: definitions ---- */
 extern const char *const matcher_methods[];
 extern Matcher *matcher_load(const char *name);
+/* One comparison of a definition, and its options with their defaults: what is wrong goes to the problems */
+extern void matcher_read_comparison(Matcher *matcher, Jsonb *json, bool stored, Problems *problems, int number);
+extern void matcher_read_options(Matcher *matcher, Jsonb *json, Problems *problems);
 /* Store comparisons and blocking of a matcher that is there already */
 extern void matcher_store_definition(const Matcher *matcher);
 /* The number of a column with this expression, added if new */

@@ -164,12 +164,14 @@ agreement(const MatchColumn *column, double values)
 	return values > 1 ? (pairs + 0.5) / (values * (values - 1)) : 1;
 }
 
-/* The kind of a column by its values. */
+/* The kind of a column by its values, and whether most of them are of several words. */
 static MatchKind
-column_kind(const MatchColumn *column)
+column_kind(const MatchColumn *column, bool *several_words)
 {
 	Shape		shape = column_shape(column);
 	bool		distinct = column->nvalues == (int32_t) shape.values;
+
+	*several_words = shape.blanks >= 0.5 * shape.values;
 
 	if (column->nvalues == 0)
 		return MATCH_KIND_EMPTY;
@@ -400,12 +402,19 @@ standard_comparison(int column, MatchKind kind)
 
 	switch (kind)
 	{
-		case MATCH_KIND_EMAIL:
 		case MATCH_KIND_NAME:
 			c.method = MATCH_JARO_WINKLER;
 			c.nthresholds = 2;
 			c.threshold[0] = 0.95;
 			c.threshold[1] = 0.88;
+			break;
+		case MATCH_KIND_EMAIL:
+			/* no Jaro-Winkler: addresses of all who have a name in common are alike */
+			c.method = MATCH_DAMERAU_LEVENSHTEIN;
+			c.nthresholds = 3;
+			c.threshold[0] = 1;
+			c.threshold[1] = 2;
+			c.threshold[2] = 4;
 			break;
 		case MATCH_KIND_DATE:
 		case MATCH_KIND_CODE:
@@ -551,7 +560,7 @@ match_profile(MatchRecords *records, const MatchProfileOptions *options, MatchPr
 		const MatchColumn *column = &records->column[c];
 		double		values = 0;
 
-		profile->kind[c] = column_kind(column);
+		profile->kind[c] = column_kind(column, &profile->several_words[c]);
 		for (int32_t v = 0; v < column->nvalues; v++)
 			values += column->count[v];
 		profile->filled[c] = records->nrecords > 0 ? values / records->nrecords : 0;

@@ -45,6 +45,7 @@ typedef struct MatchProfile
 	double		filled[MATCH_MAX_PROFILE_COLUMNS];	/* share of records with a value */
 	uint64_t	contains[MATCH_MAX_PROFILE_COLUMNS];	/* bit b: this column's value contains column b's in most rows */
 	bool		composite[MATCH_MAX_PROFILE_COLUMNS];	/* contains two others */
+	bool		several_words[MATCH_MAX_PROFILE_COLUMNS];	/* most values are of two words and more */
 	double		information[MATCH_MAX_PROFILE_COLUMNS];	/* -log2 of the chance that two records agree, times filled */
 	int			ncomparisons;
 	MatchComparison comparison[MATCH_MAX_COMPARISONS];

@@ -138,8 +138,10 @@ refined_expression(const char *expression, const MatchRecords *records, int c, c
 {
 	const MatchColumn *column = &records->column[c];
 	MatchKind	kind = profile->kind[c];
+	MatchForm	form = match_column_form(column, kind, &records->env);
+	bool		companies;
 
-	switch (match_column_form(column, kind, &records->env))
+	switch (form)
 	{
 		case MATCH_FORM_DAY_FIRST:
 			return psprintf("salesops.match_day(%s, true)", expression);
@@ -150,14 +152,14 @@ refined_expression(const char *expression, const MatchRecords *records, int c, c
 		case MATCH_FORM_HOST:
 			return psprintf("salesops.match_host(%s)", expression);
 		case MATCH_FORM_SORTED:
-			/* what is made up of other columns must be seen to contain them */
-			return profile->composite[c] ? NULL : psprintf("salesops.match_sorted(%s)", expression);
 		case MATCH_FORM_PLAIN:
 			break;
 	}
-	if ((kind == MATCH_KIND_NAME || kind == MATCH_KIND_TEXT) && holds_companies(column))
-		return psprintf("salesops.normalize_company(%s)", expression);
-	return NULL;
+	companies = (kind == MATCH_KIND_NAME || kind == MATCH_KIND_TEXT) && holds_companies(column);
+	/* what is made up of other columns must be seen to contain them, and of an only column the first word counts */
+	if (form == MATCH_FORM_SORTED && !profile->composite[c] && profile->ncomparisons > 1)
+		return psprintf(companies ? "salesops.match_sorted(salesops.normalize_company(%s))" : "salesops.match_sorted(%s)", expression);
+	return companies ? psprintf("salesops.normalize_company(%s)", expression) : NULL;
 }
 
 /* Columns by the forms that their content asks for: codes without what stands between the digits, companies without their legal form. */
@@ -216,13 +218,38 @@ take_rules(Matcher *matcher, const Matcher *offer, const MatchProfile *profile)
 	}
 }
 
+/*
+ * One column of texts by itself says how alike two records are, but not how alike is alike enough: that takes two views of a record. So
+ * the first word and the others are compared, each for itself.
+ */
+static bool
+split_only_column(Matcher *offer, const MatchProfile *profile, char **names)
+{
+	int			c = profile->comparison[0].column;
+	char	   *expression = offer->column[c].expression;
+
+	if (profile->ncomparisons != 1 || !profile->several_words[c] || offer->ncolumns == MATCHER_MAX_COLUMNS)
+		return false;
+	offer->column[c].expression = psprintf("salesops.match_first(%s)", expression);
+	names[offer->ncolumns] = psprintf("%s (other words)", names[c]);
+	names[c] = psprintf("%s (first word)", names[c]);
+	matcher_column(offer, psprintf("salesops.match_rest(%s)", expression), true);
+	return true;
+}
+
 /* Profile the offered columns over the relation's content. */
 static void
-profile_offer(Matcher *offer, MatcherRecords *loaded, MatchProfileOptions *options, MatchProfile *profile, char **names)
+profile_offer(Matcher *offer, MatcherRecords *loaded, MatchProfileOptions *options, MatchProfile *profile, char **names,
+			  bool split)
 {
 	matcher_records_load(offer, loaded, true);
 	match_profile(&loaded->records, options, profile);
 	if (refine_columns(offer, &loaded->records, profile, names))
+	{
+		matcher_records_load(offer, loaded, true);
+		match_profile(&loaded->records, options, profile);
+	}
+	if (split && split_only_column(offer, profile, names))
 	{
 		matcher_records_load(offer, loaded, true);
 		match_profile(&loaded->records, options, profile);
@@ -259,7 +286,7 @@ matcher_choose(Matcher *matcher)
 	else
 		offer_comparisons(matcher, offer, names);
 	options.max_block = matcher->options.max_block;
-	profile_offer(offer, &loaded, &options, profile, names);
+	profile_offer(offer, &loaded, &options, profile, names, matcher->auto_comparisons && matcher->auto_blocking);
 	if (matcher->auto_blocking)
 		match_profile_rules(&loaded.records, &options, profile);
 	MemoryContextSwitchTo(caller);

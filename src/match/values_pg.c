@@ -27,6 +27,8 @@ PG_FUNCTION_INFO_V1(salesops_match_fold);
 PG_FUNCTION_INFO_V1(salesops_match_code);
 PG_FUNCTION_INFO_V1(salesops_match_sorted);
 PG_FUNCTION_INFO_V1(salesops_match_model);
+PG_FUNCTION_INFO_V1(salesops_match_first);
+PG_FUNCTION_INFO_V1(salesops_match_rest);
 PG_FUNCTION_INFO_V1(salesops_match_host);
 PG_FUNCTION_INFO_V1(salesops_match_day);
 PG_FUNCTION_INFO_V1(salesops_match_words);
@@ -128,6 +130,39 @@ salesops_match_model(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 	SET_VARSIZE(result, VARHDRSZ + length);
 	PG_RETURN_TEXT_P(result);
+}
+
+/* Bytes before the first blank of a text, all where there is none. */
+static size_t
+first_word(const text *source)
+{
+	size_t		length = VARSIZE_ANY_EXHDR(source);
+	const char *blank = memchr(VARDATA_ANY(source), ' ', length);
+
+	return blank == NULL ? length : (size_t) (blank - VARDATA_ANY(source));
+}
+
+/* match_first(text) -> text: the first word of a folded text; NULL where there is none */
+Datum
+salesops_match_first(PG_FUNCTION_ARGS)
+{
+	text	   *source = PG_GETARG_TEXT_PP(0);
+
+	if (first_word(source) == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(VARDATA_ANY(source), (int) first_word(source)));
+}
+
+/* match_rest(text) -> text: what follows the first word of a folded text; NULL where nothing does */
+Datum
+salesops_match_rest(PG_FUNCTION_ARGS)
+{
+	text	   *source = PG_GETARG_TEXT_PP(0);
+	size_t		from = first_word(source) + 1;
+
+	if (from >= VARSIZE_ANY_EXHDR(source))
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(VARDATA_ANY(source) + from, (int) (VARSIZE_ANY_EXHDR(source) - from)));
 }
 
 /* match_host(text) -> text: the host of a web address, without www; the text itself where it is none */

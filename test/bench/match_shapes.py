@@ -70,7 +70,8 @@ class World:
         self.rng = random.Random(SEED * 100 + offset)
         self.surnames = Words(self.rng, 4000, 0.9)
         self.brands = Words(self.rng, 3000, 0.6)
-        self.firsts = [w for w in unseen.FIRST]
+        self.firsts = list(unseen.FIRST)
+        self.mailboxes = set()
         self.towns = [(a + b, f"{self.rng.randrange(10, 99)}{self.rng.randrange(100):03}") for a in TOWNS for b in TOWN_ENDS]
 
     def first(self):
@@ -93,9 +94,13 @@ class World:
     def person(self, home=None, last=None):
         first, last = self.first(), last or self.last()
         number = self.rng.choice(["", "", str(self.rng.randrange(100))])
-        mail = self.rng.choice([f"{first}.{last}", f"{first[0]}{last}", f"{first}{number}", f"{last}{self.rng.randrange(1000)}"]).lower()
-        return dict(home or self.home(), first_name=first, last_name=last, born=self.date(),
-                    email=f"{mail}@{self.rng.choice(['gmail.com', 'yahoo.com', 'outlook.com', self.brands.draw() + '.net'])}")
+        name = self.rng.choice([f"{first}.{last}", f"{first[0]}{last}", f"{first}{number}", f"{last}{self.rng.randrange(1000)}"]).lower()
+        host = self.rng.choice(["gmail.com", "yahoo.com", "outlook.com", self.brands.draw() + ".net"])
+        mail, tries = f"{name}@{host}", 1
+        while mail in self.mailboxes:
+            mail, tries = f"{name}{tries + 1}@{host}", tries + 1
+        self.mailboxes.add(mail)
+        return dict(home or self.home(), first_name=first, last_name=last, born=self.date(), email=mail)
 
     def dial(self, number):
         a, b, c = number[:3], number[3:6], number[6:]

@@ -33,7 +33,8 @@
 #define WIDE_DEPTH			5
 #define HEAVY_LEAF			5		/* least sum of p (1 - p) in a leaf: tried first */
 #define LIGHT_LEAF			1		/* tried at the best depth */
-#define LIGHT_GAIN			4.6		/* log likelihood that it must win: what chance does once in 400 times */
+#define LIGHT_ERRORS		2		/* standard errors by which it must win */
+#define LIGHT_GAIN			0.01	/* share of the log loss that it must win */
 
 static const double lambda_grid[] = {100, 30, 10, 3, 1, 0.3};
 
@@ -293,9 +294,33 @@ typedef struct TreeTuning
 	double	   *margins;		/* out of fold */
 } TreeTuning;
 
-/* Trees of a depth and a least weight of a leaf, by the folds: kept where they win more log likelihood than `gain`. */
+/*
+ * Do new trees win log likelihood out of fold, by more than `errors` standard errors of the rows' differences, and by so much of it that it
+ * counts?
+ */
+static bool
+wins(const Bench *bench, const TreeTuning *tuning, const XgboostCv *cv, double errors)
+{
+	double		rows = (double) bench->sample.rows;
+	double		sum = 0;
+	double		squares = 0;
+
+	if (errors == 0)
+		return cv->pooled_loss[cv->rounds - 1] < tuning->loss;
+	for (size_t row = 0; row < bench->sample.rows; row++)
+	{
+		double		won = learn_log_loss_margin(tuning->margins[row], bench->sample.label[row]) -
+			learn_log_loss_margin(cv->margins[row], bench->sample.label[row]);
+
+		sum += won;
+		squares += won * won;
+	}
+	return sum > errors * sqrt(Max(squares - sum * sum / rows, 0)) && sum > LIGHT_GAIN * rows * tuning->loss;
+}
+
+/* Trees of a depth and a least weight of a leaf, by the folds: kept where they are the best by that much. */
 static void
-try_trees(Bench *bench, TreeTuning *tuning, int depth, double min_child_weight, double gain)
+try_trees(Bench *bench, TreeTuning *tuning, int depth, double min_child_weight, double errors)
 {
 	Recipe	   *recipe = bench->recipe;
 	double		before = recipe->min_child_weight;
@@ -306,7 +331,7 @@ try_trees(Bench *bench, TreeTuning *tuning, int depth, double min_child_weight, 
 	params = tree_params(recipe, depth, recipe->options->rounds > 0 ? recipe->options->rounds : MAX_ROUNDS,
 						 recipe->options->rounds > 0 ? 0 : recipe->options->patience);
 	cv = learn_xgboost_cross_validate(&params, &tuning->data, bench->fold, bench->folds);
-	if ((tuning->loss - cv->pooled_loss[cv->rounds - 1]) * (double) bench->sample.rows > gain)
+	if (wins(bench, tuning, cv, errors))
 	{
 		tuning->loss = cv->pooled_loss[cv->rounds - 1];
 		recipe->depth = depth;
@@ -349,7 +374,7 @@ tune_trees(Bench *bench)
 	if (options->min_child_weight < 0 && !wide && (options->rounds == 0 || options->depth == 0))
 	{
 		progress_phase("tuning the leaves' weight", 0);
-		try_trees(bench, &tuning, recipe->depth, LIGHT_LEAF, LIGHT_GAIN);
+		try_trees(bench, &tuning, recipe->depth, LIGHT_LEAF, LIGHT_ERRORS);
 	}
 	if (options->rounds > 0)
 		recipe->rounds = options->rounds;

@@ -31,6 +31,10 @@
 #define WIDE_TREES			400		/* columns of the trees' form beyond which every bin and node costs too much to be generous */
 #define WIDE_BINS			63
 #define WIDE_DEPTH			5
+#define HEAVY_LEAF			5		/* least sum of p (1 - p) in a leaf: tried first */
+#define LIGHT_LEAF			1		/* tried at the best depth */
+#define LIGHT_ERRORS		2		/* standard errors by which it must win */
+#define LIGHT_GAIN			0.01	/* share of the log loss that it must win */
 
 static const double lambda_grid[] = {100, 30, 10, 3, 1, 0.3};
 
@@ -91,26 +95,30 @@ mean_loss(const double *margin, const uint8_t *label, size_t rows)
 
 /* ---- logistic ---- */
 
-/* Out-of-fold margins of one fold for each lambda of a list, largest first, each from the last one's end. */
+/*
+ * Out-of-fold margins of all folds for a lambda, each from the fold's last coefficients, which start[fold] keeps, or at first from its
+ * neighbour's. (A fit that is done has forgotten where it came from, up to what ROUGH in logistic.c allows.)
+ */
 static void
-logistic_fold(Bench *bench, LearnDesign *design, LogisticWork *work, int fold, const double *lambdas, int count,
-			  double **margins)
+logistic_folds(Bench *bench, LearnDesign *design, LogisticWork *work, double lambda, double **start, double *margin)
 {
-	double	   *start = NULL;
-
-	learn_design_target(design, fold);
-	for (int i = 0; i < count; i++)
+	for (int fold = 0; fold < bench->folds; fold++)
 	{
-		LogisticFit *fit = learn_logistic_fit(&bench->env, &design->data, lambdas[i], bench->fold, fold, start, false, work);
+		LogisticFit *fit;
 
+		learn_design_target(design, fold);
+		fit = learn_logistic_fit(&bench->env, &design->data, lambda, bench->fold, fold, start[fold > 0 && !start[fold] ? fold - 1 : fold], false, work);
 		for (size_t row = 0; row < bench->sample.rows; row++)
 			if (bench->fold[row] == fold)
-				margins[i][row] = learn_logistic_margin(&design->data, row, fit->coefficient);
-		start = fit->coefficient;
+				margin[row] = learn_logistic_margin(&design->data, row, fit->coefficient);
+		start[fold] = fit->coefficient;
 	}
 }
 
-/* Choose lambda by the folds; keeps the margins of the best. Returns their mean loss. */
+/*
+ * Choose lambda by the folds; keeps the margins of the best. Returns their mean loss. From the largest down, until the loss has risen
+ * twice: the small ones are the dear ones, and where noise is plenty none of them is worth a try.
+ */
 static double
 tune_lambda(Bench *bench)
 {
@@ -120,25 +128,32 @@ tune_lambda(Bench *bench)
 	bool		given = recipe->options->lambda >= 0;
 	const double *lambdas = given ? &recipe->options->lambda : lambda_grid;
 	int			count = given ? 1 : lengthof(lambda_grid);
-	double	   *margins[lengthof(lambda_grid)];
+	double	  **start = palloc0(sizeof(double *) * bench->folds);
+	double	   *margin = palloc_extended(sizeof(double) * bench->sample.rows, MCXT_ALLOC_HUGE);
+	double	   *best_margin = palloc_extended(sizeof(double) * bench->sample.rows, MCXT_ALLOC_HUGE);
 	double		best = INFINITY;
+	int			risen = 0;
 
-	progress_phase("tuning logistic regression", bench->folds);
-	for (int i = 0; i < count; i++)
-		margins[i] = palloc_extended(sizeof(double) * bench->sample.rows, MCXT_ALLOC_HUGE);
-	for (int fold = 0; fold < bench->folds; fold++)
-		logistic_fold(bench, design, work, fold, lambdas, count, margins);
-	for (int i = 0; i < count; i++)
+	progress_phase("tuning logistic regression", count);
+	for (int i = 0; i < count && risen < 2; i++)
 	{
-		double		loss = mean_loss(margins[i], bench->sample.label, bench->sample.rows);
+		double		loss;
 
+		logistic_folds(bench, design, work, lambdas[i], start, margin);
+		loss = mean_loss(margin, bench->sample.label, bench->sample.rows);
+		risen = loss < best ? 0 : risen + 1;
 		if (loss < best)
 		{
+			double	   *other = best_margin;
+
 			best = loss;
 			recipe->lambda = lambdas[i];
-			bench->logistic_margin = margins[i];
+			best_margin = margin;
+			margin = other;
 		}
+		progress_update(i + 1, count);
 	}
+	bench->logistic_margin = best_margin;
 	learn_logistic_work_free(&bench->env, work);
 	learn_design_free(&bench->env, design);
 	return best;
@@ -216,7 +231,7 @@ tree_params(const Recipe *recipe, int depth, int rounds, int patience)
 	params.rounds = rounds;
 	params.patience = patience;
 	params.eta = options->eta;
-	params.min_child_weight = options->min_child_weight;
+	params.min_child_weight = recipe->min_child_weight;
 	params.subsample = options->subsample;
 	params.colsample = options->colsample;
 	params.max_bin = recipe->model->features.tree_columns > WIDE_TREES ? Min(options->max_bin, WIDE_BINS) : options->max_bin;
@@ -271,49 +286,99 @@ set_fold_targets(void *context, int fold)
 	set_tree_targets(bench, bench->sample.rows, bench->fold, bench->folds, fold);
 }
 
-/* Choose depth and rounds by the folds; the margins of the best. */
+/* The best trees so far of a tuning. */
+typedef struct TreeTuning
+{
+	XgboostData data;
+	double		loss;
+	double	   *margins;		/* out of fold */
+} TreeTuning;
+
+/*
+ * Do new trees win log likelihood out of fold, by more than `errors` standard errors of the rows' differences, and by so much of it that it
+ * counts?
+ */
+static bool
+wins(const Bench *bench, const TreeTuning *tuning, const XgboostCv *cv, double errors)
+{
+	double		rows = (double) bench->sample.rows;
+	double		sum = 0;
+	double		squares = 0;
+
+	if (errors == 0)
+		return cv->pooled_loss[cv->rounds - 1] < tuning->loss;
+	for (size_t row = 0; row < bench->sample.rows; row++)
+	{
+		double		won = learn_log_loss_margin(tuning->margins[row], bench->sample.label[row]) -
+			learn_log_loss_margin(cv->margins[row], bench->sample.label[row]);
+
+		sum += won;
+		squares += won * won;
+	}
+	return sum > errors * sqrt(Max(squares - sum * sum / rows, 0)) && sum > LIGHT_GAIN * rows * tuning->loss;
+}
+
+/* Trees of a depth and a least weight of a leaf, by the folds: kept where they are the best by that much. */
+static void
+try_trees(Bench *bench, TreeTuning *tuning, int depth, double min_child_weight, double errors)
+{
+	Recipe	   *recipe = bench->recipe;
+	double		before = recipe->min_child_weight;
+	XgboostParams params;
+	XgboostCv  *cv;
+
+	recipe->min_child_weight = min_child_weight;
+	params = tree_params(recipe, depth, recipe->options->rounds > 0 ? recipe->options->rounds : MAX_ROUNDS,
+						 recipe->options->rounds > 0 ? 0 : recipe->options->patience);
+	cv = learn_xgboost_cross_validate(&params, &tuning->data, bench->fold, bench->folds);
+	if (wins(bench, tuning, cv, errors))
+	{
+		tuning->loss = cv->pooled_loss[cv->rounds - 1];
+		recipe->depth = depth;
+		recipe->rounds = cv->rounds;
+		for (size_t row = 0; row < bench->sample.rows; row++)
+			tuning->margins[row] = cv->margins[row];
+	}
+	else
+		recipe->min_child_weight = before;
+}
+
+/*
+ * Choose depth, rounds and the least weight of a leaf by the folds; the margins of the best. A weight of 5 keeps noise out, but where
+ * the classes come apart, rows are so certain that it takes hundreds of them to weigh that much: there 1 is better, by far.
+ */
 static double *
 tune_trees(Bench *bench)
 {
 	static const int depths[] = {2, 3, 5, 7};
 	Recipe	   *recipe = bench->recipe;
-	XgboostData data = tree_data(bench, bench->sample.rows);
-	double	   *margins = palloc_extended(sizeof(double) * bench->sample.rows, MCXT_ALLOC_HUGE);
-	double		best = INFINITY;
+	const TrainOptions *options = recipe->options;
+	bool		wide = recipe->model->features.tree_columns > WIDE_TREES;
+	TreeTuning	tuning = {.data = tree_data(bench, bench->sample.rows), .loss = INFINITY};
 
+	tuning.margins = palloc_extended(sizeof(double) * bench->sample.rows, MCXT_ALLOC_HUGE);
 	if (learn_has_tree_targets(&recipe->model->features))
 	{
-		data.for_fold = set_fold_targets;
-		data.for_fold_context = bench;
+		tuning.data.for_fold = set_fold_targets;
+		tuning.data.for_fold_context = bench;
 	}
-	for (int i = 0; i < (int) lengthof(depths); i++)
+	for (int i = 0; i < (options->depth > 0 ? 1 : (int) lengthof(depths)); i++)
 	{
-		XgboostParams params;
-		XgboostCv  *cv;
-		int			depth = recipe->options->depth > 0 ? recipe->options->depth : depths[i];
+		int			depth = options->depth > 0 ? options->depth : depths[i];
 
-		if (recipe->options->depth == 0 &&
-			((recipe->rarer < MEDIUM_CLASS && depth > 3) ||
-			 (recipe->model->features.tree_columns > WIDE_TREES && depth > WIDE_DEPTH)))
+		if (options->depth == 0 && ((recipe->rarer < MEDIUM_CLASS && depth > 3) || (wide && depth > WIDE_DEPTH)))
 			break;
 		progress_phase(psprintf("tuning trees of depth %d", depth), 0);
-		params = tree_params(recipe, depth, recipe->options->rounds > 0 ? recipe->options->rounds : MAX_ROUNDS,
-							 recipe->options->rounds > 0 ? 0 : recipe->options->patience);
-		cv = learn_xgboost_cross_validate(&params, &data, bench->fold, bench->folds);
-		if (cv->pooled_loss[cv->rounds - 1] < best)
-		{
-			best = cv->pooled_loss[cv->rounds - 1];
-			recipe->depth = depth;
-			recipe->rounds = cv->rounds;
-			for (size_t row = 0; row < bench->sample.rows; row++)
-				margins[row] = cv->margins[row];
-		}
-		if (recipe->options->depth > 0)
-			break;
+		try_trees(bench, &tuning, depth, recipe->min_child_weight, 0);
 	}
-	if (recipe->options->rounds > 0)
-		recipe->rounds = recipe->options->rounds;
-	return margins;
+	if (options->min_child_weight < 0 && !wide && (options->rounds == 0 || options->depth == 0))
+	{
+		progress_phase("tuning the leaves' weight", 0);
+		try_trees(bench, &tuning, recipe->depth, LIGHT_LEAF, LIGHT_ERRORS);
+	}
+	if (options->rounds > 0)
+		recipe->rounds = options->rounds;
+	return tuning.margins;
 }
 
 /* Rounds for all rows, where tuning saw a sample: stopped early on a tenth. */
@@ -639,6 +704,7 @@ take_given(Recipe *recipe)
 	recipe->lambda = recipe->options->lambda >= 0 ? recipe->options->lambda : 3;
 	recipe->depth = recipe->options->depth > 0 ? recipe->options->depth : 5;
 	recipe->rounds = recipe->options->rounds > 0 ? recipe->options->rounds : 300;
+	recipe->min_child_weight = recipe->options->min_child_weight >= 0 ? recipe->options->min_child_weight : HEAVY_LEAF;
 	recipe->model->tree_weight = recipe->trees ? 1 : 0;
 	recipe->model->slope = 1;
 	recipe->model->offset = 0;

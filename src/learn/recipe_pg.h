@@ -54,7 +54,7 @@ typedef struct TrainOptions
 	int			rounds;			/* 0: by cross-validation */
 	int			depth;			/* 0: by cross-validation */
 	double		eta;
-	double		min_child_weight;
+	double		min_child_weight;	/* < 0: by cross-validation */
 	double		subsample;
 	double		colsample;
 	int			max_bin;
@@ -82,6 +82,7 @@ typedef struct Recipe
 	double		lambda;
 	int			depth;
 	int			rounds;
+	double		min_child_weight;
 	PlattMap	platt;
 	LearnMetrics metrics;
 	char	   *validation;		/* NULL: none */

@@ -121,7 +121,7 @@ parse_options(Training *training, Problems *problems)
 	learn_xgboost_defaults(&defaults);
 	training->options = (TrainOptions) {
 		.seed = 42, .folds = 5, .tuning_rows = 20000, .min_level_rows = 10, .lambda = -1, .eta = defaults.eta,
-		.min_child_weight = defaults.min_child_weight, .subsample = defaults.subsample, .colsample = defaults.colsample,
+		.min_child_weight = -1, .subsample = defaults.subsample, .colsample = defaults.colsample,
 		.max_bin = defaults.max_bin, .patience = defaults.patience, .base_points = 600, .base_odds = 50, .points_to_double = 20
 	};
 	options_parse(training->given_options, option_specs, lengthof(option_specs), &training->options, problems, "options");
@@ -637,7 +637,8 @@ details_json(const Recipe *recipe)
 	if (recipe->logistic)
 		appendStringInfo(&json, ", \"lambda\": %g", recipe->lambda);
 	if (recipe->trees)
-		appendStringInfo(&json, ", \"depth\": %d, \"rounds\": %d, \"libxgboost\": \"%s\"", recipe->depth, recipe->rounds,
+		appendStringInfo(&json, ", \"depth\": %d, \"rounds\": %d, \"min_child_weight\": %g, \"libxgboost\": \"%s\"", recipe->depth,
+						 recipe->rounds, recipe->min_child_weight,
 						 learn_xgboost_version());
 	if (recipe->margin_rows > 0)
 	{

@@ -76,6 +76,15 @@ END;
 COMMENT ON FUNCTION salesops.deal_spells(timestamptz) IS
 	'stage_spells() with what the reports need to know of the rest of the deal''s life: when it closes or is gone (closes_at, gone_at), how far it gets from here (furthest, goes_on_to_win), where it stands (final_kind), and whether it was ever won or lost. What is not asked for is not worked out';
 
+-- the same for reports that read all: several times faster, and without an order; the columns are in the order of deal_spell
+CREATE FUNCTION salesops.history_spells(as_of timestamptz, columns text[], open_only boolean DEFAULT false)
+	RETURNS TABLE (opportunity_id text, entered_at timestamptz, visit bigint, spell_number bigint, ended boolean, stage text, kind text, ordinal integer,
+		left_at timestamptz, closes_at timestamptz, gone_at timestamptz, next_stage text, next_ordinal integer, next_kind text, amount numeric,
+		close_date date, furthest integer, goes_on_to_win boolean, final_kind text, was_won boolean, was_lost boolean)
+	LANGUAGE c STABLE STRICT PARALLEL RESTRICTED ROWS 100000 COST 10000 AS 'MODULE_PATHNAME', 'salesops_history_spells';
+COMMENT ON FUNCTION salesops.history_spells(timestamptz, text[], boolean) IS
+	'deal_spells() of the whole history in one pass; columns that are not named are NULL, and only stays in open stages are answered where asked so';
+
 CREATE FUNCTION salesops.stage_spells(as_of timestamptz DEFAULT pg_catalog.now())
 	RETURNS TABLE (opportunity_id text, visit bigint, stage text, ordinal integer, kind text, entered_at timestamptz,
 		left_at timestamptz, next_stage text, next_ordinal integer, next_kind text, days double precision, ended boolean,
@@ -109,6 +118,12 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION salesops.pipeline_as_of(timestamptz) IS
 	'Every deal as it was at a time, from the history alone: no value of today gets into it. entered_at: when it came into that stage';
+
+-- the same for reports that read all; the columns are in the order of deal_state
+CREATE FUNCTION salesops.history_states(at timestamptz)
+	RETURNS TABLE (opportunity_id text, entered_at timestamptz, first_entered_at timestamptz, stage text, kind text, amount numeric, close_date date)
+	LANGUAGE c STABLE STRICT PARALLEL RESTRICTED ROWS 100000 COST 10000 AS 'MODULE_PATHNAME', 'salesops_history_states';
+COMMENT ON FUNCTION salesops.history_states(timestamptz) IS 'pipeline_as_of() of all deals in one pass';
 
 -- ---- the pipeline now, and as it was -----------------------------------------------------------------------------------
 
@@ -162,7 +177,7 @@ SELECT p.stage, p.ordinal, p.kind, o.currency, count(o.opportunity_id) AS deals,
            FILTER (WHERE p.kind = 'open' AND (o.created_at IS NULL OR o.created_at <= pg_catalog.now())) AS average_days_in_stage
   FROM salesops.pipeline_stage p
   LEFT JOIN salesops.opportunity o ON o.stage = p.stage
-  LEFT JOIN salesops.pipeline_as_of(pg_catalog.now()) h ON p.kind = 'open' AND h.opportunity_id = o.opportunity_id AND h.stage = o.stage
+  LEFT JOIN salesops.history_states(pg_catalog.now()) h ON p.kind = 'open' AND h.opportunity_id = o.opportunity_id AND h.stage = o.stage
  GROUP BY p.stage, p.ordinal, p.kind, o.currency;
 COMMENT ON VIEW salesops.pipeline_by_stage IS
 	'Deals and money in each stage, a row a currency; weighted_amount by the deal''s probability, else the stage''s; NULL where neither is known';
@@ -200,17 +215,17 @@ BEGIN ATOMIC
 	WITH spell AS (
 		SELECT s.stage, s.kind, s.entered_at, s.left_at, s.ended, s.closes_at, s.gone_at, CASE WHEN cardinality(by) = 0 THEN '{}' ELSE g.grp END AS grp,
 		       salesops.days_between(s.entered_at, coalesce(s.left_at, as_of)) AS days
-		  FROM salesops.deal_spells(as_of) s
+		  FROM salesops.history_spells(as_of, '{stage,kind,entered_at,left_at,ended,closes_at,gone_at}' || CASE WHEN cardinality(by) > 0 THEN '{opportunity_id}'::text[] ELSE '{}' END, true) s
 		  LEFT JOIN salesops.opportunity_groups(by) g ON cardinality(by) > 0 AND g.opportunity_id = s.opportunity_id
 		 WHERE cardinality(by) = 0 OR g.opportunity_id IS NOT NULL
 	), measured AS MATERIALIZED (
-		-- recent and previous are followed up equally long: the previous ones as they stood at the end of their period
+		-- sub-selects of constants are worked out once, not for each row; recent and previous are followed up equally long: the previous ones as they stood at the end of their period
 		SELECT s.grp, s.stage, count(*) AS visits, count(*) FILTER (WHERE s.ended) AS left_stage, count(*) FILTER (WHERE s.left_at IS NULL) AS still_in,
 		       salesops.survival(s.days, s.ended) AS lasting, max(s.days) AS longest, avg(s.days) FILTER (WHERE s.ended) AS closed_mean_days,
-		       salesops.survival(s.days, s.ended) FILTER (WHERE s.entered_at > as_of - period) AS recent,
-		       salesops.survival(salesops.days_between(s.entered_at, least(s.left_at, as_of - period)),
-		                         s.ended AND s.left_at <= as_of - period)
-		           FILTER (WHERE s.entered_at > as_of - 2 * period AND s.entered_at <= as_of - period) AS previous,
+		       salesops.survival(s.days, s.ended) FILTER (WHERE s.entered_at > (SELECT as_of - period)) AS recent,
+		       salesops.survival(salesops.days_between(s.entered_at, least(s.left_at, (SELECT as_of - period))),
+		                         s.ended AND s.left_at <= (SELECT as_of - period))
+		           FILTER (WHERE s.entered_at > (SELECT as_of - 2 * period) AND s.entered_at <= (SELECT as_of - period)) AS previous,
 		       salesops.survival(salesops.days_between(s.entered_at, coalesce(s.closes_at, s.gone_at, as_of)),
 		                         s.closes_at IS NOT NULL) AS closing
 		  FROM spell s WHERE coalesce(s.kind = 'open', false) GROUP BY 1, 2
@@ -254,7 +269,7 @@ CREATE FUNCTION salesops.stage_conversion_by(by text[], as_of timestamptz DEFAUL
 BEGIN ATOMIC
 	WITH path AS (
 		SELECT s.stage, s.ordinal, s.kind, s.visit, s.entered_at, s.furthest, s.goes_on_to_win AS was_won, s.final_kind, CASE WHEN cardinality(by) = 0 THEN '{}' ELSE g.grp END AS grp
-		  FROM salesops.deal_spells(as_of) s
+		  FROM salesops.history_spells(as_of, '{stage,ordinal,kind,visit,entered_at,furthest,goes_on_to_win,final_kind}' || CASE WHEN cardinality(by) > 0 THEN '{opportunity_id}'::text[] ELSE '{}' END, true) s
 		  LEFT JOIN salesops.opportunity_groups(by) g ON cardinality(by) > 0 AND g.opportunity_id = s.opportunity_id
 		 WHERE cardinality(by) = 0 OR g.opportunity_id IS NOT NULL
 	)
@@ -296,19 +311,19 @@ CREATE FUNCTION salesops.pipeline_bottleneck_by(by text[], as_of timestamptz DEF
 BEGIN ATOMIC
 	WITH span AS (
 		-- a slow-down shows soonest where little of the time before it is looked at too; whole weeks, since weekends are slow
-		SELECT as_of - w.length AS from_at, extract(epoch FROM w.length)::double precision / 86400 AS days
+		SELECT as_of - w.length AS from_at, as_of - w.length - baseline AS since_at, extract(epoch FROM w.length)::double precision / 86400 AS days
 		  FROM (VALUES (period), (period / 3), (CASE WHEN period / 3 > interval '14 days' THEN interval '14 days' END)) w (length)
 		 WHERE w.length IS NOT NULL
 	), spell AS MATERIALIZED (
 		SELECT s.stage, s.ordinal, s.entered_at, s.left_at, s.ended, s.amount, s.was_won, s.was_lost, CASE WHEN cardinality(by) = 0 THEN '{}' ELSE g.grp END AS grp
-		  FROM salesops.deal_spells(as_of) s
+		  FROM salesops.history_spells(as_of, '{stage,ordinal,kind,entered_at,left_at,ended,amount,was_won,was_lost}' || CASE WHEN cardinality(by) > 0 THEN '{opportunity_id}'::text[] ELSE '{}' END, true) s
 		  LEFT JOIN salesops.opportunity_groups(by) g ON cardinality(by) > 0 AND g.opportunity_id = s.opportunity_id
 		 WHERE coalesce(s.kind = 'open', false) AND (cardinality(by) = 0 OR g.opportunity_id IS NOT NULL)
 	), before AS (
 		-- the stays as they stood when the span began, in whole days
 		SELECT w.from_at, s.grp, s.stage, salesops.whole_days_between(s.entered_at, least(s.left_at, w.from_at)) AS age,
 		       s.ended AND s.left_at <= w.from_at AS departed
-		  FROM span w JOIN spell s ON s.entered_at <= w.from_at AND s.entered_at > w.from_at - baseline
+		  FROM span w JOIN spell s ON s.entered_at <= w.from_at AND s.entered_at > w.since_at
 	), usual AS MATERIALIZED (
 		SELECT b.from_at, b.grp, b.stage, salesops.survival(b.age, b.departed) AS lasting, max(b.age) AS longest FROM before b GROUP BY 1, 2, 3
 	), aged AS MATERIALIZED (
@@ -330,8 +345,8 @@ BEGIN ATOMIC
 		 ORDER BY p.grp, p.stage, (p.expected - p.observed) / sqrt(nullif(p.expected, 0)) DESC NULLS LAST, p.window_days DESC
 	), worth AS MATERIALIZED (
 		SELECT s.grp, s.stage, s.ordinal, count(*) FILTER (WHERE s.left_at IS NULL) AS open_deals, sum(s.amount) FILTER (WHERE s.left_at IS NULL) AS open_amount,
-		       count(*) FILTER (WHERE s.entered_at > as_of - period) AS entries,
-		       avg(s.amount) FILTER (WHERE s.left_at IS NULL OR s.left_at > as_of - period) AS average_amount,
+		       count(*) FILTER (WHERE s.entered_at > (SELECT as_of - period)) AS entries,
+		       avg(s.amount) FILTER (WHERE s.left_at IS NULL OR s.left_at > (SELECT as_of - period)) AS average_amount,
 		       count(*) FILTER (WHERE s.was_won)::double precision / nullif(count(*) FILTER (WHERE s.was_won OR s.was_lost), 0) AS win_rate
 		  FROM spell s GROUP BY 1, 2, 3
 	), costed AS (
@@ -385,7 +400,7 @@ BEGIN ATOMIC
 		       CASE WHEN as_of >= now() OR h.opportunity_id IS NULL OR NOT m.known THEN o.amount ELSE h.amount END AS amount
 		  FROM salesops.opportunity o
 		  LEFT JOIN salesops.pipeline_stage p ON p.stage = o.stage
-		  FULL JOIN salesops.pipeline_as_of(as_of) h ON h.opportunity_id = o.opportunity_id
+		  FULL JOIN salesops.history_states(as_of) h ON h.opportunity_id = o.opportunity_id
 		 CROSS JOIN (SELECT count(*) > 0 AS known FROM salesops.mapped_history_column c WHERE c.contract_column = 'amount') m
 	), grouped AS MATERIALIZED (
 		SELECT d.*, CASE WHEN cardinality(by) = 0 THEN '{}' ELSE g.grp END AS grp FROM deal d LEFT JOIN salesops.opportunity_groups(by) g ON cardinality(by) > 0 AND g.opportunity_id = d.opportunity_id

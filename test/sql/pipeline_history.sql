@@ -272,7 +272,7 @@ SELECT stage FROM salesops.pipeline_as_of('2018-03-03') WHERE opportunity_id = '
 DELETE FROM log WHERE deal = '9';
 -- all deals in one pass are the same as deal by deal: ties, stages unknown or none, deals without a name, rows that know of a closing; also by temporary files
 INSERT INTO log SELECT nullif('h' || i % 701, 'h700'), (ARRAY['new', 'proposal', 'won', 'lost', 'elsewhere', NULL])[1 + i * 7919 % 6], '2018-01-01'::timestamptz + i * 31 % 97 * interval '1 hour', nullif(i % 11, 10),
-	date '2018-01-01' + i % 13, nullif(i * 17 % 5, 4) FROM generate_series(1, 9000) i;
+	date '2018-01-01' + i % 13, nullif(i * 17 % 5, 4) FROM generate_series(1, 4000) i;
 CREATE FUNCTION pass_differences(at timestamptz) RETURNS TABLE (stays bigint, other_stays bigint, states bigint, other_states bigint, open_only bigint) LANGUAGE sql AS $$
 	WITH one AS MATERIALIZED (SELECT opportunity_id, entered_at, visit, spell_number, ended, stage, kind, ordinal, left_at, closes_at, gone_at, next_stage, next_ordinal, next_kind, amount, close_date, furthest, goes_on_to_win,
 		final_kind, was_won, was_lost FROM salesops.deal_spells(at)),

@@ -34,6 +34,7 @@
 #include "utils/varlena.h"
 
 #include "core/compat.h"
+#include "pipeline/spells_pg.h"
 
 #define CHANGES_VERSION 1
 #define CHANGES_FIRST_SIZE 256	/* four changes with stages and amounts of usual length */
@@ -47,39 +48,6 @@ PG_FUNCTION_INFO_V1(salesops_deal_changes_combine);
 PG_FUNCTION_INFO_V1(salesops_spells_of);
 PG_FUNCTION_INFO_V1(salesops_last_change_of);
 
-/* The kinds of a stage; that of a stage that define_stages() does not know is none */
-enum
-{
-	KIND_NONE,
-	KIND_OPEN,
-	KIND_WON,
-	KIND_LOST,
-	KINDS
-};
-
-/* Facts about a change that are not known, and whether it is the deal's own row */
-enum
-{
-	NO_STAGE = 1,
-	NO_ORDINAL = 2,
-	NO_AMOUNT = 4,
-	NO_CLOSE_DATE = 8,
-	NO_NUMBER = 16,
-	IS_ROW = 32
-};
-
-/* One change; the stage, a varlena, follows it, then the amount where there is one, aligned as int */
-typedef struct Change
-{
-	TimestampTz entered_at;
-	int64		number;
-	int32		ordinal;
-	DateADT		close_date;
-	uint32		size;			/* to the next one */
-	uint8		kind;
-	uint8		flags;
-} Change;
-
 typedef struct DealChanges
 {
 	int32		vl_len_;
@@ -90,21 +58,7 @@ typedef struct DealChanges
 	char		changes[FLEXIBLE_ARRAY_MEMBER];
 } DealChanges;
 
-/* Columns of the composite type deal_change, and arguments of the aggregate */
-enum
-{
-	CHANGE_STAGE,
-	CHANGE_ORDINAL,
-	CHANGE_KIND,
-	CHANGE_ENTERED_AT,
-	CHANGE_AMOUNT,
-	CHANGE_CLOSE_DATE,
-	CHANGE_NUMBER,
-	CHANGE_IS_ROW,
-	CHANGE_COLUMNS
-};
-
-static const char *const kind_names[KINDS] = {NULL, "open", "won", "lost"};
+const char *const spells_kind_names[KINDS] = {NULL, "open", "won", "lost"};
 
 /* ---- the value ---- */
 
@@ -174,8 +128,8 @@ static uint8
 kind_by_name(text *name)
 {
 	for (uint8 kind = KIND_OPEN; kind < KINDS; kind++)
-		if (VARSIZE_ANY_EXHDR(name) == strlen(kind_names[kind]) &&
-			memcmp(VARDATA_ANY(name), kind_names[kind], VARSIZE_ANY_EXHDR(name)) == 0)
+		if (VARSIZE_ANY_EXHDR(name) == strlen(spells_kind_names[kind]) &&
+			memcmp(VARDATA_ANY(name), spells_kind_names[kind], VARSIZE_ANY_EXHDR(name)) == 0)
 			return kind;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -200,22 +154,38 @@ change_amount(const Change *change)
 	return PointerGetDatum((char *) change + sizeof(Change) + stage);
 }
 
-/* Add one change: its columns as deal_change has them. */
-static DealChanges *
-append_change(DealChanges *changes, const NullableDatum *columns)
+/* See spells_pg.h. */
+Size
+spells_change_size(NullableDatum *columns)
 {
-	struct varlena *stage = columns[CHANGE_STAGE].isnull ? NULL : PG_DETOAST_DATUM_PACKED(columns[CHANGE_STAGE].value);
-	struct varlena *amount = columns[CHANGE_AMOUNT].isnull ? NULL : PG_DETOAST_DATUM_PACKED(columns[CHANGE_AMOUNT].value);
-	Size		stage_size = stage ? INTALIGN(VARSIZE_ANY(stage)) : 0;
-	Size		size = MAXALIGN(sizeof(Change) + stage_size + (amount ? VARSIZE_ANY(amount) : 0));
-	Change	   *change;
+	NullableDatum *stage = &columns[CHANGE_STAGE];
+	NullableDatum *amount = &columns[CHANGE_AMOUNT];
+	Size		size = sizeof(Change);
+
+	if (!stage->isnull)
+	{
+		stage->value = PointerGetDatum(PG_DETOAST_DATUM_PACKED(stage->value));
+		size += INTALIGN(VARSIZE_ANY(DatumGetPointer(stage->value)));
+	}
+	if (!amount->isnull)
+	{
+		amount->value = PointerGetDatum(PG_DETOAST_DATUM_PACKED(amount->value));
+		size += VARSIZE_ANY(DatumGetPointer(amount->value));
+	}
+	return MAXALIGN(size);
+}
+
+/* See spells_pg.h. Errors: 22004 no time, 22023 an unknown kind */
+void
+spells_fill_change(Change *change, Size size, const NullableDatum *columns)
+{
+	const char *stage = columns[CHANGE_STAGE].isnull ? NULL : DatumGetPointer(columns[CHANGE_STAGE].value);
+	const char *amount = columns[CHANGE_AMOUNT].isnull ? NULL : DatumGetPointer(columns[CHANGE_AMOUNT].value);
 
 	if (columns[CHANGE_ENTERED_AT].isnull)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("a change of a deal must have a time")));
-	changes = make_room(changes, size);
-	change = (Change *) (changes->changes + changes->used);
 	change->size = (uint32) size;
 	change->entered_at = DatumGetTimestampTz(columns[CHANGE_ENTERED_AT].value);
 	change->number = columns[CHANGE_NUMBER].isnull ? 0 : DatumGetInt64(columns[CHANGE_NUMBER].value);
@@ -229,6 +199,16 @@ append_change(DealChanges *changes, const NullableDatum *columns)
 		memcpy(change_stage(change), stage, VARSIZE_ANY(stage));
 	if (amount)
 		memcpy(DatumGetPointer(change_amount(change)), amount, VARSIZE_ANY(amount));
+}
+
+/* Add one change: its columns as deal_change has them. */
+static DealChanges *
+append_change(DealChanges *changes, NullableDatum *columns)
+{
+	Size		size = spells_change_size(columns);
+
+	changes = make_room(changes, size);
+	spells_fill_change((Change *) (changes->changes + changes->used), size, columns);
 	changes->used += (uint32) size;
 	changes->count++;
 	return changes;
@@ -296,7 +276,7 @@ change_row(const Change *change, TupleDesc desc)
 	nulls[CHANGE_NUMBER] = (change->flags & NO_NUMBER) != 0;
 	values[CHANGE_STAGE] = PointerGetDatum(change_stage(change));
 	values[CHANGE_ORDINAL] = Int32GetDatum(change->ordinal);
-	values[CHANGE_KIND] = nulls[CHANGE_KIND] ? (Datum) 0 : CStringGetTextDatum(kind_names[change->kind]);
+	values[CHANGE_KIND] = nulls[CHANGE_KIND] ? (Datum) 0 : CStringGetTextDatum(spells_kind_names[change->kind]);
 	values[CHANGE_ENTERED_AT] = TimestampTzGetDatum(change->entered_at);
 	values[CHANGE_AMOUNT] = nulls[CHANGE_AMOUNT] ? (Datum) 0 : change_amount(change);
 	values[CHANGE_CLOSE_DATE] = DateADTGetDatum(change->close_date);
@@ -481,44 +461,13 @@ stage_differs(const Change *before, const Change *change)
 }
 
 /* The changes in order */
-static const Change **
-order_changes(const DealChanges *changes)
+static void
+order_changes(const Change **changes, uint32 count)
 {
-	const Change **list = list_changes(changes);
-
-	qsort(list, changes->count, sizeof(*list), compare_changes);
-	return list;
+	qsort(changes, count, sizeof(*changes), compare_changes);
 }
 
 /* ---- stays ---- */
-
-/* One stay of the deal in a stage, and what comes after it */
-typedef struct Spell
-{
-	const Change *change;		/* that began it */
-	const Change *next;			/* that ended it; NULL where it goes on */
-	int64		number;
-	int64		visit;
-	bool		closes;
-	TimestampTz closes_at;
-	bool		goes;
-	TimestampTz gone_at;
-	bool		advances;
-	int32		furthest;
-	bool		win_known;
-	bool		wins;
-	uint8		final_kind;
-} Spell;
-
-/* All stays of a deal in their order */
-typedef struct Life
-{
-	Spell	   *spells;
-	uint32		count;
-	bool		next_known;		/* is the kind of any stage that follows another known? */
-	bool		was_won;
-	bool		was_lost;
-} Life;
 
 /* What ends a stay that begins with a change; the closing of the deal's own row only where the stay is open and before it */
 static const Change *
@@ -609,16 +558,16 @@ look_ahead(Life *life, Spell *spell, const Spell *later)
 	spell->wins = life->was_won;
 }
 
-/* The stays of a deal. Equal stages in a row are one stay; a change without a stage ends one and begins none. */
-static Life *
-make_life(const DealChanges *changes)
+/* See spells_pg.h. Equal stages in a row are one stay; a change without a stage ends one and begins none. */
+Life *
+spells_make_life(const Change **ordered, uint32 count)
 {
-	const Change **ordered = order_changes(changes);
 	uint32		kept = 0;
 	Life	   *life = palloc0(sizeof(Life));
 	const Change *before = NULL;
 
-	for (uint32 i = 0; i < changes->count; i++)
+	order_changes(ordered, count);
+	for (uint32 i = 0; i < count; i++)
 	{
 		const Change *change = ordered[i];
 
@@ -646,32 +595,6 @@ make_life(const DealChanges *changes)
 
 /* ---- rows of stays, and of where a deal stands ---- */
 
-/* Columns of deal_spell, those that reports mostly ask for first */
-enum
-{
-	SPELL_ENTERED_AT,
-	SPELL_VISIT,
-	SPELL_NUMBER,
-	SPELL_ENDED,
-	SPELL_STAGE,
-	SPELL_KIND,
-	SPELL_ORDINAL,
-	SPELL_LEFT_AT,
-	SPELL_CLOSES_AT,
-	SPELL_GONE_AT,
-	SPELL_NEXT_STAGE,
-	SPELL_NEXT_ORDINAL,
-	SPELL_NEXT_KIND,
-	SPELL_AMOUNT,
-	SPELL_CLOSE_DATE,
-	SPELL_FURTHEST,
-	SPELL_WINS,
-	SPELL_FINAL_KIND,
-	SPELL_WAS_WON,
-	SPELL_WAS_LOST,
-	SPELL_COLUMNS
-};
-
 /* What is kept from call to call, for as long as the query runs */
 typedef struct SpellCalls
 {
@@ -682,16 +605,9 @@ typedef struct SpellCalls
 	uint32		next;
 } SpellCalls;
 
-/* The columns of one row as they are filled in */
-typedef struct Row
-{
-	Datum		values[SPELL_COLUMNS];
-	bool		nulls[SPELL_COLUMNS];
-} Row;
-
 /* One column */
 static inline void
-put(Row *row, int column, Datum value, bool known)
+put(SpellRow *row, int column, Datum value, bool known)
 {
 	row->values[column] = known ? value : (Datum) 0;
 	row->nulls[column] = !known;
@@ -699,48 +615,55 @@ put(Row *row, int column, Datum value, bool known)
 
 /* A kind, NULL where it is none */
 static inline void
-put_kind(Row *row, int column, const SpellCalls *calls, uint8 kind)
+put_kind(SpellRow *row, int column, const Datum *kinds, uint8 kind)
 {
-	put(row, column, calls->kinds[kind], kind != KIND_NONE);
+	put(row, column, kinds[kind], kind != KIND_NONE);
 }
 
 /* What is stored of a change */
 static void
-put_change(Row *row, const Change *change, int amount, int close_date)
+put_change(SpellRow *row, const Change *change, int amount, int close_date)
 {
 	put(row, amount, change->flags & NO_AMOUNT ? (Datum) 0 : change_amount(change), !(change->flags & NO_AMOUNT));
 	put(row, close_date, DateADTGetDatum(change->close_date), !(change->flags & NO_CLOSE_DATE));
+}
+
+/* See spells_pg.h. */
+void
+spells_fill_row(SpellRow *row, const Datum *kinds, const Life *life, const Spell *spell)
+{
+	const Change *change = spell->change;
+	const Change *next = spell->next;
+	bool		staged = next && !(next->flags & NO_STAGE);
+
+	put(row, SPELL_ENTERED_AT, TimestampTzGetDatum(change->entered_at), true);
+	put(row, SPELL_VISIT, Int64GetDatum(spell->visit), true);
+	put(row, SPELL_NUMBER, Int64GetDatum(spell->number), true);
+	put(row, SPELL_ENDED, BoolGetDatum(staged), true);
+	put(row, SPELL_STAGE, PointerGetDatum(change_stage(change)), true);
+	put_kind(row, SPELL_KIND, kinds, change->kind);
+	put(row, SPELL_ORDINAL, Int32GetDatum(change->ordinal), !(change->flags & NO_ORDINAL));
+	put(row, SPELL_LEFT_AT, TimestampTzGetDatum(next ? next->entered_at : 0), next != NULL);
+	put(row, SPELL_CLOSES_AT, TimestampTzGetDatum(spell->closes_at), spell->closes);
+	put(row, SPELL_GONE_AT, TimestampTzGetDatum(spell->gone_at), spell->goes);
+	put(row, SPELL_NEXT_STAGE, PointerGetDatum(staged ? change_stage(next) : NULL), staged);
+	put(row, SPELL_NEXT_ORDINAL, Int32GetDatum(next ? next->ordinal : 0), next && !(next->flags & NO_ORDINAL));
+	put_kind(row, SPELL_NEXT_KIND, kinds, next ? next->kind : KIND_NONE);
+	put_change(row, change, SPELL_AMOUNT, SPELL_CLOSE_DATE);
+	put(row, SPELL_FURTHEST, Int32GetDatum(spell->furthest), spell->advances);
+	put(row, SPELL_WINS, BoolGetDatum(spell->wins), spell->win_known);
+	put_kind(row, SPELL_FINAL_KIND, kinds, spell->final_kind);
+	put(row, SPELL_WAS_WON, BoolGetDatum(life->was_won), life->next_known);
+	put(row, SPELL_WAS_LOST, BoolGetDatum(life->was_lost), life->next_known);
 }
 
 /* One stay as a value of deal_spell */
 static Datum
 spell_row(const SpellCalls *calls, const Spell *spell)
 {
-	const Life *life = calls->life;
-	const Change *change = spell->change;
-	const Change *next = spell->next;
-	bool		staged = next && !(next->flags & NO_STAGE);
-	Row			row;
+	SpellRow	row;
 
-	put(&row, SPELL_ENTERED_AT, TimestampTzGetDatum(change->entered_at), true);
-	put(&row, SPELL_VISIT, Int64GetDatum(spell->visit), true);
-	put(&row, SPELL_NUMBER, Int64GetDatum(spell->number), true);
-	put(&row, SPELL_ENDED, BoolGetDatum(staged), true);
-	put(&row, SPELL_STAGE, PointerGetDatum(change_stage(change)), true);
-	put_kind(&row, SPELL_KIND, calls, change->kind);
-	put(&row, SPELL_ORDINAL, Int32GetDatum(change->ordinal), !(change->flags & NO_ORDINAL));
-	put(&row, SPELL_LEFT_AT, TimestampTzGetDatum(next ? next->entered_at : 0), next != NULL);
-	put(&row, SPELL_CLOSES_AT, TimestampTzGetDatum(spell->closes_at), spell->closes);
-	put(&row, SPELL_GONE_AT, TimestampTzGetDatum(spell->gone_at), spell->goes);
-	put(&row, SPELL_NEXT_STAGE, PointerGetDatum(staged ? change_stage(next) : NULL), staged);
-	put(&row, SPELL_NEXT_ORDINAL, Int32GetDatum(next ? next->ordinal : 0), next && !(next->flags & NO_ORDINAL));
-	put_kind(&row, SPELL_NEXT_KIND, calls, next ? next->kind : KIND_NONE);
-	put_change(&row, change, SPELL_AMOUNT, SPELL_CLOSE_DATE);
-	put(&row, SPELL_FURTHEST, Int32GetDatum(spell->furthest), spell->advances);
-	put(&row, SPELL_WINS, BoolGetDatum(spell->wins), spell->win_known);
-	put_kind(&row, SPELL_FINAL_KIND, calls, spell->final_kind);
-	put(&row, SPELL_WAS_WON, BoolGetDatum(life->was_won), life->next_known);
-	put(&row, SPELL_WAS_LOST, BoolGetDatum(life->was_lost), life->next_known);
+	spells_fill_row(&row, calls->kinds, calls->life, spell);
 	return HeapTupleGetDatum(heap_form_tuple(calls->desc, row.values, row.nulls));
 }
 
@@ -759,7 +682,7 @@ get_calls(FunctionCallInfo fcinfo)
 		elog(ERROR, "not called as a function with a composite result");
 	calls->desc = BlessTupleDesc(CreateTupleDescCopy(calls->desc));
 	for (int kind = KIND_OPEN; kind < KINDS; kind++)
-		calls->kinds[kind] = CStringGetTextDatum(kind_names[kind]);
+		calls->kinds[kind] = CStringGetTextDatum(spells_kind_names[kind]);
 	calls->context = AllocSetContextCreate(CurrentMemoryContext, "salesops deal", ALLOCSET_SMALL_SIZES);
 	MemoryContextSwitchTo(old);
 	fcinfo->flinfo->fn_extra = calls;
@@ -781,8 +704,10 @@ static void
 begin_deal(FunctionCallInfo fcinfo, SpellCalls *calls, ReturnSetInfo *result)
 {
 	MemoryContext old = MemoryContextSwitchTo(calls->context);
+	DealChanges *changes;
 
-	calls->life = make_life(PG_GETARG_CHANGES(0));
+	changes = PG_GETARG_CHANGES(0);
+	calls->life = spells_make_life(list_changes(changes), changes->count);
 	calls->next = 0;
 	MemoryContextSwitchTo(old);
 	RegisterExprContextCallback(result->econtext, end_deal, PointerGetDatum(calls));
@@ -819,17 +744,26 @@ salesops_spells_of(PG_FUNCTION_ARGS)
 	PG_RETURN_NULL();
 }
 
-/* Columns of deal_state */
-enum
+/* See spells_pg.h. */
+void
+spells_fill_state(SpellRow *row, const Datum *kinds, const Change **changes, uint32 count)
 {
-	STATE_ENTERED_AT,
-	STATE_FIRST_ENTERED_AT,
-	STATE_STAGE,
-	STATE_KIND,
-	STATE_AMOUNT,
-	STATE_CLOSE_DATE,
-	STATE_COLUMNS
-};
+	const Change *entry = NULL;
+	const Change *last = NULL;
+
+	order_changes(changes, count);
+	for (uint32 i = 0; i < count; i++)
+	{
+		if (stage_differs(last, changes[i]))
+			entry = changes[i];
+		last = changes[i];
+	}
+	put(row, STATE_ENTERED_AT, TimestampTzGetDatum(entry ? entry->entered_at : 0), entry != NULL);
+	put(row, STATE_FIRST_ENTERED_AT, TimestampTzGetDatum(changes[0]->entered_at), true);
+	put(row, STATE_STAGE, PointerGetDatum(change_stage(last)), !(last->flags & NO_STAGE));
+	put_kind(row, STATE_KIND, kinds, last->kind);
+	put_change(row, last, STATE_AMOUNT, STATE_CLOSE_DATE);
+}
 
 /*
  * last_change_of(deal_changes) -> deal_state
@@ -843,26 +777,14 @@ salesops_last_change_of(PG_FUNCTION_ARGS)
 	SpellCalls *calls = get_calls(fcinfo);
 	MemoryContext old = MemoryContextSwitchTo(calls->context);
 	DealChanges *changes = PG_GETARG_CHANGES(0);
-	const Change **ordered = order_changes(changes);
-	const Change *entry = NULL;
-	const Change *last = NULL;
-	Row			row;
+	SpellRow	row;
 	Datum		answer;
 
-	for (uint32 i = 0; i < changes->count; i++)
-	{
-		if (stage_differs(last, ordered[i]))
-			entry = ordered[i];
-		last = ordered[i];
-	}
+	if (changes->count > 0)
+		spells_fill_state(&row, calls->kinds, list_changes(changes), changes->count);
 	MemoryContextSwitchTo(old);
-	if (last == NULL)
+	if (changes->count == 0)
 		PG_RETURN_NULL();
-	put(&row, STATE_ENTERED_AT, TimestampTzGetDatum(entry ? entry->entered_at : 0), entry != NULL);
-	put(&row, STATE_FIRST_ENTERED_AT, TimestampTzGetDatum(ordered[0]->entered_at), true);
-	put(&row, STATE_STAGE, PointerGetDatum(change_stage(last)), !(last->flags & NO_STAGE));
-	put_kind(&row, STATE_KIND, calls, last->kind);
-	put_change(&row, last, STATE_AMOUNT, STATE_CLOSE_DATE);
 	answer = HeapTupleGetDatum(heap_form_tuple(calls->desc, row.values, row.nulls));
 	MemoryContextReset(calls->context);
 	PG_RETURN_DATUM(answer);

@@ -71,7 +71,7 @@ SELECT is_empty($$ SELECT * FROM salesops.pipeline_hygiene WHERE finding IS NULL
 	'every finding says what was found and how to fix it');
 SELECT set_eq($$ SELECT opportunity_id, finding FROM salesops.pipeline_hygiene WHERE rule = 'stale' $$,
 	$$ VALUES ('stale', '20 days in new, usual are up to 10'), ('stale 50', '50 days in proposal, usual are up to 40'), ('limit', '6 days in contract, usual are up to 5') $$, 'stale by the stage''s own duration');
-SELECT is((SELECT array_agg(opportunity_id ORDER BY 1) FROM salesops.opportunity_hygiene WHERE findings = 0), (SELECT array_agg(id ORDER BY 1) FROM deal WHERE id LIKE '% ok'), 'the others have none');
+SELECT is((SELECT array_agg(opportunity_id ORDER BY opportunity_id) FROM salesops.opportunity_hygiene WHERE findings = 0), (SELECT array_agg(id ORDER BY id) FROM deal WHERE id LIKE '% ok'), 'the others have none');
 SELECT results_eq($$ SELECT score, findings, rules FROM salesops.opportunity_hygiene WHERE opportunity_id IN ('past', 'clean ok') ORDER BY 1 $$,
 	$$ VALUES (75::bigint, 1::bigint, '{past_close_date}'::text[]), (100, 0, NULL) $$, 'a score for each deal');
 SELECT results_eq('SELECT open_deals, clean_deals, findings, quality FROM salesops.pipeline_quality_at(now())',

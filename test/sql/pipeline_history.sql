@@ -270,6 +270,35 @@ SELECT count(*) FROM salesops.attach('opportunity_stage_change', 'log', '{"oppor
 SELECT visit, stage, next_stage, days FROM salesops.stage_spells('2018-03-03') WHERE opportunity_id = '9' ORDER BY spell_number;
 SELECT stage FROM salesops.pipeline_as_of('2018-03-03') WHERE opportunity_id = '9';
 DELETE FROM log WHERE deal = '9';
+-- all deals in one pass are the same as deal by deal: ties, stages unknown or none, deals without a name, rows that know of a closing; also by temporary files
+INSERT INTO log SELECT nullif('h' || i % 701, 'h700'), (ARRAY['new', 'proposal', 'won', 'lost', 'elsewhere', NULL])[1 + i * 7919 % 6], '2018-01-01'::timestamptz + i * 31 % 97 * interval '1 hour', nullif(i % 11, 10),
+	date '2018-01-01' + i % 13, nullif(i * 17 % 5, 4) FROM generate_series(1, 4000) i;
+CREATE FUNCTION pass_differences(at timestamptz) RETURNS TABLE (stays bigint, other_stays bigint, states bigint, other_states bigint, open_only bigint) LANGUAGE sql AS $$
+	WITH one AS MATERIALIZED (SELECT opportunity_id, entered_at, visit, spell_number, ended, stage, kind, ordinal, left_at, closes_at, gone_at, next_stage, next_ordinal, next_kind, amount, close_date, furthest, goes_on_to_win,
+		final_kind, was_won, was_lost FROM salesops.deal_spells(at)),
+	all_at_once AS MATERIALIZED (SELECT * FROM salesops.history_spells(at, (SELECT array_agg(attname::text) FROM pg_attribute WHERE attrelid = 'salesops.deal_spell'::regclass AND attnum > 0) || '{opportunity_id}')),
+	state AS MATERIALIZED (SELECT opportunity_id, entered_at, first_entered_at, stage, kind, amount, close_date FROM salesops.pipeline_as_of(at))
+	SELECT count(*), (SELECT count(*) FROM ((TABLE one EXCEPT ALL TABLE all_at_once) UNION ALL (TABLE all_at_once EXCEPT ALL TABLE one)) d),
+	       (SELECT count(*) FROM state), (SELECT count(*) FROM ((TABLE state EXCEPT ALL SELECT * FROM salesops.history_states(at)) UNION ALL (SELECT * FROM salesops.history_states(at) EXCEPT ALL TABLE state)) d),
+	       (SELECT count(*) FROM salesops.history_spells(at, '{kind}', true) h WHERE h.kind = 'open' AND num_nonnulls(h.*) = 1 AND h.stage IS NULL)
+	  FROM one $$;
+SELECT d.* FROM unnest('{2018-01-02Z,2018-01-04 12:00Z,2018-03-03Z,infinity}'::timestamptz[]) at, pass_differences(at) d;
+SET work_mem = '64kB';
+SET hash_mem_multiplier = 1;
+SELECT d.* FROM unnest('{2018-01-04 12:00Z,infinity}'::timestamptz[]) at, pass_differences(at) d;
+RESET work_mem;
+RESET hash_mem_multiplier;
+SELECT count(*) FROM salesops.history_spells(now(), '{colour}');
+SELECT count(*) FROM salesops.history_spells(now(), '{NULL}');
+SELECT count(*) FROM salesops.history_states(NULL);
+DELETE FROM log WHERE deal LIKE 'h%' OR deal IS NULL;
+-- days, with a fraction to the bit as the server's own and rounded as numeric is
+SELECT count(*), count(*) FILTER (WHERE salesops.days_between(a, b) <> date_part('epoch', b - a) / 86400), count(*) FILTER (WHERE salesops.whole_days_between(a, b) <> round(extract(epoch FROM b - a) / 86400))
+  FROM unnest('{2018-01-01,2018-01-01 12:00,2018-03-25 01:59:59.999999,1900-01-01 11:59:59.999999,2018-07-01 00:00:00.000001,0001-01-01 BC,9999-12-31}'::timestamptz[]) a,
+       unnest('{2018-01-01,2018-01-02 12:00,2018-03-26 13:59:59.999998,1900-01-02,2018-10-28,0001-02-01 BC,9999-12-31 12:00}'::timestamptz[]) b;
+SELECT salesops.days_between('2018-01-01', 'infinity');
+SELECT salesops.whole_days_between('-infinity', '2018-01-01');
+SELECT salesops.days_between('4713-01-01 BC', '294276-01-01');
 -- nothing of later: on 2018-01-10 deal 1 was new and open
 SELECT opportunity_id, stage, days, ended FROM salesops.stage_spells('2018-01-10') ORDER BY 1, entered_at;
 SELECT * FROM salesops.pipeline_as_of('2018-01-25') ORDER BY 1;

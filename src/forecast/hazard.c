@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define SPREAD_MOST		100.0	/* of an amount that is estimated */
+#define TURNS			3		/* of fitting ages given cells and cells given ages */
 
 const HazardOptions hazard_defaults = {
 	.half_life = 120, .cell_events = 3, .age_events = 1, .calibration_half_life = 60, .calibration_weight = 1, .calibration_wins = 150,
@@ -69,6 +70,15 @@ weekday(int32_t epoch, int32_t day)
 	return (int) ((((int64_t) day + epoch) % 7 + 7) % 7);
 }
 
+/* A month of the quarter, by the days left in it: its last ten, and of the quarter's last ten the last week and the last three. */
+static int
+quarter_cell(int month, int left)
+{
+	if (month < 2)
+		return month * 2 + (left < 10);
+	return left >= 10 ? 4 : left >= 7 ? 5 : left >= 3 ? 6 : 7;
+}
+
 /* The cell of a day, worked out. Calendars as of hazard_calendar_cell(). */
 static int
 calendar_cell(int calendar, int32_t epoch, int32_t day)
@@ -85,14 +95,14 @@ calendar_cell(int calendar, int32_t epoch, int32_t day)
 	if (calendar == 1)
 		return (month - 1) % 3;
 	if (calendar == 2)
-		return (month - 1) % 3 * 2 + (day_of_month > length - 10);
+		return quarter_cell((month - 1) % 3, length - day_of_month);
 	if (calendar == 3)
 		return day_of_month <= 10 ? 0 : day_of_month <= length - 10 ? 1 : 2;
 	return month - 1;
 }
 
 /*
- * The cell of a day. Calendars: 0 none, 1 month of the quarter, 2 month of the quarter and its last ten days, 3 thirds of the
+ * The cell of a day. Calendars: 0 none, 1 month of the quarter, 2 the same and how near its end and the quarter's is, 3 thirds of the
  * month, 4 month of the year, 5 day of the week. Without a past, days count from 2000-01-01.
  */
 int
@@ -379,40 +389,71 @@ shrunk(double events, double days, double prior, double pseudo)
 	return prior > 0.0 ? (events + pseudo) / (days + pseudo / prior) : events / (days + 1.0);
 }
 
+/* Hazards by age, a cell's days at risk counting by its factor. An age is pulled to the one before it, the first to the overall rate. */
+static void
+fit_ages(const HazardPast *past, double events[HAZARD_AGES][HAZARD_CELLS], double risk[HAZARD_AGES][HAZARD_CELLS],
+		 const double factor[HAZARD_CELLS], double rate[HAZARD_AGES])
+{
+	double		age_events[HAZARD_AGES] = {0};
+	double		age_risk[HAZARD_AGES] = {0};
+	double		all_events = 0;
+	double		all_risk = 0;
+	double		before;
+
+	for (int b = 0; b < HAZARD_AGES; b++)
+	{
+		for (int c = 0; c < HAZARD_CELLS; c++)
+		{
+			age_events[b] += events[b][c];
+			age_risk[b] += risk[b][c] * factor[c];
+		}
+		all_events += age_events[b];
+		all_risk += age_risk[b];
+	}
+	before = (all_events + 0.5) / (all_risk + 1.0);
+	for (int b = 0; b < HAZARD_AGES; b++)
+		before = rate[b] = shrunk(age_events[b], age_risk[b], before, past->options.age_events);
+}
+
+/* Factors of the cells: events over what the ages let expect, pulled to 1 as far as chance explains how they differ. */
+static void
+fit_cells(double events[HAZARD_AGES][HAZARD_CELLS], double risk[HAZARD_AGES][HAZARD_CELLS], const double rate[HAZARD_AGES],
+		  double factor[HAZARD_CELLS])
+{
+	double		observed[HAZARD_CELLS] = {0};
+	double		expected[HAZARD_CELLS] = {0};
+
+	for (int b = 0; b < HAZARD_AGES; b++)
+		for (int c = 0; c < HAZARD_CELLS; c++)
+		{
+			observed[c] += events[b][c];
+			expected[c] += risk[b][c] * rate[b];
+		}
+	ratio_shrink(observed, expected, HAZARD_CELLS, factor);
+}
+
 /*
- * Hazards by age and cell from weighted sums. An age is pulled to the one before it, the first to the overall rate: what deals older than
- * any seen yet do is told by the oldest seen, not by all the young ones of a history that has just begun.
+ * Hazards by age and cell from weighted sums: of an age (what deals older than any seen yet do is told by the oldest seen, not by all the
+ * young ones of a history that has just begun) times what the cell does to all ages, in turns, and each cell of an age pulled to that.
  */
 static void
 shrink_hazards(const HazardPast *past, double events[HAZARD_AGES][HAZARD_CELLS], double risk[HAZARD_AGES][HAZARD_CELLS],
 			   double hazard[HAZARD_AGES][HAZARD_CELLS])
 {
-	double		all_events = 0;
-	double		all_risk = 0;
-	double		rate;
+	double		rate[HAZARD_AGES];
+	double		factor[HAZARD_CELLS];
 
-	for (int b = 0; b < HAZARD_AGES; b++)
-		for (int c = 0; c < HAZARD_CELLS; c++)
-		{
-			all_events += events[b][c];
-			all_risk += risk[b][c];
-		}
-	rate = (all_events + 0.5) / (all_risk + 1.0);
-	for (int b = 0; b < HAZARD_AGES; b++)
+	for (int c = 0; c < HAZARD_CELLS; c++)
+		factor[c] = 1.0;
+	for (int turn = 0; turn < TURNS; turn++)
 	{
-		double		age_events = 0;
-		double		age_risk = 0;
-		double		age_rate;
-
-		for (int c = 0; c < HAZARD_CELLS; c++)
-		{
-			age_events += events[b][c];
-			age_risk += risk[b][c];
-		}
-		age_rate = rate = shrunk(age_events, age_risk, rate, past->options.age_events);
-		for (int c = 0; c < HAZARD_CELLS; c++)
-			hazard[b][c] = fmin(0.9, shrunk(events[b][c], risk[b][c], age_rate, past->options.cell_events));
+		fit_ages(past, events, risk, factor, rate);
+		fit_cells(events, risk, rate, factor);
 	}
+	fit_ages(past, events, risk, factor, rate);
+	for (int b = 0; b < HAZARD_AGES; b++)
+		for (int c = 0; c < HAZARD_CELLS; c++)
+			hazard[b][c] = fmin(0.9, shrunk(events[b][c], risk[b][c], rate[b] * factor[c], past->options.cell_events));
 }
 
 /* Weighted sums of a fit */

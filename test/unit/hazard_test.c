@@ -348,7 +348,11 @@ main(void)
 	is_int(hazard_calendar_cell(NULL, 1, 0), 0, "2000-01-01 is in the first month of a quarter");
 	is_int(hazard_calendar_cell(NULL, 4, 59), 1, "2000-02-29 is in February");
 	is_int(hazard_calendar_cell(NULL, 4, 60), 2, "2000-03-01 is in March");
-	is_int(hazard_calendar_cell(NULL, 2, 90), 5, "2000-03-31 is in the last ten days of the third month");
+	is_int(hazard_calendar_cell(NULL, 2, 90), 7, "2000-03-31 is in the last three days of the quarter");
+	is_int(hazard_calendar_cell(NULL, 2, 87), 6, "2000-03-28 is in its last week");
+	is_int(hazard_calendar_cell(NULL, 2, 81), 5, "2000-03-22 is in its last ten days");
+	is_int(hazard_calendar_cell(NULL, 2, 80), 4, "2000-03-21 is not");
+	is_int(hazard_calendar_cell(NULL, 2, 59), 3, "2000-02-29 is in the last ten days of the second month");
 	is_int(hazard_calendar_cell(NULL, 4, -1), 11, "1999-12-31 is in December");
 	draw_history();
 	test_known_process(&history);

@@ -13,7 +13,8 @@
 #include <string.h>
 
 #define SPREAD_MOST		100.0	/* of an amount that is estimated */
-#define TURNS			3		/* of fitting ages given cells and cells given ages */
+#define LEVEL_HALF_LIFE	45.0	/* of the won deals that say whether amounts have moved */
+#define LEVEL_LEAST		8.0		/* such deals, weighed, below which they say nothing */
 
 const HazardOptions hazard_defaults = {
 	.half_life = 120, .cell_events = 3, .age_events = 1, .calibration_half_life = 60, .calibration_weight = 1, .calibration_wins = 150,
@@ -434,7 +435,7 @@ fit_cells(double events[HAZARD_AGES][HAZARD_CELLS], double risk[HAZARD_AGES][HAZ
 
 /*
  * Hazards by age and cell from weighted sums: of an age (what deals older than any seen yet do is told by the oldest seen, not by all the
- * young ones of a history that has just begun) times what the cell does to all ages, in turns, and each cell of an age pulled to that.
+ * young ones of a history that has just begun) times what the cell does to all ages, and each cell of an age pulled to that.
  */
 static void
 shrink_hazards(const HazardPast *past, double events[HAZARD_AGES][HAZARD_CELLS], double risk[HAZARD_AGES][HAZARD_CELLS],
@@ -445,11 +446,8 @@ shrink_hazards(const HazardPast *past, double events[HAZARD_AGES][HAZARD_CELLS],
 
 	for (int c = 0; c < HAZARD_CELLS; c++)
 		factor[c] = 1.0;
-	for (int turn = 0; turn < TURNS; turn++)
-	{
-		fit_ages(past, events, risk, factor, rate);
-		fit_cells(events, risk, rate, factor);
-	}
+	fit_ages(past, events, risk, factor, rate);
+	fit_cells(events, risk, rate, factor);
 	fit_ages(past, events, risk, factor, rate);
 	for (int b = 0; b < HAZARD_AGES; b++)
 		for (int c = 0; c < HAZARD_CELLS; c++)
@@ -590,6 +588,53 @@ segments_believed(const HazardPast *past, int32_t day)
 	return true;
 }
 
+/* The mean amount of won deals of a segment, pulled to that of all by two deals. */
+static double
+segment_mean(const HazardPast *past, int segment, bool believed, double overall)
+{
+	return believed ? (past->segment_sum[segment] + 2 * overall) / (past->segment_count[segment] + 2) : overall;
+}
+
+/*
+ * By how much amounts have moved from their year's mean: the latest won deals against what their segments let expect, as far as chance
+ * does not explain the difference (twice, so that steady amounts stay).
+ */
+static double
+amount_level(const HazardPast *past, int32_t day, bool believed, double overall)
+{
+	const HazardHistory *h = past->history;
+	double		came = 0;
+	double		expected = 0;
+	double		square = 0;
+	double		weights = 0;
+	double		weights2 = 0;
+	double		ratio;
+	double		chance;
+
+	for (int k = hazard_wins_before(past, day + 1) - 1; k >= 0; k--)
+	{
+		int			i = past->won_deal[k];
+		double		weight = exp2(((double) h->closed[i] - day) / LEVEL_HALF_LIFE);
+		double		mean = segment_mean(past, h->segment[i], believed, overall);
+
+		if (weight < 1e-3)
+			break;
+		if (isnan(h->won_amount[i]))
+			continue;
+		came += weight * h->won_amount[i];
+		expected += weight * mean;
+		square += weight * (h->won_amount[i] - mean) * (h->won_amount[i] - mean);
+		weights += weight;
+		weights2 += weight * weight;
+	}
+	ratio = expected != 0.0 ? came / expected : 1.0;
+	if (weights < LEVEL_LEAST || ratio <= 0.0 || ratio == 1.0)
+		return 1.0;
+	/* of the sum of weighed amounts, each as far off as they are on the mean */
+	chance = square / weights * weights2 / (expected * expected);
+	return 1.0 + (ratio - 1.0) * fmax(1.0 - 2.0 * chance / ((ratio - 1.0) * (ratio - 1.0)), 0.0);
+}
+
 /* Amounts as hazard_amounts() has them; returns the mean of won deals known on the day, and that of their squares. */
 double
 hazard_amounts_and_mean(HazardPast *past, int32_t day, double *amount, double *spread, double *square)
@@ -597,14 +642,16 @@ hazard_amounts_and_mean(HazardPast *past, int32_t day, double *amount, double *s
 	const HazardHistory *h = past->history;
 	double		overall = sum_segments(past, day, square);
 	bool		believed = segments_believed(past, day);
+	double		level = amount_level(past, day, believed, overall);
 
 	for (int i = 0; i < h->count; i++)
 	{
 		double		count = believed ? past->segment_count[h->segment[i]] : 0.0;
 		double		mean_square = ((believed ? past->segment_square[h->segment[i]] : 0.0) + 2 * *square) / (count + 2);
+		double		mean = segment_mean(past, h->segment[i], believed, overall);
 
-		amount[i] = ((believed ? past->segment_sum[h->segment[i]] : 0.0) + 2 * overall) / (count + 2);
-		spread[i] = amount[i] != 0.0 ? fmin(fmax(mean_square / (amount[i] * amount[i]), 1.0), SPREAD_MOST) : 1.0;
+		amount[i] = level * mean;
+		spread[i] = mean != 0.0 ? fmin(fmax(mean_square / (mean * mean), 1.0), SPREAD_MOST) : 1.0;
 	}
 	for (int k = 0; k < h->amounts; k++)
 		if (h->amount[k].day <= day)
@@ -612,12 +659,13 @@ hazard_amounts_and_mean(HazardPast *past, int32_t day, double *amount, double *s
 			amount[h->amount[k].deal] = h->amount[k].amount;
 			spread[h->amount[k].deal] = 1.0;
 		}
-	return overall;
+	*square *= level * level;
+	return level * overall;
 }
 
 /*
  * What each deal was worth as seen on a day: the amount last stated by then, else the mean of the won deals of its
- * segment, pulled to the mean of all by two deals. 'spread' is how far an estimate may be off: the mean of such amounts' squares over the
+ * segment, pulled to the mean of all by two deals, at the level of the latest. 'spread' is how far an estimate may be off: the mean of such amounts' squares over the
  * square of their mean; 1 where the amount is stated. A deal of amount * spread that is won with its chance / spread brings the
  * same in the mean, and varies as a deal whose amount is yet to be drawn.
  */

@@ -7,7 +7,7 @@ deal is known (kind, age, whether it reached the proposal; of the demo's deals r
 how much wider ours is than its. SALESOPS_HISTORIES="Steady Tail" runs some, SALESOPS_SEEDS="1 2" more than one, SALESOPS_BOOSTED=0
 leaves the slow peer out, SALESOPS_ORACLE=0 the true process: many seeds for coverage then take seconds each. SALESOPS_BARE=1 gives no stage
 changes, so that we know no amount before the close (peers keep theirs). "Demo" is demo/generate.sql itself, by its own tables of the truth. Shapes that a
-history may have besides (Mondays Rush Few Years Pause Rough) are run when named; Rough without stage changes, and without the true process.
+history may have besides (Mondays Rush Few Years Pause Jump Rough) are run when named; Rough without stage changes, and without the true process.
 """
 import csv
 import io

@@ -244,6 +244,15 @@ class Pause(Process):
         return day + timedelta(90) if 450 <= t < 540 else day
 
 
+class Jump(Process):
+    """Amounts double overnight after 500 days"""
+
+    def deal(self, r, i, t, cut=True):
+        d = super().deal(r, i, t, cut)
+        d["amount"] *= 1 if t < 500 else 2
+        return d
+
+
 class Rough(Process):
     """Kept badly: amounts of 0, of credits, none; no owner, no type, no source; creations typed in after the close; names of stages in several tongues"""
     names = {"new": ["Prospecting", "Erstkontakt"], "proposal": ["Proposal/Quote", "Angebot"], "won": ["Closed Won", "Gagn\u00e9", "Gewonnen"], "lost": ["Closed Lost", "Perdu", "Verloren \u2013 Preis"]}
@@ -262,4 +271,4 @@ class Rough(Process):
 
 
 HISTORIES = [Steady, Growth, Seasonal, Small, Tail, Long, Batch, Drift, Gaps, Weekly, QuarterEnd, Segments, Short, Shocks, Break]
-SHAPES = [Mondays, Rush, Few, Years, Pause, Rough]
+SHAPES = [Mondays, Rush, Few, Years, Pause, Jump, Rough]

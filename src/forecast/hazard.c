@@ -18,7 +18,7 @@
 
 const HazardOptions hazard_defaults = {
 	.half_life = 120, .cell_events = 3, .age_events = 1, .calibration_half_life = 60, .calibration_weight = 1, .calibration_wins = 150,
-	.calibration_errors = 2, .error_prior = 0.11, .error_weight = 2, .error_half_life = 180, .calendar = -1, .family = -1, .arrival_days = 91,
+	.calibration_errors = 2, .error_prior = 0.09, .error_weight = 2, .error_half_life = 180, .calendar = -1, .family = -1, .arrival_days = 91,
 };
 
 /* First age of each bucket, in days: about a factor of the square root of two apart. */
@@ -665,8 +665,8 @@ hazard_amounts_and_mean(HazardPast *past, int32_t day, double *amount, double *s
 
 /*
  * What each deal was worth as seen on a day: the amount last stated by then, else the mean of the won deals of its
- * segment, pulled to the mean of all by two deals, at the level of the latest. 'spread' is how far an estimate may be off: the mean of such amounts' squares over the
- * square of their mean; 1 where the amount is stated. A deal of amount * spread that is won with its chance / spread brings the
+ * segment, pulled to the mean of all by two deals, at the level of the latest. 'spread' is how far an estimate may be off: the mean of
+ * such amounts' squares over the square of their mean; 1 where the amount is stated. A deal of amount * spread that is won with its chance / spread brings the
  * same in the mean, and varies as a deal whose amount is yet to be drawn.
  */
 void

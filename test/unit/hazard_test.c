@@ -109,6 +109,35 @@ test_known_process(const HazardHistory *history)
 			  "before any own forecast was over, what is assumed of a history of four weeks");
 }
 
+/* What a deal of the second segment without a stated amount is taken to be worth on a day. */
+static double
+estimate(HazardPast *past, int32_t day)
+{
+	static double amount[DEALS];
+	static double spread[DEALS];
+
+	hazard_amounts(past, day, amount, spread);
+	return amount[1];
+}
+
+/* Amounts that vary, and double on day 700: estimates stay while only chance moves them, and follow. */
+static void
+test_amounts_move(const HazardHistory *history)
+{
+	static double moved[DEALS];
+	KernelEnv	env = tap_env();
+	HazardHistory other = *history;
+	HazardPast *past;
+
+	for (int i = 0; i < DEALS; i++)
+		moved[i] = history->won_amount[i] * (0.2 + 1.6 * uniform()) * (closed[i] >= 700 ? 2 : 1);
+	other.won_amount = moved;
+	past = hazard_past(&env, &other, &hazard_defaults);
+	is_double(estimate(past, 690), 300, 9, "amounts that only vary are what they are");
+	ok(estimate(past, 745) > 450, "six weeks after amounts have doubled, most of it is seen (%.0f)", estimate(past, 745));
+	is_double(estimate(past, 990), 600, 45, "ten months after, all of it");
+}
+
 /* Whatever happens after the day, its forecast is the same to the bit. */
 static void
 test_no_future(const HazardHistory *history)
@@ -356,6 +385,7 @@ main(void)
 	is_int(hazard_calendar_cell(NULL, 4, -1), 11, "1999-12-31 is in December");
 	draw_history();
 	test_known_process(&history);
+	test_amounts_move(&history);
 	test_little();
 	test_ratios();
 	test_weekdays();

@@ -3,8 +3,8 @@
 
 Every seventh day from four weeks after the first close on, 30 and 90 days ahead, open deals and all bookings. WAPE beside the field's
 methods on the same days (every fourth of them: "boosted" is slow) and beside the oracle: the true process, conditioned on what of each
-deal is known (kind, age, whether it reached the proposal; of the demo's deals rep, channel, type, stage and time in it), simulated. Coverage of the 80 % interval beside the oracle's own, and
-how much wider ours is than its. SALESOPS_HISTORIES="Steady Tail" runs some, SALESOPS_SEEDS="1 2" more than one, SALESOPS_BOOSTED=0
+deal is known (kind, age, whether it reached the proposal; of the demo's deals rep, channel, type, stage and time in it), simulated. Coverage of the 80 % interval ("exactly": the chance that the
+true process gives to it, free of what came by chance) beside the oracle's own, and how much wider ours is than its. SALESOPS_HISTORIES="Steady Tail" runs some, SALESOPS_SEEDS="1 2" more than one, SALESOPS_BOOSTED=0
 leaves the slow peer out, SALESOPS_ORACLE=0 the true process: many seeds for coverage then take seconds each. SALESOPS_BARE=1 gives no stage
 changes, so that we know no amount before the close (peers keep theirs). "Demo" is demo/generate.sql itself, by its own tables of the truth. Shapes that a
 history may have besides (Mondays Rush Few Years Pause Jump Rough) are run when named; Rough without stage changes, and without the true process.
@@ -206,12 +206,13 @@ def report(name, b, first, last, oracle):
             some = days[::4]
             actual = [found[d, h][3] for d in some]
             methods = {"ours": [found[d, h][0] for d in some]}
-            true_cover, wider = np.nan, np.nan
+            true_cover, wider, exact = np.nan, np.nan, np.nan
             if oracle is not None:
                 futures = [oracle.futures(b, d, h) for d in some]
                 sums = [f[0] if scope == "open" else f[0] + f[1] for f in futures]
                 lower, upper = np.quantile(sums, 0.1, axis=1), np.quantile(sums, 0.9, axis=1)
                 methods["oracle"] = [s.mean() for s in sums]
+                exact = np.mean([np.mean((found[d, h][1] <= s) & (s <= found[d, h][2])) for d, s in zip(some, sums)])
                 true_cover = np.mean((lower <= actual) & (actual <= upper))
                 wider = np.mean([found[d, h][2] - found[d, h][1] for d in some]) / np.mean(upper - lower)
             if scope == "open":
@@ -223,7 +224,7 @@ def report(name, b, first, last, oracle):
             methods["quarter"] = [peers.lagged(d, h, 91, scope) for d in some]
             figures = "  ".join(f"{k} {wape(actual, v):.3f}" for k, v in methods.items())
             half = len(days) // 2
-            print(f"{name:<11}{scope:<6}{h:>3}  {figures}   held {cover.mean():.2f} ({cover[:half].mean():.2f}/{cover[half:].mean():.2f}), oracle {true_cover:.2f}, width {wider:.2f}", flush=True)
+            print(f"{name:<11}{scope:<6}{h:>3}  {figures}   held {cover.mean():.2f} ({cover[:half].mean():.2f}/{cover[half:].mean():.2f}), exactly {exact:.2f}, oracle {true_cover:.2f}, width {wider:.2f}", flush=True)
             held.append((scope, h, cover.mean()))
     return held
 

@@ -18,7 +18,7 @@ DECLARE
   fit record;
   stored integer;
   answer salesops.model;
-  cells constant text[] := '{none,month of the quarter,month of the quarter and its last ten days,thirds of the month,month of the year,day of the week}';
+  cells constant text[] := '{none,month of the quarter,month of the quarter and how near its end is,thirds of the month,month of the year,day of the week}';
 BEGIN
   IF train_win_model.name = '' THEN
     RAISE EXCEPTION 'a win model needs a name' USING ERRCODE = 'invalid_parameter_value';

@@ -12,6 +12,7 @@
 #define RATIO_AGAIN	4			/* … and between learning them anew */
 #define RATIO_SNAPSHOTS	26		/* so many of the latest are looked at */
 #define RATIO_HALF_LIFE	365.0
+#define LESSON_DAYS_MOST 182	/* beyond, too few forecasts are ever over */
 
 /* Keep own past forecasts for another second horizon than before. */
 void
@@ -77,6 +78,13 @@ group_of(const HazardPast *past, int32_t day)
 	return (slot < past->slots ? slot : past->slots - 1) / RATIO_AGAIN;
 }
 
+/* The horizon that is learned from for a kind. */
+static int
+lesson_days(const HazardPast *past, int kind)
+{
+	return past->horizon[kind] < LESSON_DAYS_MOST ? past->horizon[kind] : LESSON_DAYS_MOST;
+}
+
 /* What may be learned from at a group of slots: own past forecasts of one horizon that were over by then, made by age and calendar only */
 typedef struct Lesson
 {
@@ -93,16 +101,16 @@ prepare_lesson(HazardPast *past, int calendar, int kind, int group, Lesson *less
 {
 	const HazardHistory *h = past->history;
 	size_t		base = ((size_t) calendar * 2 + (size_t) kind) * (size_t) past->slots;
-	int			s = (group * RATIO_AGAIN - (past->horizon[kind] + HAZARD_EVERY - 1) / HAZARD_EVERY) / RATIO_EVERY * RATIO_EVERY;
+	int			s = (group * RATIO_AGAIN - (lesson_days(past, kind) + HAZARD_EVERY - 1) / HAZARD_EVERY) / RATIO_EVERY * RATIO_EVERY;
 
 	*lesson = (Lesson) {.levels = {h->levels[0], h->levels[1], h->stage_levels + 1, h->amounts > 0 ? HAZARD_SIZES : 0},
-	.overlap = fmax(1.0, past->horizon[kind] / (double) (HAZARD_EVERY * RATIO_EVERY))};
+	.overlap = fmax(1.0, lesson_days(past, kind) / (double) (HAZARD_EVERY * RATIO_EVERY))};
 	for (; s >= 0 && lesson->count < RATIO_SNAPSHOTS; s -= RATIO_EVERY)
 	{
 		RatioSnapshot *snapshot = &past->snapshot[base + (size_t) s];
 
 		if (snapshot->count == 0)
-			take_snapshot(past, calendar, hazard_slot_day(past, s), past->horizon[kind], snapshot);
+			take_snapshot(past, calendar, hazard_slot_day(past, s), lesson_days(past, kind), snapshot);
 		lesson->snapshot[lesson->count] = snapshot;
 		lesson->weight[lesson->count++] = exp2(-(hazard_slot_day(past, group * RATIO_AGAIN) - hazard_slot_day(past, s)) / RATIO_HALF_LIFE);
 	}
@@ -192,7 +200,7 @@ hazard_ratio_of_levels(HazardPast *past, int model, const uint16_t *level, int w
 	{
 		int			of = learned_kind(past, family, calendar, kind, day);
 
-		far = of > 0 ? past->horizon[1] : 0;
+		far = of > 0 ? lesson_days(past, 1) : 0;
 		if (family == HAZARD_RATIOS)
 			effect[kind] = log(ratio_of(ratios_of(past, calendar, of, day), level));
 		else

@@ -13,10 +13,12 @@
 #include <string.h>
 
 #define SPREAD_MOST		100.0	/* of an amount that is estimated */
+#define LEVEL_HALF_LIFE	45.0	/* of the won deals that say whether amounts have moved */
+#define LEVEL_LEAST		8.0		/* such deals, weighed, below which they say nothing */
 
 const HazardOptions hazard_defaults = {
 	.half_life = 120, .cell_events = 3, .age_events = 1, .calibration_half_life = 60, .calibration_weight = 1, .calibration_wins = 150,
-	.calibration_errors = 2, .error_prior = 0.11, .error_weight = 2, .error_half_life = 180, .calendar = -1, .family = -1, .arrival_days = 91,
+	.calibration_errors = 2, .error_prior = 0.09, .error_weight = 2, .error_half_life = 180, .calendar = -1, .family = -1, .arrival_days = 91,
 };
 
 /* First age of each bucket, in days: about a factor of the square root of two apart. */
@@ -69,6 +71,15 @@ weekday(int32_t epoch, int32_t day)
 	return (int) ((((int64_t) day + epoch) % 7 + 7) % 7);
 }
 
+/* A month of the quarter, by the days left in it: its last ten, and of the quarter's last ten the last week and the last three. */
+static int
+quarter_cell(int month, int left)
+{
+	if (month < 2)
+		return month * 2 + (left < 10);
+	return left >= 10 ? 4 : left >= 7 ? 5 : left >= 3 ? 6 : 7;
+}
+
 /* The cell of a day, worked out. Calendars as of hazard_calendar_cell(). */
 static int
 calendar_cell(int calendar, int32_t epoch, int32_t day)
@@ -85,14 +96,14 @@ calendar_cell(int calendar, int32_t epoch, int32_t day)
 	if (calendar == 1)
 		return (month - 1) % 3;
 	if (calendar == 2)
-		return (month - 1) % 3 * 2 + (day_of_month > length - 10);
+		return quarter_cell((month - 1) % 3, length - day_of_month);
 	if (calendar == 3)
 		return day_of_month <= 10 ? 0 : day_of_month <= length - 10 ? 1 : 2;
 	return month - 1;
 }
 
 /*
- * The cell of a day. Calendars: 0 none, 1 month of the quarter, 2 month of the quarter and its last ten days, 3 thirds of the
+ * The cell of a day. Calendars: 0 none, 1 month of the quarter, 2 the same and how near its end and the quarter's is, 3 thirds of the
  * month, 4 month of the year, 5 day of the week. Without a past, days count from 2000-01-01.
  */
 int
@@ -379,40 +390,68 @@ shrunk(double events, double days, double prior, double pseudo)
 	return prior > 0.0 ? (events + pseudo) / (days + pseudo / prior) : events / (days + 1.0);
 }
 
+/* Hazards by age, a cell's days at risk counting by its factor. An age is pulled to the one before it, the first to the overall rate. */
+static void
+fit_ages(const HazardPast *past, double events[HAZARD_AGES][HAZARD_CELLS], double risk[HAZARD_AGES][HAZARD_CELLS],
+		 const double factor[HAZARD_CELLS], double rate[HAZARD_AGES])
+{
+	double		age_events[HAZARD_AGES] = {0};
+	double		age_risk[HAZARD_AGES] = {0};
+	double		all_events = 0;
+	double		all_risk = 0;
+	double		before;
+
+	for (int b = 0; b < HAZARD_AGES; b++)
+	{
+		for (int c = 0; c < HAZARD_CELLS; c++)
+		{
+			age_events[b] += events[b][c];
+			age_risk[b] += risk[b][c] * factor[c];
+		}
+		all_events += age_events[b];
+		all_risk += age_risk[b];
+	}
+	before = (all_events + 0.5) / (all_risk + 1.0);
+	for (int b = 0; b < HAZARD_AGES; b++)
+		before = rate[b] = shrunk(age_events[b], age_risk[b], before, past->options.age_events);
+}
+
+/* Factors of the cells: events over what the ages let expect, pulled to 1 as far as chance explains how they differ. */
+static void
+fit_cells(double events[HAZARD_AGES][HAZARD_CELLS], double risk[HAZARD_AGES][HAZARD_CELLS], const double rate[HAZARD_AGES],
+		  double factor[HAZARD_CELLS])
+{
+	double		observed[HAZARD_CELLS] = {0};
+	double		expected[HAZARD_CELLS] = {0};
+
+	for (int b = 0; b < HAZARD_AGES; b++)
+		for (int c = 0; c < HAZARD_CELLS; c++)
+		{
+			observed[c] += events[b][c];
+			expected[c] += risk[b][c] * rate[b];
+		}
+	ratio_shrink(observed, expected, HAZARD_CELLS, factor);
+}
+
 /*
- * Hazards by age and cell from weighted sums. An age is pulled to the one before it, the first to the overall rate: what deals older than
- * any seen yet do is told by the oldest seen, not by all the young ones of a history that has just begun.
+ * Hazards by age and cell from weighted sums: of an age (what deals older than any seen yet do is told by the oldest seen, not by all the
+ * young ones of a history that has just begun) times what the cell does to all ages, and each cell of an age pulled to that.
  */
 static void
 shrink_hazards(const HazardPast *past, double events[HAZARD_AGES][HAZARD_CELLS], double risk[HAZARD_AGES][HAZARD_CELLS],
 			   double hazard[HAZARD_AGES][HAZARD_CELLS])
 {
-	double		all_events = 0;
-	double		all_risk = 0;
-	double		rate;
+	double		rate[HAZARD_AGES];
+	double		factor[HAZARD_CELLS];
 
+	for (int c = 0; c < HAZARD_CELLS; c++)
+		factor[c] = 1.0;
+	fit_ages(past, events, risk, factor, rate);
+	fit_cells(events, risk, rate, factor);
+	fit_ages(past, events, risk, factor, rate);
 	for (int b = 0; b < HAZARD_AGES; b++)
 		for (int c = 0; c < HAZARD_CELLS; c++)
-		{
-			all_events += events[b][c];
-			all_risk += risk[b][c];
-		}
-	rate = (all_events + 0.5) / (all_risk + 1.0);
-	for (int b = 0; b < HAZARD_AGES; b++)
-	{
-		double		age_events = 0;
-		double		age_risk = 0;
-		double		age_rate;
-
-		for (int c = 0; c < HAZARD_CELLS; c++)
-		{
-			age_events += events[b][c];
-			age_risk += risk[b][c];
-		}
-		age_rate = rate = shrunk(age_events, age_risk, rate, past->options.age_events);
-		for (int c = 0; c < HAZARD_CELLS; c++)
-			hazard[b][c] = fmin(0.9, shrunk(events[b][c], risk[b][c], age_rate, past->options.cell_events));
-	}
+			hazard[b][c] = fmin(0.9, shrunk(events[b][c], risk[b][c], rate[b] * factor[c], past->options.cell_events));
 }
 
 /* Weighted sums of a fit */
@@ -549,6 +588,53 @@ segments_believed(const HazardPast *past, int32_t day)
 	return true;
 }
 
+/* The mean amount of won deals of a segment, pulled to that of all by two deals. */
+static double
+segment_mean(const HazardPast *past, int segment, bool believed, double overall)
+{
+	return believed ? (past->segment_sum[segment] + 2 * overall) / (past->segment_count[segment] + 2) : overall;
+}
+
+/*
+ * By how much amounts have moved from their year's mean: the latest won deals against what their segments let expect, as far as chance
+ * does not explain the difference (twice, so that steady amounts stay).
+ */
+static double
+amount_level(const HazardPast *past, int32_t day, bool believed, double overall)
+{
+	const HazardHistory *h = past->history;
+	double		came = 0;
+	double		expected = 0;
+	double		square = 0;
+	double		weights = 0;
+	double		weights2 = 0;
+	double		ratio;
+	double		chance;
+
+	for (int k = hazard_wins_before(past, day + 1) - 1; k >= 0; k--)
+	{
+		int			i = past->won_deal[k];
+		double		weight = exp2(((double) h->closed[i] - day) / LEVEL_HALF_LIFE);
+		double		mean = segment_mean(past, h->segment[i], believed, overall);
+
+		if (weight < 1e-3)
+			break;
+		if (isnan(h->won_amount[i]))
+			continue;
+		came += weight * h->won_amount[i];
+		expected += weight * mean;
+		square += weight * (h->won_amount[i] - mean) * (h->won_amount[i] - mean);
+		weights += weight;
+		weights2 += weight * weight;
+	}
+	ratio = expected != 0.0 ? came / expected : 1.0;
+	if (weights < LEVEL_LEAST || ratio <= 0.0 || ratio == 1.0)
+		return 1.0;
+	/* of the sum of weighed amounts, each as far off as they are on the mean */
+	chance = square / weights * weights2 / (expected * expected);
+	return 1.0 + (ratio - 1.0) * fmax(1.0 - 2.0 * chance / ((ratio - 1.0) * (ratio - 1.0)), 0.0);
+}
+
 /* Amounts as hazard_amounts() has them; returns the mean of won deals known on the day, and that of their squares. */
 double
 hazard_amounts_and_mean(HazardPast *past, int32_t day, double *amount, double *spread, double *square)
@@ -556,14 +642,16 @@ hazard_amounts_and_mean(HazardPast *past, int32_t day, double *amount, double *s
 	const HazardHistory *h = past->history;
 	double		overall = sum_segments(past, day, square);
 	bool		believed = segments_believed(past, day);
+	double		level = amount_level(past, day, believed, overall);
 
 	for (int i = 0; i < h->count; i++)
 	{
 		double		count = believed ? past->segment_count[h->segment[i]] : 0.0;
 		double		mean_square = ((believed ? past->segment_square[h->segment[i]] : 0.0) + 2 * *square) / (count + 2);
+		double		mean = segment_mean(past, h->segment[i], believed, overall);
 
-		amount[i] = ((believed ? past->segment_sum[h->segment[i]] : 0.0) + 2 * overall) / (count + 2);
-		spread[i] = amount[i] != 0.0 ? fmin(fmax(mean_square / (amount[i] * amount[i]), 1.0), SPREAD_MOST) : 1.0;
+		amount[i] = level * mean;
+		spread[i] = mean != 0.0 ? fmin(fmax(mean_square / (mean * mean), 1.0), SPREAD_MOST) : 1.0;
 	}
 	for (int k = 0; k < h->amounts; k++)
 		if (h->amount[k].day <= day)
@@ -571,13 +659,14 @@ hazard_amounts_and_mean(HazardPast *past, int32_t day, double *amount, double *s
 			amount[h->amount[k].deal] = h->amount[k].amount;
 			spread[h->amount[k].deal] = 1.0;
 		}
-	return overall;
+	*square *= level * level;
+	return level * overall;
 }
 
 /*
  * What each deal was worth as seen on a day: the amount last stated by then, else the mean of the won deals of its
- * segment, pulled to the mean of all by two deals. 'spread' is how far an estimate may be off: the mean of such amounts' squares over the
- * square of their mean; 1 where the amount is stated. A deal of amount * spread that is won with its chance / spread brings the
+ * segment, pulled to the mean of all by two deals, at the level of the latest. 'spread' is how far an estimate may be off: the mean of
+ * such amounts' squares over the square of their mean; 1 where the amount is stated. A deal of amount * spread that is won with its chance / spread brings the
  * same in the mean, and varies as a deal whose amount is yet to be drawn.
  */
 void

@@ -84,7 +84,7 @@ typedef struct HazardOptions
 	double		age_events;		/* … and an age to the one before it */
 	double		calibration_half_life;
 	double		calibration_weight; /* own forecasts that pull the correction to 1 */
-	double		calibration_wins;	/* … and wins that do (of unequal deals as many equal ones as vary alike), assumed */
+	double		calibration_wins;	/* … and wins that do, assumed */
 	double		calibration_errors; /* … as if so many own forecasts had been seen to need it */
 	double		error_prior;	/* log deviation assumed of forecasts from a long past */
 	double		error_weight;	/* … worth so many independent forecasts */

@@ -3,7 +3,7 @@
  *		Forecasts, the model's own past ones, and what they teach: corrections, the choice of a model, how wrong it is.
  *
  * Own past forecasts are made on every seventh day and kept, for each model: a forecast of day K' depends only on days up to K', so
- * it never has to be made again. Two corrections are learned, of open deals' bookings and of all bookings: new deals' early
+ * it never has to be made again. Two corrections are learned, of open deals' wins and of all wins: new deals' early
  * wins are too few to say much by themselves, and what a wrong hazard gives to one it takes from the other.
  */
 #include "forecast/past.h"
@@ -197,16 +197,9 @@ immaturity(const HazardPast *past, int32_t day)
 	return 1.0 + (LONG_PAST / length) * (LONG_PAST / length);
 }
 
-/* Wins that say as much: how many equal deals of a Poisson stream would vary by as much of their sum; never more than are expected. */
-static double
-equal_wins(double sum, double variance, double wins)
-{
-	return variance > 0.0 ? fmin(sum * sum / variance, wins) : 0.0;
-}
-
 /*
- * How far own past forecasts, as they were before correction, were off by a day beyond chance: the square relative to the forecast, for
- * open deals' bookings (0) and all (1). Where they were hardly off, a correction would follow chance.
+ * How far the wins of own past forecasts, as they were before correction, were off by a day beyond chance: the square relative to the
+ * forecast, for open deals (0) and all (1). Where they were hardly off, a correction would follow chance.
  */
 static void
 unevenness(HazardPast *past, int32_t day, int model, double square[2])
@@ -220,16 +213,15 @@ unevenness(HazardPast *past, int32_t day, int model, double square[2])
 		double		age = day - hazard_slot_day(past, slot) - HAZARD_CALIBRATION;
 		double		weight = exp2(-age / past->options.error_half_life) * HAZARD_EVERY / HAZARD_CALIBRATION;
 		double		unripe = immaturity(past, hazard_slot_day(past, slot));
-		double		said[2] = {r->said.open, r->said.open + r->said.fresh};
-		double		came[2] = {r->came.open, r->came.open + r->came.fresh};
-		double		variance[2] = {r->said.open_variance, r->said.open_variance + r->said.fresh_variance};
+		double		said[2] = {r->said.open_wins, r->said.open_wins + r->said.fresh_wins};
+		double		came[2] = {r->came.open_wins, r->came.open_wins + r->came.fresh_wins};
 
 		for (int k = 0; k < 2; k++)
-			if (said[k] != 0.0)
+			if (said[k] > 0.0)
 			{
 				double		off = fmin(fmax(came[k] / said[k] - 1.0, -1.0), 3.0);
 
-				sum[k] += weight * (off * off - variance[k] / (said[k] * said[k])) / unripe;
+				sum[k] += weight * (off * off - 1.0 / said[k]) / unripe;	/* a count's variance is its mean */
 			}
 		count += weight;
 	}
@@ -238,16 +230,15 @@ unevenness(HazardPast *past, int32_t day, int model, double square[2])
 }
 
 /*
- * The corrections by the own past forecasts whose horizon was over by a day: came over said, pulled to 1 by so many forecasts
- * and so many wins (a win is counted in as many weekly forecasts as their horizon has weeks; where a few large deals make the sum,
- * there are fewer than their number).
+ * The corrections by the own past forecasts whose horizon was over by a day: wins that came over wins said, pulled to 1 by one forecast
+ * and by as many wins as own errors beyond chance leave room for (a win is counted in as many weekly forecasts as their horizon has
+ * weeks). In wins, not in money: a few large deals would be taken for a change, and what amounts do is followed where they are estimated.
  */
 static Correction
 correct(HazardPast *past, int32_t day, int model)
 {
 	double		said[2] = {0, 0};
 	double		came[2] = {0, 0};
-	double		wins[2] = {0, 0};
 	double		ratio[2];
 	double		weights = 0;
 	double		square[2];
@@ -258,24 +249,19 @@ correct(HazardPast *past, int32_t day, int model)
 		const Replay *r = replay_of(past, model, 0, slot);
 		double		weight = exp2((hazard_slot_day(past, slot) + HAZARD_CALIBRATION - day) / past->options.calibration_half_life);
 
-		said[0] += weight * r->said.open;
-		came[0] += weight * r->came.open;
-		said[1] += weight * (r->said.open + r->said.fresh);
-		came[1] += weight * (r->came.open + r->came.fresh);
-		wins[0] += weight * equal_wins(r->said.open, r->said.open_variance, r->said.open_wins);
-		wins[1] += weight * equal_wins(r->said.open + r->said.fresh, r->said.open_variance + r->said.fresh_variance,
-									   r->said.open_wins + r->said.fresh_wins);
+		said[0] += weight * r->said.open_wins;
+		came[0] += weight * r->came.open_wins;
+		said[1] += weight * (r->said.open_wins + r->said.fresh_wins);
+		came[1] += weight * (r->came.open_wins + r->came.fresh_wins);
 		weights += weight;
 	}
 	for (int k = 0; k < 2; k++)
 	{
-		double		forecasts = past->options.calibration_weight;
-		double		pull;
+		double		pull = 0.0;
 
-		if (wins[k] > 0)
-			forecasts += HAZARD_CALIBRATION / HAZARD_EVERY / square[k] * weights / wins[k];
-		pull = weights > 0 ? forecasts * said[k] / weights : 0.0;
-		ratio[k] = said[k] != 0.0 ? fmin(fmax((came[k] + pull) / (said[k] + pull), 0.1), 10.0) : 1.0;
+		if (weights > 0)
+			pull = past->options.calibration_weight * said[k] / weights + HAZARD_CALIBRATION / HAZARD_EVERY / square[k];
+		ratio[k] = said[k] > 0.0 ? fmin(fmax((came[k] + pull) / (said[k] + pull), 0.1), 10.0) : 1.0;
 	}
 	return (Correction) {true, ratio[0], ratio[1]};
 }

@@ -201,4 +201,74 @@ class Tail(Process):
         return 2000.0 * min((1.0 - r.random()) ** (-1 / 1.6), 1000.0)
 
 
+class Mondays(Process):
+    """Everything is entered on Mondays: deals when they are created, and their closes"""
+
+    def arrivals(self, t):
+        return self.rate * 7 if (EPOCH + timedelta(t)).weekday() == 0 else 0.0
+
+    def close_day(self, r, day):
+        return day + timedelta(-day.weekday() % 7)
+
+
+class Rush(Process):
+    """Nine in ten closes of a quarter's second half move to its last week"""
+
+    def close_day(self, r, day):
+        end = quarter_end(day)
+        left = (end - day).days
+        return end - timedelta(r.randrange(7)) if 7 <= left < 45 and r.random() < 0.9 else day
+
+
+class Few(Process):
+    """Three hundred deals in a year and a half"""
+    days = 550
+    rate = 0.55
+    cycle = 30.0
+
+
+class Years(Process):
+    """Ten thousand deals in five years"""
+    days = 1826
+    rate = 5.5
+
+
+class Pause(Process):
+    """Three months without a deal or a close, in the middle"""
+
+    def arrivals(self, t):
+        return 0.0 if 450 <= t < 540 else self.rate
+
+    def close_day(self, r, day):
+        t = (day - EPOCH).days
+        return day + timedelta(90) if 450 <= t < 540 else day
+
+
+class Jump(Process):
+    """Amounts double overnight after 500 days"""
+
+    def deal(self, r, i, t, cut=True):
+        d = super().deal(r, i, t, cut)
+        d["amount"] *= 1 if t < 500 else 2
+        return d
+
+
+class Rough(Process):
+    """Kept badly: amounts of 0, of credits, none; no owner, no type, no source; creations typed in after the close; names of stages in several tongues"""
+    names = {"new": ["Prospecting", "Erstkontakt"], "proposal": ["Proposal/Quote", "Angebot"], "won": ["Closed Won", "Gagn\u00e9", "Gewonnen"], "lost": ["Closed Lost", "Perdu", "Verloren \u2013 Preis"]}
+
+    def deal(self, r, i, t, cut=True):
+        d = super().deal(r, i, t, cut)
+        luck = r.random()
+        d["amount"] = 0 if luck < 0.05 else None if luck < 0.1 else -0.2 * d["amount"] if luck < 0.12 else d["amount"]
+        d["owner"] = None if r.random() < 0.3 else d["owner"]
+        d["source"] = None if r.random() < 0.5 else d["source"]
+        if d["closed"] and r.random() < 0.02:
+            d["created"] = d["closed"] + timedelta(r.randrange(1, 20))
+        if cut:
+            d["kind"], d["stage"] = d["stage"], r.choice(self.names[d["stage"]])
+        return d
+
+
 HISTORIES = [Steady, Growth, Seasonal, Small, Tail, Long, Batch, Drift, Gaps, Weekly, QuarterEnd, Segments, Short, Shocks, Break]
+SHAPES = [Mondays, Rush, Few, Years, Pause, Jump, Rough]

@@ -65,7 +65,7 @@ class Book:
     def of_deals(cls, deals):
         """From histories.py's dicts"""
         late = lambda d: next((s[0] for s in d["stages"] if s[1].lower() == "proposal"), None)
-        book = cls([d["created"] for d in deals], [d["closed"] for d in deals], [d["stage"].lower() == "won" for d in deals], [d["amount"] or 0 for d in deals],
+        book = cls([d["created"] for d in deals], [d["closed"] for d in deals], [d.get("kind", d["stage"]).lower() == "won" for d in deals], [d["amount"] or 0 for d in deals],
                    traits=[[d["type"] for d in deals]], proposal=[late(d) for d in deals])
         book.kind = np.array([d["type"] for d in deals])
         return book

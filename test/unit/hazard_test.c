@@ -109,6 +109,35 @@ test_known_process(const HazardHistory *history)
 			  "before any own forecast was over, what is assumed of a history of four weeks");
 }
 
+/* What a deal of the second segment without a stated amount is taken to be worth on a day. */
+static double
+estimate(HazardPast *past, int32_t day)
+{
+	static double amount[DEALS];
+	static double spread[DEALS];
+
+	hazard_amounts(past, day, amount, spread);
+	return amount[1];
+}
+
+/* Amounts that vary, and double on day 700: estimates stay while only chance moves them, and follow. */
+static void
+test_amounts_move(const HazardHistory *history)
+{
+	static double moved[DEALS];
+	KernelEnv	env = tap_env();
+	HazardHistory other = *history;
+	HazardPast *past;
+
+	for (int i = 0; i < DEALS; i++)
+		moved[i] = history->won_amount[i] * (0.2 + 1.6 * uniform()) * (closed[i] >= 700 ? 2 : 1);
+	other.won_amount = moved;
+	past = hazard_past(&env, &other, &hazard_defaults);
+	is_double(estimate(past, 690), 300, 9, "amounts that only vary are what they are");
+	ok(estimate(past, 745) > 450, "six weeks after amounts have doubled, most of it is seen (%.0f)", estimate(past, 745));
+	is_double(estimate(past, 990), 600, 45, "ten months after, all of it");
+}
+
 /* Whatever happens after the day, its forecast is the same to the bit. */
 static void
 test_no_future(const HazardHistory *history)
@@ -348,10 +377,15 @@ main(void)
 	is_int(hazard_calendar_cell(NULL, 1, 0), 0, "2000-01-01 is in the first month of a quarter");
 	is_int(hazard_calendar_cell(NULL, 4, 59), 1, "2000-02-29 is in February");
 	is_int(hazard_calendar_cell(NULL, 4, 60), 2, "2000-03-01 is in March");
-	is_int(hazard_calendar_cell(NULL, 2, 90), 5, "2000-03-31 is in the last ten days of the third month");
+	is_int(hazard_calendar_cell(NULL, 2, 90), 7, "2000-03-31 is in the last three days of the quarter");
+	is_int(hazard_calendar_cell(NULL, 2, 87), 6, "2000-03-28 is in its last week");
+	is_int(hazard_calendar_cell(NULL, 2, 81), 5, "2000-03-22 is in its last ten days");
+	is_int(hazard_calendar_cell(NULL, 2, 80), 4, "2000-03-21 is not");
+	is_int(hazard_calendar_cell(NULL, 2, 59), 3, "2000-02-29 is in the last ten days of the second month");
 	is_int(hazard_calendar_cell(NULL, 4, -1), 11, "1999-12-31 is in December");
 	draw_history();
 	test_known_process(&history);
+	test_amounts_move(&history);
 	test_little();
 	test_ratios();
 	test_weekdays();

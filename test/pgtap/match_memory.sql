@@ -21,6 +21,7 @@ CREATE FUNCTION pg_temp.trained(memory text, workers int) RETURNS jsonb LANGUAGE
 BEGIN
   PERFORM set_config('maintenance_work_mem', memory, true), set_config('max_parallel_workers_per_gather', workers::text, true);
   PERFORM FROM salesops.train_matcher('noted');
+  PERFORM set_config('maintenance_work_mem', '512MB', true);
   RETURN (SELECT jsonb_build_object('model', m.model, 'training', m.training, 'found', f.found, 'right', f.hits)
             FROM salesops.matcher m, (SELECT count(*) AS found, count(*) FILTER (WHERE a.entity = b.entity) AS hits
               FROM salesops.find_duplicates('noted') f JOIN noted a ON a.id = f.left_key::int JOIN noted b ON b.id = f.right_key::int) f

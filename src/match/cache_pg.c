@@ -186,8 +186,8 @@ candidate_query(const MatcherCompiled *compiled, const char *from)
 }
 
 /*
- * The state of the relation's row type, as a number. What a row parameter's or a function's columns are is fixed when a statement is prepared,
- * and the server does not look again when the type changes; so the statements name the state.
+ * The state of the relation's row type, as a number. What a row parameter's or a function's columns are is fixed when a statement is
+ * prepared, and the server does not look again when the type changes; so the statements name the state.
  */
 static uint64
 row_type_state(const Matcher *matcher, Oid *type)

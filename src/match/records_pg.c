@@ -409,8 +409,8 @@ load_all(const Matcher *matcher, MatcherRecords *loaded, bool ordered, double sh
 	if (OidIsValid(matcher->right_relid))
 	{
 		loaded->records.nleft = loaded->records.nrecords;
-		matcher_records_scan(matcher, loaded, matcher->right_relid, matcher->right_key, share_condition(matcher, matcher->right_key, share), 0,
-							 NULL, ordered);
+		matcher_records_scan(matcher, loaded, matcher->right_relid, matcher->right_key,
+							 share_condition(matcher, matcher->right_key, share), 0, NULL, ordered);
 	}
 	if (loaded->interning != NULL)
 		matcher_interning_finish(loaded->interning, &loaded->records, !loaded->overflow);

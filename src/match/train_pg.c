@@ -131,7 +131,8 @@ training_json(const Training *training)
 	initStringInfo(&json);
 	appendStringInfo(&json, "{\"records\": %d, \"share_of_records\": %.6g, \"candidate_pairs\": %.0f, \"expected_matches\": %.3f, \"related_pairs\": %.3f, "
 					 "\"sampled\": %.6g, \"rounds\": %d, \"converged\": %s, \"not_estimated\": [",
-					 training->loaded.records.nrecords, training->share, model->candidate_pairs, model->expected_matches, model->related_pairs, model->sampled,
+					 training->loaded.records.nrecords, training->share, model->candidate_pairs, model->expected_matches,
+					 model->related_pairs, model->sampled,
 					 model->rounds, model->converged ? "true" : "false");
 	for (int c = 0, n = 0; c < matcher->ncomparisons; c++)
 	{
@@ -541,8 +542,8 @@ round_share(double share)
 }
 
 /*
- * Fit the model to the records, or where they exceed their part of maintenance_work_mem, to a sample of them. A sample has the square of its
- * share of the pairs that match; where these are too few to learn from, it is made larger than the memory that was wanted.
+ * Fit the model to the records, or where they exceed their part of maintenance_work_mem, to a sample of them. A sample has the square of
+ * its share of the pairs that match; where these are too few to learn from, it is made larger than the memory that was wanted.
  */
 static void
 fit_within_memory(Training *training)

@@ -186,11 +186,11 @@ candidate_query(const MatcherCompiled *compiled, const char *from)
 }
 
 /*
- * A row of the relation's type as something to select from. What ($1).* stands for is fixed when the statement is prepared, and the server
- * does not look again when the type changes; so the text names the type's state.
+ * The state of the relation's row type, as a number. What a row parameter's or a function's columns are is fixed when a statement is
+ * prepared, and the server does not look again when the type changes; so the statements name the state.
  */
-static char *
-own_row(const Matcher *matcher, Oid *type)
+static uint64
+row_type_state(const Matcher *matcher, Oid *type)
 {
 	Relation	relation = table_open(matcher->relid, AccessShareLock);
 	TupleDesc	desc = RelationGetDescr(relation);
@@ -205,7 +205,7 @@ own_row(const Matcher *matcher, Oid *type)
 			state * UINT64CONST(0x9E3779B97F4A7C15);
 	}
 	table_close(relation, AccessShareLock);
-	return psprintf("(SELECT ($1).*) AS candidate /* %016llx */", (unsigned long long) state);
+	return state;
 }
 
 /* Everything that look-ups of a matcher have in common, in the current memory context. */
@@ -214,6 +214,7 @@ compile(const char *name)
 {
 	MatcherCompiled *compiled = palloc0(sizeof(MatcherCompiled));
 	Matcher    *matcher = matcher_load(name);
+	unsigned long long state;
 
 	compiled->matcher = matcher;
 	(void) relation_require_column(matcher->relid, matcher->key);
@@ -224,9 +225,10 @@ compile(const char *name)
 		matcher->column_sql[1] = matcher_column_sql(matcher, matcher->right_relid);
 	}
 	compiled->nrules = matcher_lookup_rules(matcher, compiled->rule);
-	compiled->candidate_sql = candidate_query(compiled, psprintf("pg_catalog.jsonb_populate_record(NULL::%s, $1)",
-																 relation_sql_name(matcher->relid)));
-	compiled->own_sql = candidate_query(compiled, own_row(matcher, &compiled->own_type));
+	state = (unsigned long long) row_type_state(matcher, &compiled->own_type);
+	compiled->candidate_sql = candidate_query(compiled, psprintf("pg_catalog.jsonb_populate_record(NULL::%s, $1) /* %016llx */",
+																 relation_sql_name(matcher->relid), state));
+	compiled->own_sql = candidate_query(compiled, psprintf("(SELECT ($1).*) AS candidate /* %016llx */", state));
 	if (matcher->model != NULL)
 	{
 		matcher_model_tables(matcher, &compiled->model);

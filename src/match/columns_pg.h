@@ -20,8 +20,8 @@ extern bool columns_receive(TeamLink *link, const KernelEnv *env, MatchColumn *c
 typedef struct MatcherInterning MatcherInterning;
 
 /*
- * Hand the columns that cost most, with what is loaded of them, over to workers; NULL where none can be had or none would pay. Those columns
- * are 'elsewhere' until matcher_interning_finish.
+ * Hand the columns that cost most, with what is loaded of them, over to workers; NULL where none can be had or none would pay. Those
+ * columns are 'elsewhere' until matcher_interning_finish.
  */
 extern MatcherInterning *matcher_interning_start(MatchRecords *records);
 /* A cell of a column that is elsewhere */

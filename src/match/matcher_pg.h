@@ -75,6 +75,7 @@ typedef struct MatcherRecords
 	int32		room;
 	Size		budget;			/* bytes that loading may allocate; 0: no bound */
 	bool		overflow;		/* it went beyond: the records are not all here */
+	double		rows;			/* read, whether or not they went beyond */
 	Size		bytes;			/* of values read so far */
 	bool		share;			/* workers may still be asked to take columns over */
 	struct MatcherInterning *interning; /* they have, until loading ends */
@@ -115,8 +116,12 @@ extern void matcher_choose(Matcher *matcher);
 
 /* ---- records_pg.c ---- */
 extern void matcher_records_load(const Matcher *matcher, MatcherRecords *loaded, bool ordered);
-/* The same while it takes no more than so many bytes; false where it would */
+/* The same while it takes no more than so many bytes (0: any); false where it would. Columns that rules tell apart only are keys_only. */
 extern bool matcher_records_load_within(const Matcher *matcher, MatcherRecords *loaded, Size budget);
+/* The same in the order of keys, of a share of the records: those that hashes of seed and key choose, the same ones every time */
+extern bool matcher_records_load_share(const Matcher *matcher, MatcherRecords *loaded, Size budget, double share);
+/* Give back what only loading and messages need: keys, and the slots of values */
+extern void matcher_records_strip(MatcherRecords *loaded);
 /* The rows of one relation, not loaded but handed on: the key, then the columns */
 extern void matcher_records_each(const Matcher *matcher, Oid relid, const char *key, MatcherRowCallback each, void *arg);
 /* One more record from such cells */

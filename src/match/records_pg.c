@@ -299,6 +299,7 @@ load_row(TupleTableSlot *slot, void *arg)
 	MatcherRecords *loaded = loading->loaded;
 	int32		record;
 
+	loaded->rows++;
 	if (loaded->overflow)
 		return;
 	if (loaded->records.nrecords == PG_INT32_MAX - 1)
@@ -387,17 +388,30 @@ matcher_records_start(const Matcher *matcher, MatcherRecords *loaded)
 		loaded->records.column[c].keep_text = matcher->column[c].keep_text;
 }
 
+/* WHERE of the records that make a share; NULL for all. */
+static char *
+share_condition(const Matcher *matcher, const char *key, double share)
+{
+	if (share >= 1)
+		return NULL;
+	/* hashes are spread evenly over all int8 */
+	return psprintf(" WHERE pg_catalog.hashtextextended(%s::pg_catalog.text COLLATE pg_catalog.\"C\", %d) OPERATOR(pg_catalog.<) " INT64_FORMAT,
+					quote_identifier(key), matcher->options.seed, (int64) ((share * 2 - 1) * 9.2e18));
+}
+
 /* The rows of the one or both relations. */
 static void
-load_all(const Matcher *matcher, MatcherRecords *loaded, bool ordered)
+load_all(const Matcher *matcher, MatcherRecords *loaded, bool ordered, double share)
 {
 	progress_phase("reading records", 0);
-	loaded->share = true;
-	matcher_records_scan(matcher, loaded, matcher->relid, matcher->key, NULL, 0, NULL, ordered);
+	/* what workers have allocated so far is a matter of chance, and so would be a sample that hangs on it */
+	loaded->share = !ordered || loaded->budget == 0;
+	matcher_records_scan(matcher, loaded, matcher->relid, matcher->key, share_condition(matcher, matcher->key, share), 0, NULL, ordered);
 	if (OidIsValid(matcher->right_relid))
 	{
 		loaded->records.nleft = loaded->records.nrecords;
-		matcher_records_scan(matcher, loaded, matcher->right_relid, matcher->right_key, NULL, 0, NULL, ordered);
+		matcher_records_scan(matcher, loaded, matcher->right_relid, matcher->right_key,
+							 share_condition(matcher, matcher->right_key, share), 0, NULL, ordered);
 	}
 	if (loaded->interning != NULL)
 		matcher_interning_finish(loaded->interning, &loaded->records, !loaded->overflow);
@@ -430,22 +444,58 @@ is_block_key(const Matcher *matcher, int column)
 	return true;
 }
 
-bool
-matcher_records_load_within(const Matcher *matcher, MatcherRecords *loaded, Size budget)
+/* Load what fits, without values that nobody asks for. */
+static bool
+load_within(const Matcher *matcher, MatcherRecords *loaded, Size budget, bool ordered, double share)
 {
 	matcher_records_start(matcher, loaded);
 	for (int c = 0; c < matcher->ncolumns; c++)
 		loaded->records.column[c].keys_only = is_block_key(matcher, c);
 	loaded->budget = budget;
-	load_all(matcher, loaded, false);
+	load_all(matcher, loaded, ordered, share);
 	return !loaded->overflow;
+}
+
+bool
+matcher_records_load_within(const Matcher *matcher, MatcherRecords *loaded, Size budget)
+{
+	return load_within(matcher, loaded, budget, false, 1);
+}
+
+bool
+matcher_records_load_share(const Matcher *matcher, MatcherRecords *loaded, Size budget, double share)
+{
+	return load_within(matcher, loaded, budget, true, share);
+}
+
+void
+matcher_records_strip(MatcherRecords *loaded)
+{
+	const KernelEnv *env = &loaded->records.env;
+
+	kernel_release(env, loaded->key_offset);
+	kernel_release(env, loaded->key_number);
+	kernel_release(env, loaded->key_text);
+	loaded->key_offset = NULL;
+	loaded->key_number = NULL;
+	loaded->key_text = NULL;
+	for (int c = 0; c < loaded->records.ncolumns; c++)
+	{
+		MatchColumn *column = &loaded->records.column[c];
+
+		kernel_release(env, column->slot);
+		kernel_release(env, column->pending);
+		column->slot = NULL;
+		column->pending = NULL;
+		column->nslots = 0;
+	}
 }
 
 void
 matcher_records_load(const Matcher *matcher, MatcherRecords *loaded, bool ordered)
 {
 	matcher_records_start(matcher, loaded);
-	load_all(matcher, loaded, ordered);
+	load_all(matcher, loaded, ordered, 1);
 }
 
 /* Whether a text is a whole number as the server writes one of this type. */

@@ -32,8 +32,8 @@ typedef struct TeamLink
 typedef struct MatcherTeam MatcherTeam;
 
 /*
- * Up to 'wanted' workers in an entry point of this library, each with its own copy of 'size' bytes of shared memory, zeroed; NULL where none
- * can be had, or where this backend may not have any now. Parallel mode is on until the team ends.
+ * Up to 'wanted' workers in an entry point of this library, with 'size' bytes of memory that all share, zeroed; NULL where none can be had,
+ * or where this backend may not have any now. Parallel mode is on until the team ends.
  */
 extern MatcherTeam *matcher_team_start(const char *entry, int wanted, Size size);
 extern int	matcher_team_size(const MatcherTeam *team);

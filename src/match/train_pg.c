@@ -28,6 +28,9 @@ PG_FUNCTION_INFO_V1(salesops_train_matcher);
 
 #define LEAST_RECORDS 10
 #define TERM_BATCH 10000
+#define LOADING_SHARE 0.6		/* of maintenance_work_mem, while records are loaded */
+#define LEAST_BUDGET (32 * 1024 * 1024)	/* bytes of records that are held at any setting */
+#define LEAST_MATCHES 1000		/* expected in a sample */
 
 typedef struct StoredModel
 {
@@ -107,16 +110,29 @@ model_json(const MatchModel *model)
 	return jsonb_from_cstring(json.data);
 }
 
+/* What a training works on */
+typedef struct Training
+{
+	Matcher    *matcher;
+	MemoryContext context;		/* of the records and the fit */
+	MatcherRecords loaded;
+	MatchModel	model;
+	double		share;			/* of the records */
+} Training;
+
 /* How the fit went, for people: view matcher_training. */
 static Jsonb *
-training_json(const Matcher *matcher, const MatchModel *model, const MatchRecords *records)
+training_json(const Training *training)
 {
+	const Matcher *matcher = training->matcher;
+	const MatchModel *model = &training->model;
 	StringInfoData json;
 
 	initStringInfo(&json);
-	appendStringInfo(&json, "{\"records\": %d, \"candidate_pairs\": %.0f, \"expected_matches\": %.3f, \"related_pairs\": %.3f, "
+	appendStringInfo(&json, "{\"records\": %d, \"share_of_records\": %.6g, \"candidate_pairs\": %.0f, \"expected_matches\": %.3f, \"related_pairs\": %.3f, "
 					 "\"sampled\": %.6g, \"rounds\": %d, \"converged\": %s, \"not_estimated\": [",
-					 records->nrecords, model->candidate_pairs, model->expected_matches, model->related_pairs, model->sampled,
+					 training->loaded.records.nrecords, training->share, model->candidate_pairs, model->expected_matches,
+					 model->related_pairs, model->sampled,
 					 model->rounds, model->converged ? "true" : "false");
 	for (int c = 0, n = 0; c < matcher->ncomparisons; c++)
 	{
@@ -214,17 +230,18 @@ store_terms(const Matcher *matcher, const MatchModel *model, const MatchRecords 
 
 /* Keep definition and model; one transaction with the training itself. */
 static void
-store_model(const Matcher *matcher, const MatchModel *model, const MatchRecords *records)
+store_model(const Training *training)
 {
+	const Matcher *matcher = training->matcher;
 	SpiScope	scope;
-	SpiArg		args[] = {spi_text(matcher->name), spi_jsonb(model_json(model)), spi_jsonb(training_json(matcher, model, records))};
+	SpiArg		args[] = {spi_text(matcher->name), spi_jsonb(model_json(&training->model)), spi_jsonb(training_json(training))};
 
 	matcher_store_definition(matcher);
 	spi_open(&scope, SPI_AS_OWNER);
 	spi_execute(SPI_OK_UPDATE,
 				"UPDATE salesops.matcher SET model = $2, training = $3, trained_at = pg_catalog.now() "
 				"WHERE matcher.matcher OPERATOR(pg_catalog.=) $1", 3, args);
-	store_terms(matcher, model, records);
+	store_terms(matcher, &training->model, &training->loaded.records);
 	spi_close(&scope);
 }
 
@@ -483,6 +500,95 @@ report_fit(const Matcher *matcher, const MatchModel *model)
 				(errmsg("matcher \"%s\" did not converge in %d rounds; the last estimates were kept", matcher->name, model->rounds)));
 }
 
+/* Fit the model to the records that are loaded. */
+static void
+fit_records(Training *training)
+{
+	Matcher    *matcher = training->matcher;
+	MatchFitOptions options = match_fit_defaults();
+	uint64_t	contains[MATCHER_MAX_COLUMNS];
+	MatchRules	rules;
+
+	require_substance(matcher, &training->loaded.records);
+	matcher_prepare(matcher, &training->loaded, &rules);
+	/* blocks of a sample are smaller: find_duplicates tells of those that are too large */
+	if (training->share == 1)
+		matcher_report_blocks(matcher, &training->loaded, NULL);
+	match_containment(&training->loaded.records, contains);
+	match_relate_rules(matcher->rule, matcher->nrules, matcher->comparison, matcher->ncomparisons, contains);
+	matcher_records_strip(&training->loaded);
+	options.seed = matcher->options.seed;
+	options.related = matcher->auto_comparisons;
+	options.pair_budget = Max(maintenance_work_mem * 1024.0 / 2 / 24, 1e6);
+	progress_phase("fitting", 0);
+	match_fit(&training->loaded.records, matcher->comparison, matcher->ncomparisons, &rules, &options, &training->model);
+}
+
+/* Load a share of the records, within so many bytes (0: any), and fit the model to it; false where it takes more. */
+static bool
+try_share(Training *training, Size budget)
+{
+	Matcher    *matcher = training->matcher;
+	MemoryContext caller = MemoryContextSwitchTo(training->context);
+	int32		max_block[MATCHER_MAX_RULES];
+	bool		fits;
+
+	MemoryContextReset(training->context);
+	fits = matcher_records_load_share(matcher, &training->loaded, budget, training->share);
+	/* what is too common among all is so in the sample */
+	for (int r = 0; r < matcher->nrules; r++)
+	{
+		max_block[r] = matcher->rule[r].max_block;
+		if (max_block[r] > 0)
+			matcher->rule[r].max_block = Max((int32) rint(max_block[r] * training->share), 2);
+	}
+	if (fits)
+		fit_records(training);
+	for (int r = 0; r < matcher->nrules; r++)
+		matcher->rule[r].max_block = max_block[r];
+	MemoryContextSwitchTo(caller);
+	return fits;
+}
+
+/* A share below this one that is a fraction of few digits, so that a little more or less memory makes no other sample. */
+static double
+round_share(double share)
+{
+	double		step = 1;
+
+	while (step * 4 > share)
+		step /= 2;
+	return floor(share / step) * step;
+}
+
+/*
+ * Fit the model to the records, or where they exceed their part of maintenance_work_mem, to a sample of them. A sample has the square of
+ * its share of the pairs that match; where these are too few to learn from, it is made larger than the memory that was wanted.
+ */
+static void
+fit_within_memory(Training *training)
+{
+	Size		budget = (Size) Max(maintenance_work_mem * 1024.0 * LOADING_SHARE, LEAST_BUDGET);
+
+	training->share = 1;
+	while (!try_share(training, budget))
+	{
+		double		records = Max(training->loaded.records.nrecords, 1);
+
+		training->share *= round_share(Min(0.9 * records / training->loaded.rows, 0.9));
+	}
+	while (training->share < 1 && training->model.expected_matches < LEAST_MATCHES)
+	{
+		training->share = Min(training->share * 2, 1);
+		(void) try_share(training, 0);
+	}
+	if (training->share < 1)
+		ereport(NOTICE,
+				(errmsg("matcher \"%s\" was trained on %.3g of the records, which exceed maintenance_work_mem", training->matcher->name,
+						training->share),
+				 errhint("Raise maintenance_work_mem to train it on all.")));
+}
+
 /*
  * train_matcher(name text) -> setof (comparison text, level integer, m float8, u float8, weight float8)
  *
@@ -495,12 +601,8 @@ salesops_train_matcher(PG_FUNCTION_ARGS)
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext context = AllocSetContextCreate(caller, "salesops train matcher", ALLOCSET_DEFAULT_SIZES);
 	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	MatchFitOptions options = match_fit_defaults();
-	MatcherRecords loaded;
-	MatchRules	rules;
-	MatchModel	model;
+	Training	training = {0};
 	Matcher    *matcher;
-	uint64_t	contains[MATCHER_MAX_COLUMNS];
 
 	InitMaterializedSRF(fcinfo, 0);
 	MemoryContextSwitchTo(context);
@@ -511,21 +613,13 @@ salesops_train_matcher(PG_FUNCTION_ARGS)
 		progress_phase("choosing comparisons and blocking", 0);
 		matcher_choose(matcher);
 	}
-	matcher_records_load(matcher, &loaded, true);
-	require_substance(matcher, &loaded.records);
-	matcher_prepare(matcher, &loaded, &rules);
-	matcher_report_blocks(matcher, &loaded, NULL);
-	match_containment(&loaded.records, contains);
-	match_relate_rules(matcher->rule, matcher->nrules, matcher->comparison, matcher->ncomparisons, contains);
-	options.seed = matcher->options.seed;
-	options.related = matcher->auto_comparisons;
-	options.pair_budget = Max(maintenance_work_mem * 1024.0 / 2 / 24, 1e6);
-	progress_phase("fitting", 0);
-	match_fit(&loaded.records, matcher->comparison, matcher->ncomparisons, &rules, &options, &model);
-	store_model(matcher, &model, &loaded.records);
-	report_fit(matcher, &model);
+	training.matcher = matcher;
+	training.context = AllocSetContextCreate(context, "salesops training records", ALLOCSET_DEFAULT_SIZES);
+	fit_within_memory(&training);
+	store_model(&training);
+	report_fit(matcher, &training.model);
 	MemoryContextSwitchTo(caller);
-	return_tables(fcinfo, matcher, &model);
+	return_tables(fcinfo, matcher, &training.model);
 	MemoryContextDelete(context);
 	progress_end();
 	PG_RETURN_VOID();

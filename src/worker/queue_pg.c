@@ -13,7 +13,7 @@
  * or before refresh_changed() drains the queue in it. No SQL is run at write time.
  *
  * The server reads a WHEN clause anew for each statement, from text: an entity has a function of its own so that the clause is a call
- * with a column and nothing else. For the same reason nothing is done at a statement's end.
+ * with a column and nothing else. Where it can, when_pg.c spares the server that. For the same reason nothing is done at a statement's end.
  *
  * Keys belong to the subtransaction that wrote the rows: they go with it, or become its parent's. A subtransaction may append keys
  * that its parents have noted (appended_by); should it be rolled back they are as they were.

@@ -179,6 +179,16 @@ SELECT salesops.note_lead(1);
 SELECT salesops.note_lead(id) FROM odd LIMIT 1;
 RESET ROLE;
 SELECT queued();
+-- where the clause is prepared by hand the function is not asked, nor the right to it; COPY goes the server's way
+REVOKE EXECUTE ON FUNCTION salesops.note_lead("any") FROM PUBLIC;
+SET ROLE regress_worker_dora;
+INSERT INTO odd VALUES (20001);
+COPY odd (id) FROM stdin;
+20002
+\.
+RESET ROLE;
+SELECT queued();
+GRANT EXECUTE ON FUNCTION salesops.note_lead("any") TO PUBLIC;
 -- called by other means all the same, in a cursor that outlives its subtransaction: nothing stale is used
 BEGIN;
 SAVEPOINT gone;

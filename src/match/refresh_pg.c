@@ -285,7 +285,8 @@ salesops_rematch_keys(PG_FUNCTION_ARGS)
 	(void) set_config_option("plan_cache_mode", "force_generic_plan", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	changes = count_changes(name, matcher_signature(name, threshold), nkeys);
 	compiled = matcher_compiled(name, false, &decisions);
-	if (changes < 0 || OidIsValid(compiled->matcher->right_relid) || !matcher_lanes_indexed(compiled->matcher, matcher_compiled_lanes(compiled)))
+	if (changes < 0 || OidIsValid(compiled->matcher->right_relid) ||
+		!matcher_lanes_indexed(compiled->matcher, matcher_compiled_lanes(compiled)))
 		near = NULL;
 	else
 		near = matcher_near(compiled, threshold, changes, nkeys, keys);

@@ -501,7 +501,8 @@ note_change(FunctionCallInfo fcinfo, const char *entity)
 	NoteState  *state = note_state(fcinfo, entity);
 	bool		old_null = PG_NARGS() < 2 || PG_ARGISNULL(1);
 
-	worker_note_keys(state, PG_ARGISNULL(0), PG_ARGISNULL(0) ? (Datum) 0 : PG_GETARG_DATUM(0), old_null, old_null ? (Datum) 0 : PG_GETARG_DATUM(1));
+	worker_note_keys(state, PG_ARGISNULL(0), PG_ARGISNULL(0) ? (Datum) 0 : PG_GETARG_DATUM(0),
+					 old_null, old_null ? (Datum) 0 : PG_GETARG_DATUM(1));
 	PG_RETURN_BOOL(false);
 }
 

@@ -5,8 +5,9 @@
  *		prepared clause that the server would make with the first row, done by hand: take the key's column from the row, note it, say no.
  *
  * What a clause says is read once a session and kept with its text, by which it is known again. Only clauses that are a call of a
- * note function with one or two columns are taken, and only of triggers of watch(); everything else, and rows that come other ways (COPY,
- * partitions chosen row by row, a session that has not loaded the library yet), goes the server's way, to the same functions with the same effect.
+ * note function with one or two columns are taken, and only of triggers of watch(). Everything else goes the server's way, to the same
+ * functions with the same effect, and so do rows that come other ways: COPY, partitions chosen row by row, a session that has not loaded
+ * the library yet.
  */
 #include "postgres.h"
 
@@ -184,7 +185,8 @@ prepare_relation(ResultRelInfo *relation, CmdType operation, MemoryContext conte
 			strncmp(trigger->tgname, TRIGGER_NAME, strlen(TRIGGER_NAME)) != 0)
 			continue;
 		/* a statement needs the trigger of its kind; one that may be of several has all prepared */
-		if ((operation == CMD_INSERT && !TRIGGER_FOR_INSERT(trigger->tgtype)) || (operation == CMD_UPDATE && !TRIGGER_FOR_UPDATE(trigger->tgtype)) ||
+		if ((operation == CMD_INSERT && !TRIGGER_FOR_INSERT(trigger->tgtype)) ||
+			(operation == CMD_UPDATE && !TRIGGER_FOR_UPDATE(trigger->tgtype)) ||
 			(operation == CMD_DELETE && !TRIGGER_FOR_DELETE(trigger->tgtype)))
 			continue;
 		clause = known_clause(trigger);

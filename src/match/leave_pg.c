@@ -186,7 +186,7 @@ add_block(BlockReading *reading, int32 block, Datum key)
 									INT8OID, CurrentMemoryContext);
 }
 
-/* A member of blocks, with its key or keys: those that are the blocks'. (Elements beyond 512 bytes are none: an index has them shortened.) */
+/* A member of blocks, with its key or keys: those that are the blocks'. (Elements beyond 512 bytes are not: an index has them cut.) */
 static void
 read_block_keys(TupleTableSlot *slot, void *arg)
 {

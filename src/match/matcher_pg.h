@@ -356,7 +356,7 @@ typedef struct MatcherNear
 	const char **present;		/* of those that are there */
 	int			npresent;
 	MatcherPairs pairs;			/* among them, from the threshold on: numbers of keys */
-	/* blocks that have become too large, or are so still (with the number of changes at which they are to be counted again), or no longer */
+	/* blocks that have become too large or are so still, with the number of changes at which they are counted again; or no longer */
 	int			nblocks;
 	uint64	   *block_rule;
 	const char **block_key;

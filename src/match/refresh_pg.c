@@ -51,6 +51,18 @@ keys_arg(const char *const *keys, int count)
 	return spi_array(TEXTARRAYOID, TEXTOID, elements, count);
 }
 
+/* Whether every rule can be looked up. */
+static bool
+is_indexed(const MatcherCompiled *compiled)
+{
+	if (matcher_lanes_indexed(compiled->matcher, matcher_compiled_lanes(compiled)))
+		return true;
+	ereport(NOTICE,
+			(errmsg("matcher \"%s\": all records are looked at, for not every blocking rule has an index", compiled->matcher->name),
+			 errhint("SELECT * FROM salesops.index_matcher(%s);", quote_literal_cstr(compiled->matcher->name))));
+	return false;
+}
+
 /* Count the changed keys; how many there have been in all, or -1 where no run of this signature has left anything to go by. */
 static int64
 count_changes(const char *matcher, const char *signature, int nkeys)
@@ -285,7 +297,7 @@ salesops_rematch_keys(PG_FUNCTION_ARGS)
 	(void) set_config_option("plan_cache_mode", "force_generic_plan", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	changes = count_changes(name, matcher_signature(name, threshold), nkeys);
 	compiled = matcher_compiled(name, false, &decisions);
-	if (changes < 0 || OidIsValid(compiled->matcher->right_relid) || !matcher_lanes_indexed(compiled->matcher, matcher_compiled_lanes(compiled)))
+	if (changes < 0 || OidIsValid(compiled->matcher->right_relid) || !is_indexed(compiled))
 		near = NULL;
 	else
 		near = matcher_near(compiled, threshold, changes, nkeys, keys);

@@ -47,6 +47,7 @@ void
 worker_init(void)
 {
 	define_settings();
+	worker_prepare_clauses();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	DefineCustomBoolVariable("salesops.launcher", "Start workers for the databases that have jobs.",

@@ -270,12 +270,19 @@ static void
 check_after(const char *name)
 {
 	if (spi_execute(SPI_OK_SELECT,
-					"SELECT a FROM salesops.job_definition d, pg_catalog.unnest(d.after) a WHERE d.name = $1 "
-					"AND NOT EXISTS (SELECT 1 FROM salesops.job_definition e WHERE e.name = a)",
+					"SELECT min(a), CASE WHEN count(*) > 1 THEN string_agg('\"' || a || '\"', ', ' ORDER BY a) END "
+					"FROM salesops.job_definition d, pg_catalog.unnest(d.after) a WHERE d.name = $1 "
+					"AND NOT EXISTS (SELECT 1 FROM salesops.job_definition e WHERE e.name = a) HAVING count(*) > 0",
 					1, (SpiArg[]) {spi_text(name)}) > 0)
+	{
+		char	   *all = spi_get_text(0, 2);
+
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("job \"%s\" cannot come after job \"%s\", which does not exist", name, spi_get_text(0, 1))));
+				 errmsg("job \"%s\" cannot come after job \"%s\", which does not exist", name, spi_get_text(0, 1)),
+				 all != NULL ? errdetail("None of these exists: %s.", all) : 0,
+				 errhint("The view salesops.job lists the jobs.")));
+	}
 	if (spi_execute(SPI_OK_SELECT,
 					"WITH RECURSIVE before(job) AS ("
 					"  SELECT a FROM salesops.job_definition d, pg_catalog.unnest(d.after) a WHERE d.name = $1 "

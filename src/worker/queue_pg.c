@@ -13,7 +13,7 @@
  * or before refresh_changed() drains the queue in it. No SQL is run at write time.
  *
  * The server reads a WHEN clause anew for each statement, from text: an entity has a function of its own so that the clause is a call
- * with a column and nothing else. For the same reason nothing is done at a statement's end.
+ * with a column and nothing else. Where it can, when_pg.c spares the server that. For the same reason nothing is done at a statement's end.
  *
  * Keys belong to the subtransaction that wrote the rows: they go with it, or become its parent's. A subtransaction may append keys
  * that its parents have noted (appended_by); should it be rolled back they are as they were.
@@ -36,9 +36,11 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "core/compat.h"
+#include "worker/note.h"
 #include "worker/worker.h"
 
 /* Keys share rows of the queue: up to so many, and so many bytes (as in an array), below what would be compressed */
@@ -68,7 +70,7 @@ typedef struct NotedKeys
 StaticAssertDecl(KEYS_PER_ROW <= PG_UINT8_MAX, "ordinals of keys must fit");
 
 /* What a statement's WHEN clause keeps between rows */
-typedef struct NoteState
+struct NoteState
 {
 	NotedKeys  *noted;
 	uint64		forgotten;		/* as it was when noted was looked up */
@@ -77,19 +79,32 @@ typedef struct NoteState
 	int16		key_length;
 	bool		key_by_value;
 	FmgrInfo	key_output;
-} NoteState;
+};
 
 /* All of the transaction's, in its memory context; one at most of an entity and a subtransaction */
 static NotedKeys *noted_keys = NULL;
 /* Counts what has left that list, so that nobody uses a pointer to it: a cursor's call outlives the subtransaction of its first row */
 static uint64 forgotten = 0;
 
+/* The queue, or InvalidOid without an extension any more; looked up again where any relation's definition has changed. */
+static Oid
+queue_relation(void)
+{
+	static Oid	queue = InvalidOid;
+	Oid			schema;
+
+	if (OidIsValid(queue) && SearchSysCacheExists1(RELOID, ObjectIdGetDatum(queue)))
+		return queue;
+	schema = get_namespace_oid("salesops", true);
+	queue = OidIsValid(schema) ? get_relname_relid("change_batch", schema) : InvalidOid;
+	return queue;
+}
+
 /* Append a row to the queue, with keys, or with NULL, which means all. Without an extension any more: nothing. */
 static void
 queue_append(const char *entity, ArrayType *keys)
 {
-	Oid			schema = get_namespace_oid("salesops", true);
-	Oid			queue = OidIsValid(schema) ? get_relname_relid("change_batch", schema) : InvalidOid;
+	Oid			queue = queue_relation();
 	Relation	relation;
 	TupleTableSlot *slot;
 
@@ -424,20 +439,23 @@ is_trigger_column(FmgrInfo *call, int argument)
 }
 
 /* What is to be known of the key's type; nothing is looked up for the usual ones. */
-static void
-learn_type(NoteState *state, FmgrInfo *call)
+NoteState *
+worker_note_start(const char *entity, Oid key_type, MemoryContext context)
 {
+	NoteState  *state = MemoryContextAllocZero(context, sizeof(NoteState));
 	Oid			output;
 	bool		varlena;
 
-	state->key_type = get_fn_expr_argtype(call, 0);
-	state->key_by_value = state->key_type == INT4OID || state->key_type == INT8OID;
+	state->entity = entity;
+	state->key_type = key_type;
+	state->key_by_value = key_type == INT4OID || key_type == INT8OID;
 	state->key_length = -1;
-	if (state->key_by_value || state->key_type == TEXTOID || state->key_type == VARCHAROID || state->key_type == BPCHAROID)
-		return;
-	get_typlenbyval(state->key_type, &state->key_length, &state->key_by_value);
-	getTypeOutputInfo(state->key_type, &output, &varlena);
-	fmgr_info_cxt(output, &state->key_output, call->fn_mcxt);
+	if (state->key_by_value || key_type == TEXTOID || key_type == VARCHAROID || key_type == BPCHAROID)
+		return state;
+	get_typlenbyval(key_type, &state->key_length, &state->key_by_value);
+	getTypeOutputInfo(key_type, &output, &varlena);
+	fmgr_info_cxt(output, &state->key_output, context);
+	return state;
 }
 
 /*
@@ -457,42 +475,45 @@ note_state(FunctionCallInfo fcinfo, const char *entity)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("function \"note_%s\" can only be called by a trigger of salesops.watch()", entity),
 				 errhint("salesops.watch() queues what is written in a table.")));
-	state = MemoryContextAllocZero(call->fn_mcxt, sizeof(NoteState));
-	learn_type(state, call);
-	state->entity = entity;
+	state = worker_note_start(entity, get_fn_expr_argtype(call, 0), call->fn_mcxt);
 	call->fn_extra = state;
 	return state;
+}
+
+/* NULL is nobody's key. */
+void
+worker_note_keys(NoteState *state, bool new_null, Datum new_key, bool old_null, Datum old_key)
+{
+	if (!new_null)
+		note_key(state, new_key);
+	if (!old_null && (new_null || !datumIsEqual(new_key, old_key, state->key_by_value, state->key_length)))
+		note_key(state, old_key);
 }
 
 /*
  * note_ENTITY(key "any" [, old_key "any"]) -> boolean, always false
  *
  * In the WHEN clause of a row-level trigger of watch(): notes the key of the row written, and its old one where it has another now.
- * NULL is nobody's key.
  */
 static Datum
 note_change(FunctionCallInfo fcinfo, const char *entity)
 {
 	NoteState  *state = note_state(fcinfo, entity);
-	bool		none = PG_ARGISNULL(0);
+	bool		old_null = PG_NARGS() < 2 || PG_ARGISNULL(1);
 
-	if (!none)
-		note_key(state, PG_GETARG_DATUM(0));
-	if (PG_NARGS() > 1 && !PG_ARGISNULL(1) &&
-		(none || !datumIsEqual(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), state->key_by_value, state->key_length)))
-		note_key(state, PG_GETARG_DATUM(1));
+	worker_note_keys(state, PG_ARGISNULL(0), PG_ARGISNULL(0) ? (Datum) 0 : PG_GETARG_DATUM(0),
+					 old_null, old_null ? (Datum) 0 : PG_GETARG_DATUM(1));
 	PG_RETURN_BOOL(false);
 }
 
 /* An entity has one literal, whose address stands for it */
 #define NOTES(entity) \
+static const char entity##_name[] = #entity; \
 PG_FUNCTION_INFO_V1(salesops_note_##entity); \
 Datum \
 salesops_note_##entity(PG_FUNCTION_ARGS) \
 { \
-	static const char name[] = #entity; \
-\
-	return note_change(fcinfo, name); \
+	return note_change(fcinfo, entity##_name); \
 }
 
 NOTES(lead)
@@ -503,6 +524,20 @@ NOTES(opportunity_stage_change)
 NOTES(activity)
 NOTES(sales_rep)
 NOTES(commission_credit)
+
+const char *
+worker_noted_entity(const char *name)
+{
+	static const char *const names[] = {lead_name, contact_name, account_name, opportunity_name, opportunity_stage_change_name,
+	activity_name, sales_rep_name, commission_credit_name};
+
+	for (int i = 0; i < (int) lengthof(names); i++)
+	{
+		if (strcmp(names[i], name) == 0)
+			return names[i];
+	}
+	return NULL;
+}
 
 PG_FUNCTION_INFO_V1(salesops_queue_changes);
 

@@ -147,6 +147,9 @@ extern void worker_require_entity(const char *entity);
 /* queue_pg.c */
 extern void worker_append_noted(const char *entity);
 
+/* when_pg.c */
+extern void worker_prepare_clauses(void);
+
 /* launcher_pg.c */
 extern void worker_register_launcher(void);
 

@@ -29,6 +29,7 @@ SELECT salesops.create_job('b', '61 * * * *', '');
 SELECT salesops.create_job('b', '@daily', 'BEGIN; SELECT 1; COMMIT');
 SELECT salesops.create_job('b', '@daily Europe/Berlin', 'SELECT 1', '{"time_zone": "Asia/Tokyo"}');
 SELECT salesops.create_job('b', '@daily', 'SELECT 1', '{"after": ["nobody"]}');
+SELECT salesops.create_job('b', '@daily', 'SELECT 1', '{"after": ["nobody", "no one"]}');
 SELECT salesops.create_job('b', '@daily', 'SELECT 1', '{"owner": "nobody"}');
 SELECT salesops.alter_job('nobody', 'every day');
 SELECT salesops.drop_job('nobody');

@@ -17,7 +17,7 @@
 #define LEAST_RELATED 0.05		/* share of the pairs that look like matches which makes a class of related ones worth having */
 #define LEAST_KNOWN 10.0		/* expected matches that an estimate must rest on */
 #define LEAST_BITS 5.0			/* evidence that a class of related pairs shares */
-#define LEAST_BITS_APART 4.5	/* and that sets it apart from matches */
+#define LEAST_BITS_APART 3.0	/* and that sets it apart from matches */
 #define COUNT_CLASSES 64
 #define POOL_STRENGTH 3.0		/* pairs that values of the same count stand for in the frequency of one */
 #define AT_CHANCE 0.15			/* agreement above chance, as a share of what is above it, that is still chance */

@@ -17,7 +17,7 @@
 #define LEAST_RELATED 0.05		/* share of the pairs that look like matches which makes a class of related ones worth having */
 #define LEAST_KNOWN 10.0		/* expected matches that an estimate must rest on */
 #define LEAST_BITS 5.0			/* evidence that a class of related pairs shares */
-#define LEAST_BITS_APART 4.5	/* and that sets it apart from matches */
+#define LEAST_BITS_APART 3.0	/* and that sets it apart from matches */
 #define COUNT_CLASSES 64
 #define POOL_STRENGTH 3.0		/* pairs that values of the same count stand for in the frequency of one */
 #define AT_CHANCE 0.15			/* agreement above chance, as a share of what is above it, that is still chance */
@@ -614,11 +614,11 @@ share_of_matches(const MatchTables *tables, const FitPair *pair, double odds, do
 }
 
 /*
- * Whether the records of such a class are others, and not the same ones after a change: a company that has moved shares its name, number and
- * domain with its former self, and is at chance in street and town, just as a brother shares the street and is at chance in the first name.
- * Brothers are in the relation twice as often as anybody else; who is taken for a relation of himself is one match short by that. So of
- * pairs of others as many have an end without a match as chance has it, of those after a change nearly all. Where matches are too few to
- * tell, what is the more frequent stays as it was.
+ * Whether the records of such a class are others, and not the same ones after a change. A company that has moved shares name, number and
+ * domain with its former self and is at chance in street and town, just as a brother shares the street and is at chance in the first name.
+ * But brothers have as many duplicates as anybody, while who is taken for a relation of himself lacks that one. So of pairs of others as
+ * many have an end without a match as chance has it, of those after a change nearly all, of those among the many entries of one hardly
+ * any. Where matches are too few to tell, changes are fewer than what stays as it was.
  */
 static bool
 are_other_records(const Fit *fit, const MatchTables *split, double prior)

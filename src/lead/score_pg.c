@@ -492,7 +492,10 @@ score_leads(const char *model, TimestampTz as_of, ArrayType *leads)
 	scoring->points_column = row_column(scoring->desc, "salesops_points");
 	for (int i = 0; i <= list_length(scoring->policy->segments); i++)
 		if (scoring->models[i].loaded)
+		{
 			scoring->models[i].map = learn_map_features(scoring->models[i].loaded->model, scoring->models[i].loaded->name, scoring->desc);
+			learn_map_as_of(scoring->models[i].map, scoring->as_of);
+		}
 	/* not read-only: a trigger must see the rows that fired it */
 	spi_stream(sql, leads ? 2 : 1, args, false, score_row, scoring);
 	MemoryContextSwitchTo(context);

@@ -257,6 +257,7 @@ learn_feature(const KernelEnv *env, LearnFeature *feature, const LearnColumn *co
 	feature->kind = column->kind;
 	feature->reading = column->reading;
 	feature->origin = column->origin;
+	feature->as_of = column->as_of ? copy_text(env, column->as_of) : NULL;
 	*code_map = NULL;
 	if (column->kind == LEARN_NUMBER)
 		learn_number(env, feature, column, rows, options);

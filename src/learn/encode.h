@@ -37,6 +37,7 @@ typedef struct LearnColumn
 	LearnKind	kind;
 	int			reading;		/* the door's note on how a value is read; kept with the model */
 	double		origin;			/* likewise: a date's zero */
+	const char *as_of;			/* likewise: the column that holds a row's own zero, or NULL */
 	double	   *number;			/* NUMBER: NaN where missing */
 	int32_t    *code;			/* CATEGORY: -1 where missing; SET: -1 where missing, else 0 */
 	size_t	   *set_start;		/* SET: rows + 1 */
@@ -75,6 +76,7 @@ typedef struct LearnFeature
 	LearnKind	kind;
 	int			reading;
 	double		origin;
+	char	   *as_of;
 	bool		has_missing;	/* missing rows were seen, often enough for a term of their own */
 	bool		has_other;
 	/* NUMBER */

@@ -12,6 +12,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/timestamp.h"
 
 #include "core/compat.h"
 #include "core/errors.h"
@@ -27,9 +28,20 @@ struct FeatureMap
 	ValueReader *reader;
 	StoredNumber *stored;		/* by feature: how a plain number is stored, where nothing has to be asked of it */
 	bool		all_stored;		/* so are all of them, none absent */
+	bool		has_ages;		/* dates are counted from the row's moment */
+	int			as_of_column;	/* which this column holds; -1: absent */
+	ValueReader as_of_reader;
+	double		as_of;			/* the row's at hand, in days since 2000; NaN: not known */
 	LearnValue *value;
 	int32_t   **set_room;		/* by feature: as many as it has levels */
 };
+
+/* Is the feature a date, counted from whatever? */
+static inline bool
+is_date(const LearnFeature *feature)
+{
+	return feature->reading == READ_DATE || feature->reading == READ_AGE;
+}
 
 /* May a value of this class be read as the feature? */
 static bool
@@ -42,7 +54,7 @@ class_fits(const LearnFeature *feature, ValueClass value_class)
 		return false;
 	if (feature->kind == LEARN_CATEGORY || value_class == VALUE_TEXT || value_class == VALUE_PRINTED)
 		return true;
-	if (feature->reading == READ_DATE)
+	if (is_date(feature))
 		return value_class == VALUE_DATE || value_class == VALUE_TIMESTAMP;
 	return value_class != VALUE_DATE && value_class != VALUE_TIMESTAMP;
 }
@@ -52,10 +64,32 @@ static const char *
 feature_wants(const LearnFeature *feature)
 {
 	if (feature->kind == LEARN_NUMBER)
-		return feature->reading == READ_DATE ? "dates" : "numbers";
+		return is_date(feature) ? "dates" : "numbers";
 	if (feature->kind == LEARN_SET)
 		return feature->reading == READ_WORDS ? "text" : "arrays";
 	return "categories";
+}
+
+/* Where the rows' moment lies, if any feature counts from it. */
+static void
+map_as_of(FeatureMap *map, const LearnFeature *feature, TupleDesc desc, Problems *problems)
+{
+	map->has_ages = true;
+	map->as_of = NAN;
+	map->as_of_column = row_column(desc, feature->as_of);
+	if (map->as_of_column < 0)
+		return;
+	map->as_of_reader = value_reader(TupleDescAttr(desc, map->as_of_column)->atttypid, feature->as_of);
+	if (!class_fits(feature, map->as_of_reader.value_class))
+		problems_add(problems, "column \"%s\" is of type %s, but dates are counted from it", feature->as_of,
+					 format_type_be(TupleDescAttr(desc, map->as_of_column)->atttypid));
+}
+
+/* See features_pg.h. */
+void
+learn_map_as_of(FeatureMap *map, TimestampTz as_of)
+{
+	map->as_of = (double) as_of / USECS_PER_DAY;
 }
 
 /* See features_pg.h. */
@@ -80,6 +114,8 @@ learn_map_features(const LearnModel *model, const char *model_name, TupleDesc de
 		int			column = row_column(desc, feature->name);
 
 		map->column[f] = column;
+		if (feature->as_of && !map->has_ages)
+			map_as_of(map, feature, desc, &problems);
 		if (feature->kind == LEARN_SET)
 			map->set_room[f] = palloc(sizeof(int32_t) * (feature->levels + 1));
 		if (column < 0)
@@ -182,7 +218,8 @@ read_value(FeatureMap *map, int f, Datum value)
 
 	if (feature->kind == LEARN_NUMBER)
 	{
-		into->number = value_number(reader, value, feature->reading == READ_DATE) - feature->origin;
+		into->number = value_number(reader, value, is_date(feature)) -
+			(feature->as_of ? map->as_of : feature->origin);
 		return;
 	}
 	into->level = 0;
@@ -237,10 +274,23 @@ column_at(const RowColumns *row, int column)
 	return row->columns ? row->columns[column] : (NullableDatum) {row->values[column], row->nulls[column]};
 }
 
+/* The row's moment into the map, where dates are counted from it. */
+static pg_attribute_always_inline void
+read_as_of(FeatureMap *map, const RowColumns *row)
+{
+	NullableDatum column;
+
+	if (!map->has_ages || map->as_of_column < 0)
+		return;
+	column = column_at(row, map->as_of_column);
+	map->as_of = column.isnull ? NAN : value_number(&map->as_of_reader, column.value, true);
+}
+
 /* All values into the map. */
 static pg_attribute_always_inline LearnValue *
 read_features(FeatureMap *map, const RowColumns *row)
 {
+	read_as_of(map, row);
 	for (int f = 0; f < map->model->features.count; f++)
 	{
 		NullableDatum column = column_at(row, map->column[f]);
@@ -310,6 +360,7 @@ learn_columns_margin(FeatureMap *map, LearnModel *model, const NullableDatum *co
 		return learn_model_mix(model, 0, learn_trees_margin_row(model->trees, model->tree_row));
 	if (model->tree_weight > 0)
 		return learn_model_margin(model, read_features(map, &row));
+	read_as_of(map, &row);
 	for (int f = 0; f < model->features.count; f++)
 		margin += column_adds(map, f, column_at(&row, map->column[f]));
 	return learn_model_mix(model, margin, 0);

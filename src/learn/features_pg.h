@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "access/tupdesc.h"
+#include "datatype/timestamp.h"
 #include "executor/tuptable.h"
 
 #include "learn/model.h"
@@ -20,7 +21,8 @@ typedef enum FeatureReading
 	READ_PLAIN = 0,				/* a number as it is, a text as it is, an array's elements */
 	READ_DATE = 1,				/* a date or time: days since the newest of the training data */
 	READ_WORDS = 2,				/* a text's words */
-	READ_FOLDED = 3				/* a text, or an array's elements, in lower case: the column was citext */
+	READ_FOLDED = 3,			/* a text, or an array's elements, in lower case: the column was citext */
+	READ_AGE = 4				/* a date or time: days since the row's own moment, which another column holds */
 } FeatureReading;
 
 /* ---- training data ---- */
@@ -45,8 +47,11 @@ typedef struct UnusableColumn
 	char	   *reason;
 } UnusableColumn;
 
-/* Run the query as the caller and gather its columns; key may be NULL. All that is wrong is one error. */
-extern TrainingData *learn_read_training(const char *query, const char *label, const char *key, uint64 seed);
+/*
+ * Run the query as the caller and gather its columns; key may be NULL, and so may as_of, the date column that dates are counted from. All
+ * that is wrong is one error.
+ */
+extern TrainingData *learn_read_training(const char *query, const char *label, const char *key, const char *as_of, uint64 seed);
 
 /* ---- rows to predict ---- */
 
@@ -57,6 +62,9 @@ typedef struct FeatureMap FeatureMap;
  * is missing. Error 42703 where no feature has one, 42804 where a column's type cannot be read as the feature.
  */
 extern FeatureMap *learn_map_features(const LearnModel *model, const char *model_name, TupleDesc desc);
+
+/* The moment of rows that have no column for it: dates that are read as ages count from there. */
+extern void learn_map_as_of(FeatureMap *map, TimestampTz as_of);
 
 /* Feature values of a row. What they point to lives until the next call with the same map. */
 extern LearnValue *learn_read_features(FeatureMap *map, const Datum *values, const bool *nulls);

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define MODEL_MAGIC		UINT32_C(0x314d4c53)	/* "SLM1" */
-#define MODEL_FORMAT	2	/* since 2 a category may carry the trees' target encoding; 1 is read as well */
+#define MODEL_FORMAT	3	/* since 2 a category may carry the trees' target encoding, since 3 a date a column it counts from; 1 and 2 are read as well */
 
 typedef struct Writer
 {
@@ -226,6 +226,7 @@ put_feature(Writer *writer, const LearnFeature *feature)
 	put_int(writer, feature->kind);
 	put_int(writer, feature->reading);
 	put_double(writer, feature->origin);
+	put_text(writer, feature->as_of ? feature->as_of : "");
 	put_int(writer, feature->has_missing);
 	put_int(writer, feature->has_other);
 	put_double(writer, feature->missing_weight);
@@ -298,6 +299,9 @@ get_feature(Reader *reader, LearnFeature *feature)
 	feature->kind = get_int(reader, LEARN_NUMBER, LEARN_SET);
 	feature->reading = get_int(reader, 0, 1000);
 	feature->origin = get_double(reader);
+	feature->as_of = reader->format >= 3 ? get_text(reader) : NULL;
+	if (feature->as_of && feature->as_of[0] == '\0')
+		feature->as_of = NULL;
 	feature->has_missing = get_int(reader, 0, 1);
 	feature->has_other = get_int(reader, 0, 1);
 	feature->missing_weight = get_double(reader);

@@ -50,6 +50,7 @@ typedef struct TrainOptions
 	bool		fast;
 	bool		force;
 	bool		linear_numbers;
+	char	   *as_of;			/* column that dates are counted from, or NULL */
 	double		lambda;			/* < 0: by cross-validation */
 	int			rounds;			/* 0: by cross-validation */
 	int			depth;			/* 0: by cross-validation */

@@ -66,6 +66,7 @@ static const OptionSpec option_specs[] = {
 	OPTION("colsample", OPTION_FLOAT, colsample, .min = 0.01, .max = 1),
 	OPTION("max_bin", OPTION_INTEGER, max_bin, .min = 2, .max = 255),
 	OPTION("patience", OPTION_INTEGER, patience, .min = 1, .max = 10000),
+	OPTION("as_of", OPTION_TEXT, as_of),
 	OPTION("include", OPTION_TEXT_LIST, include),
 	OPTION("exclude", OPTION_TEXT_LIST, exclude),
 	OPTION("base_points", OPTION_FLOAT, base_points, .min = 0, .max = 1e6),
@@ -339,6 +340,8 @@ choose_columns(Training *training)
 
 		if (is_listed(training->options.exclude, name))
 			training->left_out[c] = pstrdup("as you asked");
+		else if (training->options.as_of && strcmp(training->options.as_of, name) == 0)
+			training->left_out[c] = pstrdup("the moment that the other dates are counted from");
 		else if (is_listed(training->options.include, name))
 			continue;
 		else if (finding->degree == LEAK_LEFT_OUT)
@@ -722,7 +725,7 @@ store(const Training *training)
 static Datum
 train(Training *training)
 {
-	training->data = learn_read_training(training->query, training->label, training->key, training->options.seed);
+	training->data = learn_read_training(training->query, training->label, training->key, training->options.as_of, training->options.seed);
 	check_amount(training);
 	check_listed(training);
 	choose_columns(training);

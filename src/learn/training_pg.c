@@ -784,9 +784,38 @@ may_be_key(const ColumnBuilder *builder, const LearnColumn *column, size_t rows)
 	return true;
 }
 
+/* Dates count in days from their row's own moment, which is what they are when a row is predicted later on. */
+static void
+count_from(TrainingData *data, const char *as_of)
+{
+	const LearnColumn *moment = NULL;
+
+	for (int c = 0; c < data->columns; c++)
+		if (strcmp(data->table.column[c].name, as_of) == 0 && data->table.column[c].reading == READ_DATE)
+			moment = &data->table.column[c];
+	if (moment == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("the query has no column \"%s\" of dates", as_of),
+				 errdetail("Option \"as_of\" names the column that holds each row's moment, from which its other dates are counted."),
+				 errhint("Add it to the query, such as now() AS as_of, or the day on which each row was as it is now.")));
+	for (int c = 0; c < data->columns; c++)
+	{
+		LearnColumn *column = &data->table.column[c];
+
+		if (column == moment || column->reading != READ_DATE)
+			continue;
+		for (size_t row = 0; row < data->table.rows; row++)
+			column->number[row] += column->origin - (moment->number[row] + moment->origin);
+		column->reading = READ_AGE;
+		column->origin = 0;
+		column->as_of = moment->name;
+	}
+}
+
 /* See features_pg.h. */
 TrainingData *
-learn_read_training(const char *query, const char *label, const char *key, uint64 seed)
+learn_read_training(const char *query, const char *label, const char *key, const char *as_of, uint64 seed)
 {
 	TrainingData *data = palloc0(sizeof(TrainingData));
 	TrainingReader reader = {.keep = CurrentMemoryContext};
@@ -828,6 +857,8 @@ learn_read_training(const char *query, const char *label, const char *key, uint6
 			add_whole(data, &whole, c);
 		data->may_be_key[c] = may_be_key(&reader.builder[c], &data->table.column[c], reader.rows);
 	}
+	if (as_of)
+		count_from(data, as_of);
 	order_rows(data, reader.label, reader.key_hash, seed);
 	settle_wholes(data);
 	MemoryContextDelete(reader.scratch);

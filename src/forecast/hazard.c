@@ -390,7 +390,10 @@ shrunk(double events, double days, double prior, double pseudo)
 	return prior > 0.0 ? (events + pseudo) / (days + pseudo / prior) : events / (days + 1.0);
 }
 
-/* Hazards by age, a cell's days at risk counting by its factor. An age is pulled to the one before it, the first to the overall rate. */
+/*
+ * Hazards by age, a cell's days at risk counting by its factor. An age is pulled to the geometric mean of the age before it and of all: where
+ * a history has just begun, what deals older than any seen yet do is told as much by the oldest seen as by the many young ones.
+ */
 static void
 fit_ages(const HazardPast *past, double events[HAZARD_AGES][HAZARD_CELLS], double risk[HAZARD_AGES][HAZARD_CELLS],
 		 const double factor[HAZARD_CELLS], double rate[HAZARD_AGES])
@@ -399,6 +402,7 @@ fit_ages(const HazardPast *past, double events[HAZARD_AGES][HAZARD_CELLS], doubl
 	double		age_risk[HAZARD_AGES] = {0};
 	double		all_events = 0;
 	double		all_risk = 0;
+	double		overall;
 	double		before;
 
 	for (int b = 0; b < HAZARD_AGES; b++)
@@ -411,9 +415,9 @@ fit_ages(const HazardPast *past, double events[HAZARD_AGES][HAZARD_CELLS], doubl
 		all_events += age_events[b];
 		all_risk += age_risk[b];
 	}
-	before = (all_events + 0.5) / (all_risk + 1.0);
+	before = overall = (all_events + 0.5) / (all_risk + 1.0);
 	for (int b = 0; b < HAZARD_AGES; b++)
-		before = rate[b] = shrunk(age_events[b], age_risk[b], before, past->options.age_events);
+		before = rate[b] = shrunk(age_events[b], age_risk[b], sqrt(before * overall), past->options.age_events);
 }
 
 /* Factors of the cells: events over what the ages let expect, pulled to 1 as far as chance explains how they differ. */
@@ -433,10 +437,7 @@ fit_cells(double events[HAZARD_AGES][HAZARD_CELLS], double risk[HAZARD_AGES][HAZ
 	ratio_shrink(observed, expected, HAZARD_CELLS, factor);
 }
 
-/*
- * Hazards by age and cell from weighted sums: of an age (what deals older than any seen yet do is told by the oldest seen, not by all the
- * young ones of a history that has just begun) times what the cell does to all ages, and each cell of an age pulled to that.
- */
+/* Hazards by age and cell from weighted sums: of an age times what the cell does to all ages, and each cell of an age pulled to that. */
 static void
 shrink_hazards(const HazardPast *past, double events[HAZARD_AGES][HAZARD_CELLS], double risk[HAZARD_AGES][HAZARD_CELLS],
 			   double hazard[HAZARD_AGES][HAZARD_CELLS])

@@ -18,7 +18,8 @@
 
 const HazardOptions hazard_defaults = {
 	.half_life = 120, .cell_events = 3, .age_events = 1, .calibration_half_life = 60, .calibration_weight = 1, .calibration_wins = 150,
-	.calibration_errors = 2, .error_prior = 0.09, .error_weight = 2, .error_half_life = 180, .calendar = -1, .family = -1, .arrival_days = 91,
+	.calibration_errors = 2, .error_prior = 0.09, .error_weight = 2, .error_half_life = 180,
+	.calendar = -1, .family = -1, .arrival_days = 91,
 };
 
 /* First age of each bucket, in days: about a factor of the square root of two apart. */
@@ -390,7 +391,10 @@ shrunk(double events, double days, double prior, double pseudo)
 	return prior > 0.0 ? (events + pseudo) / (days + pseudo / prior) : events / (days + 1.0);
 }
 
-/* Hazards by age, a cell's days at risk counting by its factor. An age is pulled to the one before it, the first to the overall rate. */
+/*
+ * Hazards by age, a cell's days at risk counting by its factor. An age is pulled to the geometric mean of the age before it and of all:
+ * where a history has just begun, what deals older than any seen yet do is told as much by the oldest seen as by the many young ones.
+ */
 static void
 fit_ages(const HazardPast *past, double events[HAZARD_AGES][HAZARD_CELLS], double risk[HAZARD_AGES][HAZARD_CELLS],
 		 const double factor[HAZARD_CELLS], double rate[HAZARD_AGES])
@@ -399,6 +403,7 @@ fit_ages(const HazardPast *past, double events[HAZARD_AGES][HAZARD_CELLS], doubl
 	double		age_risk[HAZARD_AGES] = {0};
 	double		all_events = 0;
 	double		all_risk = 0;
+	double		overall;
 	double		before;
 
 	for (int b = 0; b < HAZARD_AGES; b++)
@@ -411,9 +416,9 @@ fit_ages(const HazardPast *past, double events[HAZARD_AGES][HAZARD_CELLS], doubl
 		all_events += age_events[b];
 		all_risk += age_risk[b];
 	}
-	before = (all_events + 0.5) / (all_risk + 1.0);
+	before = overall = (all_events + 0.5) / (all_risk + 1.0);
 	for (int b = 0; b < HAZARD_AGES; b++)
-		before = rate[b] = shrunk(age_events[b], age_risk[b], before, past->options.age_events);
+		before = rate[b] = shrunk(age_events[b], age_risk[b], sqrt(before * overall), past->options.age_events);
 }
 
 /* Factors of the cells: events over what the ages let expect, pulled to 1 as far as chance explains how they differ. */
@@ -433,10 +438,7 @@ fit_cells(double events[HAZARD_AGES][HAZARD_CELLS], double risk[HAZARD_AGES][HAZ
 	ratio_shrink(observed, expected, HAZARD_CELLS, factor);
 }
 
-/*
- * Hazards by age and cell from weighted sums: of an age (what deals older than any seen yet do is told by the oldest seen, not by all the
- * young ones of a history that has just begun) times what the cell does to all ages, and each cell of an age pulled to that.
- */
+/* Hazards by age and cell from weighted sums: of an age times what the cell does to all ages, and each cell of an age pulled to that. */
 static void
 shrink_hazards(const HazardPast *past, double events[HAZARD_AGES][HAZARD_CELLS], double risk[HAZARD_AGES][HAZARD_CELLS],
 			   double hazard[HAZARD_AGES][HAZARD_CELLS])
@@ -547,6 +549,13 @@ hazard_win_probability(const HazardPast *past, const HazardFit *fit, int32_t cre
 	return won;
 }
 
+/* What a won deal brought; one without an amount nothing, as where bookings are counted. */
+static double
+won_amount_of(const HazardHistory *h, int deal)
+{
+	return isnan(h->won_amount[deal]) ? 0.0 : h->won_amount[deal];
+}
+
 /* Sums of won amounts and their squares by segment, known on a day; half-life a year. Returns the mean of all, and of their squares. */
 static double
 sum_segments(const HazardPast *past, int32_t day, double *square)
@@ -564,14 +573,13 @@ sum_segments(const HazardPast *past, int32_t day, double *square)
 	{
 		int			i = past->won_deal[k];
 		double		weight = past->won_weight[k] * scale;
+		double		amount = won_amount_of(h, i);
 
-		if (isnan(h->won_amount[i]))
-			continue;
-		past->segment_sum[h->segment[i]] += weight * h->won_amount[i];
-		past->segment_square[h->segment[i]] += weight * h->won_amount[i] * h->won_amount[i];
+		past->segment_sum[h->segment[i]] += weight * amount;
+		past->segment_square[h->segment[i]] += weight * amount * amount;
 		past->segment_count[h->segment[i]] += weight;
-		sum += weight * h->won_amount[i];
-		sum2 += weight * h->won_amount[i] * h->won_amount[i];
+		sum += weight * amount;
+		sum2 += weight * amount * amount;
 		count += weight;
 	}
 	*square = count > 0 ? sum2 / count : 0.0;
@@ -616,14 +624,13 @@ amount_level(const HazardPast *past, int32_t day, bool believed, double overall)
 		int			i = past->won_deal[k];
 		double		weight = exp2(((double) h->closed[i] - day) / LEVEL_HALF_LIFE);
 		double		mean = segment_mean(past, h->segment[i], believed, overall);
+		double		amount = won_amount_of(h, i);
 
 		if (weight < 1e-3)
 			break;
-		if (isnan(h->won_amount[i]))
-			continue;
-		came += weight * h->won_amount[i];
+		came += weight * amount;
 		expected += weight * mean;
-		square += weight * (h->won_amount[i] - mean) * (h->won_amount[i] - mean);
+		square += weight * (amount - mean) * (amount - mean);
 		weights += weight;
 		weights2 += weight * weight;
 	}
@@ -666,8 +673,8 @@ hazard_amounts_and_mean(HazardPast *past, int32_t day, double *amount, double *s
 /*
  * What each deal was worth as seen on a day: the amount last stated by then, else the mean of the won deals of its
  * segment, pulled to the mean of all by two deals, at the level of the latest. 'spread' is how far an estimate may be off: the mean of
- * such amounts' squares over the square of their mean; 1 where the amount is stated. A deal of amount * spread that is won with its chance / spread brings the
- * same in the mean, and varies as a deal whose amount is yet to be drawn.
+ * such amounts' squares over the square of their mean; 1 where the amount is stated. A deal of amount * spread that is won with its
+ * chance / spread brings the same in the mean, and varies as a deal whose amount is yet to be drawn.
  */
 void
 hazard_amounts(HazardPast *past, int32_t day, double *amount, double *spread)

@@ -81,7 +81,7 @@ typedef struct HazardOptions
 {
 	double		half_life;		/* days, of the person-days */
 	double		cell_events;	/* pseudo-events that pull a cell to its age */
-	double		age_events;		/* … and an age to the one before it */
+	double		age_events;		/* … and an age to the one before it and to all */
 	double		calibration_half_life;
 	double		calibration_weight; /* own forecasts that pull the correction to 1 */
 	double		calibration_wins;	/* … and wins that do, assumed */

@@ -104,9 +104,10 @@ test_known_process(const HazardHistory *history)
 	is_double(said.open / said.open_wins, 200, 15, "amounts by segment");
 	deviation = hazard_deviation(past, 890, 1, 28, false);
 	ok(deviation < 0.12, "a process without surprises leaves little common deviation (%.3f)", deviation);
-	is_double(hazard_deviation(past, hazard_first_close(past), 1, 28, false), HAZARD_DEVIATION_MOST, 1e-12, "on the first day of a history next to nothing is known");
-	is_double(hazard_deviation(past, hazard_first_close(past) + 27, 1, 28, false), hazard_defaults.error_prior * sqrt((1 + 42.25) * 1.4), 1e-9,
-			  "before any own forecast was over, what is assumed of a history of four weeks");
+	is_double(hazard_deviation(past, hazard_first_close(past), 1, 28, false), HAZARD_DEVIATION_MOST, 1e-12,
+			  "on the first day of a history next to nothing is known");
+	is_double(hazard_deviation(past, hazard_first_close(past) + 27, 1, 28, false),
+			  hazard_defaults.error_prior * sqrt((1 + 42.25) * 1.4), 1e-9, "before any own forecast was over, what is assumed of a history of four weeks");
 }
 
 /* What a deal of the second segment without a stated amount is taken to be worth on a day. */
@@ -136,6 +137,10 @@ test_amounts_move(const HazardHistory *history)
 	is_double(estimate(past, 690), 300, 9, "amounts that only vary are what they are");
 	ok(estimate(past, 745) > 450, "six weeks after amounts have doubled, most of it is seen (%.0f)", estimate(past, 745));
 	is_double(estimate(past, 990), 600, 45, "ten months after, all of it");
+	for (int i = 0; i < DEALS; i++)
+		moved[i] = uniform() < 0.25 ? NAN : history->won_amount[i];
+	past = hazard_past(&env, &other, &hazard_defaults);
+	is_double(estimate(past, 690), 225, 9, "won deals without an amount bring nothing");
 }
 
 /* Whatever happens after the day, its forecast is the same to the bit. */

@@ -85,7 +85,12 @@ BEGIN
   EXECUTE format('SELECT %I()', change);
   UPDATE salesops.matcher SET calibration_slope = 1, calibration_offset = 0 WHERE matcher = m AND (calibration_slope, calibration_offset) <> (1, 0);
   UPDATE salesops.match_cluster_state SET looked_at = -1 WHERE matcher = m;
-  n := salesops.refresh_matches(m, ARRAY(SELECT key FROM changed));
+  -- all at once, or one after the other while the rest has changed already, as when the queue is drained in small batches
+  IF random() < 0.5 THEN
+    n := salesops.refresh_matches(m, ARRAY(SELECT key FROM changed));
+  ELSE
+    n := (SELECT sum(salesops.refresh_matches(m, ARRAY[key])) FROM (SELECT DISTINCT key FROM changed ORDER BY 1) c);
+  END IF;
   TRUNCATE changed;
   INSERT INTO rounds SELECT (SELECT looked_at = -1 FROM salesops.match_cluster_state WHERE matcher = m), n, count(*) FROM salesops.match_component WHERE matcher = m;
   RETURN differences(m);

@@ -19,7 +19,8 @@
 
 /*
  * The nearest double of a numeric that is neither compressed nor out of line. Up to four digits of base 10,000 are exact in 64 bits; a
- * power of ten up to 1e22 is exact as a double, so one division rounds once. False where the server has to be asked: NaN, infinities, long ones.
+ * power of ten up to 1e22 is exact as a double, so one division rounds once. False where the server has to be asked: NaN, infinities,
+ * long ones.
  */
 static inline bool
 numeric_to_double(const struct varlena *packed, double *number)

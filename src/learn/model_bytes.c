@@ -9,7 +9,8 @@
 #include <string.h>
 
 #define MODEL_MAGIC		UINT32_C(0x314d4c53)	/* "SLM1" */
-#define MODEL_FORMAT	3	/* since 2 a category may carry the trees' target encoding, since 3 a date a column it counts from; 1 and 2 are read as well */
+/* since 2 a category may carry the trees' target encoding, since 3 a date the column it counts from; 1 and 2 are read as well */
+#define MODEL_FORMAT	3
 
 typedef struct Writer
 {

@@ -104,10 +104,11 @@ logistic_folds(Bench *bench, LearnDesign *design, LogisticWork *work, double lam
 {
 	for (int fold = 0; fold < bench->folds; fold++)
 	{
+		const double *from = start[fold > 0 && !start[fold] ? fold - 1 : fold];
 		LogisticFit *fit;
 
 		learn_design_target(design, fold);
-		fit = learn_logistic_fit(&bench->env, &design->data, lambda, bench->fold, fold, start[fold > 0 && !start[fold] ? fold - 1 : fold], false, work);
+		fit = learn_logistic_fit(&bench->env, &design->data, lambda, bench->fold, fold, from, false, work);
 		for (size_t row = 0; row < bench->sample.rows; row++)
 			if (bench->fold[row] == fold)
 				margin[row] = learn_logistic_margin(&design->data, row, fit->coefficient);

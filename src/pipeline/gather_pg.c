@@ -2,11 +2,12 @@
  * gather_pg.c
  *		history_spells(), history_states(): the stays of all deals, or where they stand, for reports that read the whole history.
  *
- * What spells_of() and last_change_of() of collect_changes(...) answer deal by deal through the server's hash aggregate, in one pass of our own. A history lies
- * in the order of time, so that a deal's changes are far apart: with an aggregate each change waits for memory half a dozen times. Here
- * changes are put into parts by the hash of their deal as they are read, each written where the last one of its part ended; then one
- * part after another is sorted by hash and walked, small enough to stay in the processor's cache. When the parts take more memory
- * than a hash table may (work_mem, hash_mem_multiplier), all go to temporary files, and come back one at a time.
+ * What spells_of() and last_change_of() of collect_changes(...) answer deal by deal through the server's hash aggregate, in one
+ * pass of our own. A history lies in the order of time, so that a deal's changes are far apart: with an aggregate each change waits
+ * for memory half a dozen times. Here changes are put into parts by the hash of their deal as they are read, each written where the
+ * last one of its part ended; then one part after another is sorted by hash and walked, small enough to stay in the processor's
+ * cache. When the parts take more memory than a hash table may (work_mem, hash_mem_multiplier), all go to temporary files, and come
+ * back one at a time.
  *
  * For one deal, or a few, deal_spells() and pipeline_as_of() are better: they find them by an index. Deals come in no particular order.
  */

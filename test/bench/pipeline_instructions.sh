@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What stage criteria and tracked history cost the writer in instructions of the server's process, counted by valgrind: no noise, any
-# machine, beside other work; not a time. Use: test/bench/pipeline_instructions.sh [criteria|tracking]     about four minutes
+# machine, beside other work; not a time. Use: test/bench/pipeline_instructions.sh [criteria|tracking]     about four minutes; ROWS, 10000
 # Each statement runs in a single-user server on a copy of the same data, counted within PortalRun: planning, execution, commits of DO.
 # "nothing done" are triggers that do nothing when they are called: what a way to be called costs by itself, row by row with our WHEN, or once a
 # statement with both transition tables.
@@ -9,16 +9,17 @@ cd "$(dirname "$0")/../.."
 command -v valgrind >/dev/null || { echo "valgrind is missing: nothing counted"; exit 0; }
 make -s -j2 all dest >/dev/null
 parts=${*:-criteria tracking}
+rows=${ROWS:-10000}
 work=$(mktemp -d "${TMPDIR:-/tmp}/salesops-bench.XXXXXX")
 chmod 777 "$work"
 trap 'tools/cluster stop "$work/c" immediate 2>/dev/null || true; rm -rf "$work"' EXIT
 cp -a build/dest "$work/dest"
 tools/cluster start "$work/c" "$work/dest" shared_buffers=256MB max_wal_size=4GB checkpoint_timeout=1h autovacuum=off
-PGHOST=$work/c PGPORT=5432 PGUSER=postgres PGDATABASE=postgres psql -XqAt -v ON_ERROR_STOP=1 >/dev/null <<'SQL'
+PGHOST=$work/c PGPORT=5432 PGUSER=postgres PGDATABASE=postgres psql -XqAt -v ON_ERROR_STOP=1 -v rows="$rows" >/dev/null <<'SQL'
 SET client_min_messages = warning;
 CREATE EXTENSION salesops;
 CREATE TABLE src AS SELECT i AS id, 'proposal'::text AS stage, (i % 1000 + 1)::numeric AS amount, date '2027-01-01' + i % 300 AS close_date, 'o' || i % 50 AS owner,
-	'call' || i AS next_step FROM generate_series(1, 10000) i;
+	'call' || i AS next_step FROM generate_series(1, :rows) i;
 CREATE TABLE c_none (LIKE src, PRIMARY KEY (id));
 CREATE TABLE c_check (LIKE src, PRIMARY KEY (id), CHECK (amount > 0 AND close_date IS NOT NULL AND owner <> '' AND length(next_step) > 3 AND amount < 1e9));
 CREATE TABLE c_plpgsql (LIKE src, PRIMARY KEY (id));
@@ -97,13 +98,13 @@ case " $parts " in *" criteria "*)
   c="c_none c_check c_ours c_other50 c_risky c_plpgsql"
   # shellcheck disable=SC2086
   {
-    compare "INSERT ... SELECT of 10,000 rows, five terms" 10000 "INSERT INTO TABLE SELECT * FROM src" $c
+    compare "INSERT ... SELECT of $rows rows, five terms" "$rows" "INSERT INTO TABLE SELECT * FROM src" $c
     compare "INSERT of one row" 500 "DO \$\$BEGIN FOR i IN 1..500 LOOP EXECUTE 'INSERT INTO TABLE VALUES (' || i || ', ''proposal'', 1, ''2027-01-01'', ''o'', ''call'')'; END LOOP; END\$\$" $c
   }
 esac
 case " $parts " in *" tracking "*)
-  compare "INSERT ... SELECT of 10,000 rows, tracked" 10000 "INSERT INTO TABLE SELECT id + 10000, stage, amount, close_date, owner, next_step FROM src" h_none h_ours h_plpgsql
-  compare "UPDATE of another column; row, statement: nothing done" 10000 "UPDATE TABLE SET next_step = 'x'" h_none h_ours h_row h_statement h_plpgsql
-  compare "UPDATE of the stage; row, statement: nothing done" 10000 "UPDATE TABLE SET stage = 'won'" h_none h_ours h_row h_statement h_plpgsql
-  compare "DELETE" 10000 "DELETE FROM TABLE" h_none h_ours h_plpgsql
+  compare "INSERT ... SELECT of $rows rows, tracked" "$rows" "INSERT INTO TABLE SELECT id + $rows, stage, amount, close_date, owner, next_step FROM src" h_none h_ours h_plpgsql
+  compare "UPDATE of another column; row, statement: nothing done" "$rows" "UPDATE TABLE SET next_step = 'x'" h_none h_ours h_row h_statement h_plpgsql
+  compare "UPDATE of the stage; row, statement: nothing done" "$rows" "UPDATE TABLE SET stage = 'won'" h_none h_ours h_row h_statement h_plpgsql
+  compare "DELETE" "$rows" "DELETE FROM TABLE" h_none h_ours h_plpgsql
 esac

@@ -33,7 +33,7 @@ CREATE TABLE salesops.model_version (
 COMMENT ON TABLE salesops.model_version IS
   'every training of every model: its figures on rows it was not fitted to, what it left out and why, and the model itself';
 COMMENT ON COLUMN salesops.model_version.validation IS 'how the figures were taken: cross-validation, the newest rows, a held-out part, or none';
-COMMENT ON COLUMN salesops.model_version.details IS 'tuning found, coefficients or points, out-of-fold score quantiles';
+COMMENT ON COLUMN salesops.model_version.details IS 'tuning found, coefficients or points, out-of-fold score quantiles, distribution over the rows trained on';
 COMMENT ON COLUMN salesops.model_version.fingerprint IS 'of the training rows and labels, whatever their order';
 COMMENT ON COLUMN salesops.model_version.content IS 'the model in a form that is the same on every machine';
 CREATE UNIQUE INDEX model_version_active ON salesops.model_version (name) WHERE active;

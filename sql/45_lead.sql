@@ -216,22 +216,30 @@ COMMENT ON FUNCTION salesops.override_lead_score(text, double precision, text, t
 
 -- ---- what came of it ----------------------------------------------------------------------------------------------------
 CREATE VIEW salesops.lead_score_drift WITH (security_invoker = true) AS
-  WITH tenth AS (
-    SELECT s.model, s.version, least(floor(s.percentile / 10), 9) AS tenth, count(*) AS leads
-      FROM salesops.lead_score s WHERE s.percentile IS NOT NULL GROUP BY 1, 2, 3
+  WITH trained AS (
+    -- models of before the distribution was kept have none: tenths of the held-out probabilities stand in
+    SELECT v.name AS model, v.version, v.details #> '{fitted,shares}' AS shares,
+           CASE WHEN v.details ? 'fitted' THEN ARRAY(SELECT e::double precision FROM jsonb_array_elements_text(v.details #> '{fitted,edges}') AS e ORDER BY 1) END AS edges
+      FROM salesops.model_version v
+  ), counted AS (
+    SELECT t.model, t.version, CASE WHEN t.edges IS NULL THEN least(floor(s.percentile / 10), 9)::integer WHEN t.edges = '{}' THEN 0
+                                    ELSE width_bucket(s.probability, t.edges) END AS part, count(*) AS leads
+      FROM salesops.lead_score s JOIN trained t ON t.model = s.model AND t.version = s.version
+     WHERE s.probability IS NOT NULL GROUP BY 1, 2, 3
   ), share AS (
-    SELECT m.model, m.version, g.tenth, coalesce(t.leads, 0) AS leads,
-           greatest(coalesce(t.leads, 0) / m.leads, 0.0001) AS share
-      FROM (SELECT model, version, sum(leads)::double precision AS leads FROM tenth GROUP BY 1, 2) m
-     CROSS JOIN generate_series(0, 9) AS g(tenth)
-      LEFT JOIN tenth t ON t.model = m.model AND t.version = m.version AND t.tenth = g.tenth
+    SELECT m.model, m.version, coalesce(c.leads, 0) AS leads, coalesce((t.shares ->> p.part)::double precision, 0.1) AS expected,
+           greatest(coalesce(c.leads, 0) / m.leads, 0.0001)::double precision AS share
+      FROM (SELECT model, version, sum(leads) AS leads FROM counted GROUP BY 1, 2) m
+      JOIN trained t ON t.model = m.model AND t.version = m.version
+     CROSS JOIN LATERAL generate_series(0, coalesce(jsonb_array_length(t.shares), 10) - 1) AS p(part)
+      LEFT JOIN counted c ON c.model = m.model AND c.version = m.version AND c.part = p.part
   )
-  SELECT s.model, s.version, sum(s.leads)::bigint AS leads, sum((s.share - 0.1) * ln(s.share / 0.1))::double precision AS stability_index,
-         CASE WHEN sum((s.share - 0.1) * ln(s.share / 0.1)) > 0.25 THEN 'act: train again'
-              WHEN sum((s.share - 0.1) * ln(s.share / 0.1)) > 0.10 THEN 'alert' ELSE 'stable' END AS verdict
+  SELECT s.model, s.version, sum(s.leads)::bigint AS leads, sum((s.share - s.expected) * ln(s.share / s.expected)) AS stability_index,
+         CASE WHEN sum((s.share - s.expected) * ln(s.share / s.expected)) > 0.25 THEN 'act: train again'
+              WHEN sum((s.share - s.expected) * ln(s.share / s.expected)) > 0.10 THEN 'alert' ELSE 'stable' END AS verdict
     FROM share s GROUP BY s.model, s.version;
 COMMENT ON VIEW salesops.lead_score_drift IS
-  'population stability index of today''s probabilities against the held-out ones that the model was judged by; above .10 an alert, above .25 a call to act';
+  'population stability index of today''s probabilities against those of the rows that the model was trained on; above .10 an alert, above .25 a call to act';
 
 CREATE VIEW salesops.lead_grade_outcome WITH (security_invoker = true) AS
   SELECT h.grade, count(*) AS leads, count(l.converted_at) AS converted,

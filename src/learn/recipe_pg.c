@@ -22,6 +22,7 @@
 
 #define LOGISTIC_ROWS		200000	/* more say nothing new to some hundred terms */
 #define MEAN_ROWS			20000
+#define FITTED_ROWS			20000
 #define SMALL_CLASS			50		/* rarer class below: logistic only */
 #define MEDIUM_CLASS		200		/* below: shallow trees, equal shares */
 #define BLEND_GAIN			4.6		/* log likelihood by which other shares must win then: chance does once in 400 times */
@@ -773,6 +774,28 @@ encode_table(Bench *bench)
 		bench->matrix = learn_tree_matrix(&bench->env, &recipe->model->features, &recipe->table);
 }
 
+/* What the finished model says of the rows that it was trained on: whether others are still like them is asked of this distribution. */
+static void
+predict_fitted(Bench *bench)
+{
+	Recipe	   *recipe = bench->recipe;
+	LearnModel *model = recipe->model;
+	LearnValue *value = palloc(sizeof(LearnValue) * (model->features.count + 1));
+	int32_t    *room = palloc(sizeof(int32_t) * learn_table_room(&recipe->table));
+
+	model->tree_row = palloc(sizeof(float) * (model->features.tree_columns + 1));
+	recipe->fitted_rows = Min(recipe->table.rows, FITTED_ROWS);
+	recipe->fitted = palloc(sizeof(double) * recipe->fitted_rows);
+	for (size_t row = 0; row < recipe->fitted_rows; row++)
+	{
+		learn_table_row(&model->features, &recipe->table, row, value, room);
+		recipe->fitted[row] = learn_probability(learn_model_margin(model, value));
+	}
+	learn_sort_doubles(&bench->env, recipe->fitted, recipe->fitted_rows);
+	pfree(room);
+	pfree(value);
+}
+
 /* ---- scorecard ---- */
 
 #define CARD_LAMBDA 1.0
@@ -803,12 +826,44 @@ run_scorecard(Bench *bench)
 
 /* ---- in order ---- */
 
+/* Logistic regression, trees, or both, tuned where that is needed. */
+static void
+run_models(Bench *bench)
+{
+	Recipe	   *recipe = bench->recipe;
+	double	   *trees = NULL;
+
+	if (tuning_needed(recipe))
+	{
+		if (recipe->logistic)
+			tune_logistic(bench);
+		if (recipe->trees)
+			trees = tune_trees(bench);
+		blend(bench, trees);
+		measure_gain(recipe);
+		recipe->trees = recipe->model->tree_weight > 0;
+		recipe->logistic = recipe->model->tree_weight < 1;
+		if (recipe->order && (recipe->options->validation == VALIDATE_AUTO || recipe->options->validation == VALIDATE_TIME))
+			validate_by_time(bench);
+	}
+	else if (recipe->options->validation != VALIDATE_NONE)
+	{
+		validate_holdout(bench);
+		measure_gain(recipe);
+	}
+	if (recipe->margin_rows > 0)
+		recipe->metrics = learn_metrics(&bench->env, recipe->margin, recipe->margin_label, recipe->margin_rows);
+	if (recipe->trees)
+		fit_trees(bench);
+	if (recipe->logistic)
+		fit_logistic(bench);
+}
+
 /* See recipe_pg.h. */
 void
 learn_recipe_run(Recipe *recipe)
 {
 	Bench		bench = {.recipe = recipe, .env = kernel_env_pg(CurrentMemoryContext), .sample = recipe->table};
-	double	   *trees = NULL;
 
 	bench.folds = recipe->options->folds;
 	bench.sample.rows = Min(recipe->table.rows, (size_t) recipe->options->tuning_rows);
@@ -817,32 +872,9 @@ learn_recipe_run(Recipe *recipe)
 	encode_table(&bench);
 	take_given(recipe);
 	if (recipe->method == METHOD_SCORECARD)
-	{
 		run_scorecard(&bench);
-		return;
-	}
-	if (tuning_needed(recipe))
-	{
-		if (recipe->logistic)
-			tune_logistic(&bench);
-		if (recipe->trees)
-			trees = tune_trees(&bench);
-		blend(&bench, trees);
-		measure_gain(recipe);
-		recipe->trees = recipe->model->tree_weight > 0;
-		recipe->logistic = recipe->model->tree_weight < 1;
-		if (recipe->order && (recipe->options->validation == VALIDATE_AUTO || recipe->options->validation == VALIDATE_TIME))
-			validate_by_time(&bench);
-	}
-	else if (recipe->options->validation != VALIDATE_NONE)
-	{
-		validate_holdout(&bench);
-		measure_gain(recipe);
-	}
-	if (recipe->margin_rows > 0)
-		recipe->metrics = learn_metrics(&bench.env, recipe->margin, recipe->margin_label, recipe->margin_rows);
-	if (recipe->trees)
-		fit_trees(&bench);
-	if (recipe->logistic)
-		fit_logistic(&bench);
+	else
+		run_models(&bench);
+	predict_fitted(&bench);
 }
+

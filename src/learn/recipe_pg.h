@@ -90,6 +90,8 @@ typedef struct Recipe
 	double	   *margin;			/* held-out log odds, and their labels */
 	uint8	   *margin_label;
 	size_t		margin_rows;
+	double	   *fitted;			/* the finished model's probabilities of (some of) the training rows, upwards */
+	size_t		fitted_rows;
 	double		gain;			/* held-out log loss won over the base rate, a row, and its standard error */
 	double		gain_error;
 	Scorecard  *card;			/* for method scorecard */

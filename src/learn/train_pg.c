@@ -587,6 +587,36 @@ append_distribution(StringInfo json, const Recipe *recipe)
 }
 
 /*
+ * "fitted": the probabilities of the rows trained on, by the finished model: edges between some ten equal parts, between values that differ,
+ * and the share of the rows in each part (one more than edges).
+ */
+static void
+append_fitted(StringInfo json, const Recipe *recipe)
+{
+	const double *sorted = recipe->fitted;
+	size_t		rows = recipe->fitted_rows;
+	size_t		begin = 0;
+	StringInfoData shares;
+
+	initStringInfo(&shares);
+	appendStringInfoString(json, ", \"fitted\": {\"edges\": [");
+	for (int part = 1; part < 10; part++)
+	{
+		size_t		end = Max(rows * part / 10, begin + 1);
+
+		while (end < rows && sorted[end] == sorted[end - 1])
+			end++;
+		if (end >= rows)
+			break;
+		appendStringInfo(json, "%s%.17g", begin > 0 ? ", " : "", (sorted[end - 1] + sorted[end]) / 2);
+		appendStringInfo(&shares, "%.17g, ", (double) (end - begin) / (double) rows);
+		begin = end;
+	}
+	appendStringInfo(json, "], \"shares\": [%s%.17g]}", shares.data, (double) (rows - begin) / (double) rows);
+	pfree(shares.data);
+}
+
+/*
  * "card": a row a value. Points are factor * log odds + shift, shared out over the features; base_points stand for odds of
  * base_odds, and points_to_double double them.
  */
@@ -649,6 +679,7 @@ details_json(const Recipe *recipe)
 						 recipe->margin_rows);
 		append_distribution(&json, recipe);
 	}
+	append_fitted(&json, recipe);
 	if (recipe->fit && recipe->method == METHOD_LOGISTIC && !recipe->options->fast)
 		append_coefficients(&json, recipe);
 	if (recipe->card)

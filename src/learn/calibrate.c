@@ -9,20 +9,40 @@
 
 #include <math.h>
 
+/*
+ * Platt's (1999) targets: (positives + 1) / (positives + 2) and 1 / (negatives + 2) instead of 1 and 0. Where the margins separate the
+ * classes, or all but a few rows, the likelihood of the labels themselves has its maximum at infinite slopes.
+ */
+static void
+set_targets(const uint8_t *label, size_t rows, double target[2])
+{
+	size_t		count[2] = {0, 0};
+
+	for (size_t row = 0; row < rows; row++)
+		count[label[row] != 0]++;
+	target[0] = 1 / ((double) count[0] + 2);
+	target[1] = ((double) count[1] + 1) / ((double) count[1] + 2);
+}
+
 /* Log likelihood of the margins under a map. */
 static double
-likelihood(const double *margin, const uint8_t *label, size_t rows, double slope, double offset)
+likelihood(const double *margin, const uint8_t *label, size_t rows, const double target[2], double slope, double offset)
 {
 	double		sum = 0;
 
 	for (size_t row = 0; row < rows; row++)
-		sum -= learn_log_loss_margin(slope * margin[row] + offset, label[row]);
+	{
+		double		mapped = slope * margin[row] + offset;
+		double		wanted = target[label[row] != 0];
+
+		sum -= wanted * learn_log_loss_margin(mapped, 1) + (1 - wanted) * learn_log_loss_margin(mapped, 0);
+	}
 	return sum;
 }
 
 /* Gradient and Hessian of the two parameters. */
 static void
-derivatives(const double *margin, const uint8_t *label, size_t rows, const PlattMap *map, double gradient[2],
+derivatives(const double *margin, const uint8_t *label, size_t rows, const double target[2], const PlattMap *map, double gradient[2],
 			double hessian[3])
 {
 	gradient[0] = gradient[1] = hessian[0] = hessian[1] = hessian[2] = 0;
@@ -30,9 +50,10 @@ derivatives(const double *margin, const uint8_t *label, size_t rows, const Platt
 	{
 		double		probability = learn_probability(map->slope * margin[row] + map->offset);
 		double		curvature = probability * (1 - probability);
+		double		wanted = target[label[row] != 0];
 
-		gradient[0] += (label[row] - probability) * margin[row];
-		gradient[1] += label[row] - probability;
+		gradient[0] += (wanted - probability) * margin[row];
+		gradient[1] += wanted - probability;
 		hessian[0] += curvature * margin[row] * margin[row];
 		hessian[1] += curvature * margin[row];
 		hessian[2] += curvature;
@@ -44,8 +65,12 @@ PlattMap
 learn_platt(const double *margin, const uint8_t *label, size_t rows)
 {
 	PlattMap	map = {1, 0, 0};
-	double		identity = likelihood(margin, label, rows, 1, 0);
-	double		current = identity;
+	double		target[2];
+	double		identity;
+	double		current;
+
+	set_targets(label, rows, target);
+	current = identity = likelihood(margin, label, rows, target, 1, 0);
 
 	for (int iteration = 0; iteration < 50; iteration++)
 	{
@@ -57,7 +82,7 @@ learn_platt(const double *margin, const uint8_t *label, size_t rows)
 		double		offset_step;
 		double		after = current;
 
-		derivatives(margin, label, rows, &map, gradient, hessian);
+		derivatives(margin, label, rows, target, &map, gradient, hessian);
 		determinant = hessian[0] * hessian[2] - hessian[1] * hessian[1];
 		if (!(determinant > 1e-12 * hessian[0] * hessian[2]))
 			break;
@@ -67,7 +92,7 @@ learn_platt(const double *margin, const uint8_t *label, size_t rows)
 			break;
 		for (int halving = 0; halving < 30; halving++, length /= 2)
 		{
-			after = likelihood(margin, label, rows, map.slope + length * slope_step, map.offset + length * offset_step);
+			after = likelihood(margin, label, rows, target, map.slope + length * slope_step, map.offset + length * offset_step);
 			if (after >= current)
 				break;
 		}

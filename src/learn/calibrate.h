@@ -16,7 +16,7 @@ typedef struct PlattMap
 	double		gain;			/* log likelihood won over leaving the margins alone */
 } PlattMap;
 
-/* Platt (1999) by Newton's method, without his smoothing of the labels. Margins must be out of fold. */
+/* Platt (1999) by Newton's method, with his targets. Margins must be out of fold. */
 extern PlattMap learn_platt(const double *margin, const uint8_t *label, size_t rows);
 
 /* The weight of `first` in steps of .1 with the least log loss of weight * first + (1 - weight) * second. */

@@ -169,6 +169,14 @@ test_calibration(void)
 	is_double(map.slope, 0.5, 0.06, "Platt's slope");
 	is_double(map.offset, -0.5, 0.15, "Platt's offset");
 	ok(map.gain > 50, "and it gains");
+	/* all but three rows are far apart, and a steep map between those three and the others would divide them */
+	for (int i = 0; i < 600; i++)
+	{
+		label[i] = i % 2;
+		margin[i] = label[i] ? (i < 6 ? -4.8 : 5.5) : -5.4;
+	}
+	map = learn_platt(margin, label, 600);
+	ok(map.slope > 0 && map.slope * 5.5 + map.offset < 12, "margins that divide the classes are not stretched without end");
 	is_double(learn_blend_weight(noise, margin, label, 2000), 0.1, 0.3, "a blend with noise takes little of it");
 }
 

@@ -74,7 +74,7 @@ learn_plain_rows(const FeatureMap *map, int features, TupleDesc desc, int extra_
 	for (int f = 0; f < features; f++)
 	{
 		int			column = learn_feature_column(map, f);
-		StoredNumber stored;		/* a feature's; STORED_OTHERWISE: skipped */
+		StoredNumber stored;
 
 		if (column < 0 || !learn_feature_is_plain(map, f))
 			return NULL;

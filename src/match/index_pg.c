@@ -70,6 +70,18 @@ tagged_key_sql(const char *sql, int tag)
 	return psprintf("'%d:'::pg_catalog.text || %s", tag, sql);
 }
 
+/* Is the rule one of those that look-ups use, which have an index each? */
+static bool
+is_own(const int *own, int nown, int rule)
+{
+	for (int k = 0; k < nown; k++)
+	{
+		if (own[k] == rule)
+			return true;
+	}
+	return false;
+}
+
 /*
  * Rules of one key that look-ups do not use have one index together: each key has its rule's number in front, in an array. NULL where
  * there are none of them, or none that an index can hold.
@@ -83,11 +95,7 @@ shared_lane_sql(const Matcher *matcher, const int *own, int nown, int *ntagged, 
 	*ntagged = 0;
 	for (int r = 0; r < matcher->nrules; r++)
 	{
-		bool		has_own = matcher->rule[r].kind != MATCH_RULE_KEY;
-
-		for (int k = 0; k < nown; k++)
-			has_own |= own[k] == r;
-		if (has_own || !is_indexable(matcher, &matcher->rule[r]))
+		if (matcher->rule[r].kind != MATCH_RULE_KEY || is_own(own, nown, r) || !is_indexable(matcher, &matcher->rule[r]))
 			continue;
 		appendStringInfo(&sql, "%s%s", *ntagged == 0 ? "" : ", ", tagged_key_sql(matcher_rule_sql(matcher, &matcher->rule[r]), *ntagged));
 		tagged[(*ntagged)++] = r;
@@ -207,11 +215,8 @@ index_other_rules(ReturnSetInfo *result, const Matcher *matcher, const int *own,
 	for (int r = 0; r < matcher->nrules; r++)
 	{
 		const MatchRule *rule = &matcher->rule[r];
-		bool		has_own = rule->kind == MATCH_RULE_KEY;
 
-		for (int k = 0; k < nown; k++)
-			has_own |= own[k] == r;
-		if (has_own || !is_indexable(matcher, rule))
+		if (rule->kind == MATCH_RULE_KEY || is_own(own, nown, r) || !is_indexable(matcher, rule))
 			continue;
 		index = make_index(matcher, matcher_rule_sql(matcher, rule), "gin", "", &made);
 		tell_index(result, matcher_rule_name(matcher, rule), index, made);

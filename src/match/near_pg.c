@@ -74,13 +74,6 @@ typedef struct NearSearch
 
 /* ---- keys and blocks by number ---- */
 
-/* A text for good. */
-static char *
-keep_text(const char *text, size_t length)
-{
-	return pnstrdup(text, length);
-}
-
 /* The number of a key, a new one where it is new. */
 static int32
 key_number(NearSearch *search, const char *key, size_t length)
@@ -147,7 +140,7 @@ block_number(NearSearch *search, int rule, const char *key, size_t length)
 		}
 		memset(&search->block[number], 0, sizeof(NearBlock));
 		search->block[number].rule = rule;
-		search->block[number].key = keep_text(key, length);
+		search->block[number].key = pnstrdup(key, length);
 	}
 	pfree(name);
 	return number;

@@ -171,11 +171,12 @@ refine_columns(Matcher *offer, const MatchRecords *records, const MatchProfile *
 	for (int c = 0; c < profile->ncolumns; c++)
 	{
 		char	   *expression = offer->column[c].expression;
-		char	   *refined = strncmp(expression, FOLD, strlen(FOLD)) == 0
-			? refined_expression(expression, records, c, profile) : NULL;
+		char	   *refined;
 
-		if (strncmp(expression, FOLD, strlen(FOLD)) == 0 && offer->ncolumns < MATCHER_MAX_COLUMNS &&
-			match_holds_models(records, profile, c))
+		if (strncmp(expression, FOLD, strlen(FOLD)) != 0)
+			continue;
+		refined = refined_expression(expression, records, c, profile);
+		if (offer->ncolumns < MATCHER_MAX_COLUMNS && match_holds_models(records, profile, c))
 		{
 			names[offer->ncolumns] = psprintf("%s (code)", names[c]);
 			matcher_column(offer, psprintf("salesops.match_model(%s)", expression), true);
@@ -237,23 +238,24 @@ split_only_column(Matcher *offer, const MatchProfile *profile, char **names)
 	return true;
 }
 
-/* Profile the offered columns over the relation's content. */
+/* Load the offered columns, and profile them. */
+static void
+profile_columns(const Matcher *offer, MatcherRecords *loaded, MatchProfileOptions *options, MatchProfile *profile)
+{
+	matcher_records_load(offer, loaded, true);
+	match_profile(&loaded->records, options, profile);
+}
+
+/* Profile the offered columns over the relation's content, again where that asks for other forms of them. */
 static void
 profile_offer(Matcher *offer, MatcherRecords *loaded, MatchProfileOptions *options, MatchProfile *profile, char **names,
 			  bool split)
 {
-	matcher_records_load(offer, loaded, true);
-	match_profile(&loaded->records, options, profile);
+	profile_columns(offer, loaded, options, profile);
 	if (refine_columns(offer, &loaded->records, profile, names))
-	{
-		matcher_records_load(offer, loaded, true);
-		match_profile(&loaded->records, options, profile);
-	}
+		profile_columns(offer, loaded, options, profile);
 	if (split && split_only_column(offer, profile, names))
-	{
-		matcher_records_load(offer, loaded, true);
-		match_profile(&loaded->records, options, profile);
-	}
+		profile_columns(offer, loaded, options, profile);
 }
 
 /* Columns of comparisons that the user gave, to find rules over them. */

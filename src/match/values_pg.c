@@ -38,6 +38,16 @@ PG_FUNCTION_INFO_V1(salesops_match_keys);
 PG_FUNCTION_INFO_V1(salesops_match_date);
 PG_FUNCTION_INFO_V1(salesops_match_timestamp);
 
+/* A text of so many bytes as a function's answer; NULL where there are none. */
+static Datum
+finished(FunctionCallInfo fcinfo, text *result, size_t length)
+{
+	if (length == 0)
+		PG_RETURN_NULL();
+	SET_VARSIZE(result, VARHDRSZ + length);
+	PG_RETURN_TEXT_P(result);
+}
+
 /*
  * match_fold(text) -> text: lower case, without blanks at the ends, single blanks inside; NULL where nothing is left. By the
  * database's own collation beyond ASCII.
@@ -73,10 +83,7 @@ salesops_match_fold(PG_FUNCTION_ARGS)
 		blank = false;
 		*to++ = c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c;
 	}
-	if (to == VARDATA(result))
-		PG_RETURN_NULL();
-	SET_VARSIZE(result, to - (char *) result);
-	PG_RETURN_TEXT_P(result);
+	return finished(fcinfo, result, to - VARDATA(result));
 }
 
 /* match_code(text) -> text: letters and digits only, in lower case: phone numbers, postal codes; NULL where nothing is left */
@@ -98,10 +105,7 @@ salesops_match_code(PG_FUNCTION_ARGS)
 		else if (c >= 0x80 || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z'))
 			*to++ = c;
 	}
-	if (to == VARDATA(result))
-		PG_RETURN_NULL();
-	SET_VARSIZE(result, to - (char *) result);
-	PG_RETURN_TEXT_P(result);
+	return finished(fcinfo, result, to - VARDATA(result));
 }
 
 /* match_sorted(text) -> text: its words in ascending order, with single blanks; NULL where there are none */
@@ -112,10 +116,7 @@ salesops_match_sorted(PG_FUNCTION_ARGS)
 	text	   *result = palloc(VARHDRSZ + VARSIZE_ANY_EXHDR(source));
 	size_t		length = match_word_form(VARDATA_ANY(source), VARSIZE_ANY_EXHDR(source), true, VARDATA(result));
 
-	if (length == 0)
-		PG_RETURN_NULL();
-	SET_VARSIZE(result, VARHDRSZ + length);
-	PG_RETURN_TEXT_P(result);
+	return finished(fcinfo, result, length);
 }
 
 /* match_model(text) -> text: the code in a text, such as the model number in an article's title; NULL where there is none */
@@ -126,10 +127,7 @@ salesops_match_model(PG_FUNCTION_ARGS)
 	text	   *result = palloc(VARHDRSZ + VARSIZE_ANY_EXHDR(source));
 	size_t		length = match_model_form(VARDATA_ANY(source), VARSIZE_ANY_EXHDR(source), VARDATA(result));
 
-	if (length == 0)
-		PG_RETURN_NULL();
-	SET_VARSIZE(result, VARHDRSZ + length);
-	PG_RETURN_TEXT_P(result);
+	return finished(fcinfo, result, length);
 }
 
 /* Bytes before the first blank of a text, all where there is none. */

@@ -25,12 +25,12 @@ hazard_change_horizon(HazardPast *past, int horizon)
 	for (size_t model = 0; model < HAZARD_MODELS; model++)
 		for (size_t slot = 0; slot < slots; slot++)
 			past->replay[(model * 2 + 1) * slots + slot].made = false;
-	for (size_t calendar = 0; calendar < HAZARD_CALENDARS; calendar++)
+	for (size_t clock = 0; clock < HAZARD_CLOCKS; clock++)
 		for (size_t slot = 0; slot < slots; slot++)
 		{
-			past->snapshot[(calendar * 2 + 1) * slots + slot].count = 0;
-			past->ratios[(calendar * 2 + 1) * slots + slot].made = false;
-			past->covariates[(calendar * 2 + 1) * slots + slot].made = false;
+			past->snapshot[(clock * 2 + 1) * slots + slot].count = 0;
+			past->ratios[(clock * 2 + 1) * slots + slot].made = false;
+			past->covariates[(clock * 2 + 1) * slots + slot].made = false;
 		}
 	past->horizon[1] = horizon;
 }
@@ -59,12 +59,12 @@ hazard_deal_levels(const HazardPast *past, int deal, int32_t day, uint16_t level
 
 /* What age and calendar let expect of the deals open on a day, and what came of them. */
 static void
-take_snapshot(HazardPast *past, int calendar, int32_t day, int horizon, RatioSnapshot *snapshot)
+take_snapshot(HazardPast *past, int clock, int32_t day, int horizon, RatioSnapshot *snapshot)
 {
 	HazardForecast forecast;
 	HazardFit	fit;
 
-	hazard_fit(past, day, calendar, &fit);
+	hazard_fit(past, day, clock, &fit);
 	hazard_forecast_days(past, day, day + 1, day + 1 + horizon, &fit, snapshot, NULL, &forecast);
 	kernel_tick(past->env, 0, 0);
 }
@@ -97,10 +97,10 @@ typedef struct Lesson
 
 /* Collect them. */
 static void
-prepare_lesson(HazardPast *past, int calendar, int kind, int group, Lesson *lesson)
+prepare_lesson(HazardPast *past, int clock, int kind, int group, Lesson *lesson)
 {
 	const HazardHistory *h = past->history;
-	size_t		base = ((size_t) calendar * 2 + (size_t) kind) * (size_t) past->slots;
+	size_t		base = ((size_t) clock * 2 + (size_t) kind) * (size_t) past->slots;
 	int			s = (group * RATIO_AGAIN - (lesson_days(past, kind) + HAZARD_EVERY - 1) / HAZARD_EVERY) / RATIO_EVERY * RATIO_EVERY;
 
 	*lesson = (Lesson) {.levels = {h->levels[0], h->levels[1], h->stage_levels + 1, h->amounts > 0 ? HAZARD_SIZES : 0},
@@ -110,7 +110,7 @@ prepare_lesson(HazardPast *past, int calendar, int kind, int group, Lesson *less
 		RatioSnapshot *snapshot = &past->snapshot[base + (size_t) s];
 
 		if (snapshot->count == 0)
-			take_snapshot(past, calendar, hazard_slot_day(past, s), lesson_days(past, kind), snapshot);
+			take_snapshot(past, clock, hazard_slot_day(past, s), lesson_days(past, kind), snapshot);
 		lesson->snapshot[lesson->count] = snapshot;
 		lesson->weight[lesson->count++] = exp2(-(hazard_slot_day(past, group * RATIO_AGAIN) - hazard_slot_day(past, s)) / RATIO_HALF_LIFE);
 	}
@@ -118,30 +118,30 @@ prepare_lesson(HazardPast *past, int calendar, int kind, int group, Lesson *less
 
 /* The ratios as known on a day, learned at most RATIO_AGAIN slots before. */
 static const RatioTable *
-ratios_of(HazardPast *past, int calendar, int kind, int32_t day)
+ratios_of(HazardPast *past, int clock, int kind, int32_t day)
 {
 	int			group = group_of(past, day);
-	RatioTable *table = &past->ratios[((size_t) calendar * 2 + (size_t) kind) * (size_t) past->slots + (size_t) group];
+	RatioTable *table = &past->ratios[((size_t) clock * 2 + (size_t) kind) * (size_t) past->slots + (size_t) group];
 	Lesson		lesson;
 
 	if (table->made)
 		return table;
-	prepare_lesson(past, calendar, kind, group, &lesson);
+	prepare_lesson(past, clock, kind, group, &lesson);
 	ratio_fit(past->env, lesson.snapshot, lesson.weight, lesson.count, lesson.overlap, lesson.levels, table);
 	return table;
 }
 
 /* The covariates' regression likewise; each begins where the one before it ended. */
 static const CovariateTable *
-covariates_of(HazardPast *past, int calendar, int kind, int32_t day)
+covariates_of(HazardPast *past, int clock, int kind, int32_t day)
 {
 	int			group = group_of(past, day);
-	CovariateTable *table = &past->covariates[((size_t) calendar * 2 + (size_t) kind) * (size_t) past->slots + (size_t) group];
+	CovariateTable *table = &past->covariates[((size_t) clock * 2 + (size_t) kind) * (size_t) past->slots + (size_t) group];
 	Lesson		lesson;
 
 	if (table->made)
 		return table;
-	prepare_lesson(past, calendar, kind, group, &lesson);
+	prepare_lesson(past, clock, kind, group, &lesson);
 	covariate_fit(past->env, lesson.snapshot, lesson.weight, lesson.count, lesson.overlap, lesson.levels,
 				  group > 0 && table[-1].made ? table - 1 : NULL, table);
 	kernel_tick(past->env, 0, 0);
@@ -153,13 +153,13 @@ covariates_of(HazardPast *past, int calendar, int kind, int32_t day)
  * deals apart must not be forgotten because a year ahead is asked for.
  */
 static int
-learned_kind(HazardPast *past, HazardFamily family, int calendar, int kind, int32_t day)
+learned_kind(HazardPast *past, HazardFamily family, int clock, int kind, int32_t day)
 {
 	if (kind == 0 || past->horizon[1] <= 0)
 		return 0;
 	if (family == HAZARD_RATIOS)
-		return ratios_of(past, calendar, kind, day)->learned ? kind : 0;
-	return covariates_of(past, calendar, kind, day)->coefficient != NULL ? kind : 0;
+		return ratios_of(past, clock, kind, day)->learned ? kind : 0;
+	return covariates_of(past, clock, kind, day)->coefficient != NULL ? kind : 0;
 }
 
 /*
@@ -189,8 +189,8 @@ hazard_apply_effects(HazardFamily family, const double effect[2], int far, doubl
 double
 hazard_ratio_of_levels(HazardPast *past, int model, const uint16_t *level, int waiting, int32_t day, int days, double expected)
 {
-	HazardFamily family = (HazardFamily) (model / HAZARD_CALENDARS);
-	int			calendar = model % HAZARD_CALENDARS;
+	HazardFamily family = (HazardFamily) (model / HAZARD_CLOCKS);
+	int			clock = model % HAZARD_CLOCKS;
 	double		effect[2];
 	int			far = 0;
 
@@ -198,13 +198,13 @@ hazard_ratio_of_levels(HazardPast *past, int model, const uint16_t *level, int w
 		return 1.0;
 	for (int kind = 0; kind < 2; kind++)
 	{
-		int			of = learned_kind(past, family, calendar, kind, day);
+		int			of = learned_kind(past, family, clock, kind, day);
 
 		far = of > 0 ? lesson_days(past, 1) : 0;
 		if (family == HAZARD_RATIOS)
-			effect[kind] = log(ratio_of(ratios_of(past, calendar, of, day), level));
+			effect[kind] = log(ratio_of(ratios_of(past, clock, of, day), level));
 		else
-			effect[kind] = covariate_effect(covariates_of(past, calendar, of, day), level, waiting);
+			effect[kind] = covariate_effect(covariates_of(past, clock, of, day), level, waiting);
 	}
 	return hazard_apply_effects(family, effect, far, expected, days);
 }
@@ -216,7 +216,7 @@ hazard_ratio(HazardPast *past, int model, int deal, int32_t day, int days, doubl
 	uint16_t	level[RATIO_DIMENSIONS];
 	int			waiting;
 
-	if (model < HAZARD_CALENDARS)
+	if (model < HAZARD_CLOCKS)
 		return 1.0;
 	waiting = hazard_deal_levels(past, deal, day, level);
 	return hazard_ratio_of_levels(past, model, level, waiting, day, days, expected);
@@ -229,17 +229,17 @@ hazard_ratio(HazardPast *past, int model, int deal, int32_t day, int days, doubl
 double
 hazard_level_effect(HazardPast *past, int model, int32_t day, int kind, int dimension, int level)
 {
-	HazardFamily family = (HazardFamily) (model / HAZARD_CALENDARS);
-	int			calendar = model % HAZARD_CALENDARS;
+	HazardFamily family = (HazardFamily) (model / HAZARD_CLOCKS);
+	int			clock = model % HAZARD_CLOCKS;
 	int			of;
 	const RatioTable *table;
 
 	if (family == HAZARD_PLAIN || past->slots == 0 || (dimension >= 0 && dimension < HAZARD_TRAITS && day >= past->rewritten[dimension]))
 		return 0.0;
-	of = learned_kind(past, family, calendar, kind, day);
+	of = learned_kind(past, family, clock, kind, day);
 	if (family == HAZARD_REGRESSION)
-		return covariate_level_effect(covariates_of(past, calendar, of, day), dimension, level);
-	table = ratios_of(past, calendar, of, day);
+		return covariate_level_effect(covariates_of(past, clock, of, day), dimension, level);
+	table = ratios_of(past, clock, of, day);
 	return dimension >= 0 && level < table->levels[dimension] ? log(table->value[dimension][level]) : 0.0;
 }
 
@@ -247,12 +247,12 @@ hazard_level_effect(HazardPast *past, int model, int32_t day, int kind, int dime
 double
 hazard_waiting_effect(HazardPast *past, int model, int32_t day, int kind, int stage, int term)
 {
-	int			calendar = model % HAZARD_CALENDARS;
+	int			clock = model % HAZARD_CLOCKS;
 
-	if (model / HAZARD_CALENDARS != HAZARD_REGRESSION || past->slots == 0)
+	if (model / HAZARD_CLOCKS != HAZARD_REGRESSION || past->slots == 0)
 		return 0.0;
-	kind = learned_kind(past, HAZARD_REGRESSION, calendar, kind, day);
-	return covariate_waiting_effect(covariates_of(past, calendar, kind, day), stage, term);
+	kind = learned_kind(past, HAZARD_REGRESSION, clock, kind, day);
+	return covariate_waiting_effect(covariates_of(past, clock, kind, day), stage, term);
 }
 
 /* The level of an amount. */

@@ -62,6 +62,20 @@ forecast_plan_by_age(const ForecastPlan *plan, int32 created)
 	return plan->from < plan->to ? hazard_win_probability(plan->book->past, &plan->fit, created, plan->known, plan->from, plan->to) : 0.0;
 }
 
+/* What stage, age and the calendar say of an open deal, for the planned days; deals created on one day share a look at the days. */
+static double
+open_deal_base(const ForecastPlan *plan, int deal, int32 *cached_for, double by_state[HAZARD_STATES])
+{
+	int32		created = plan->book->history.created[deal];
+
+	if (plan->from >= plan->to)
+		return 0.0;
+	if (created != *cached_for)
+		hazard_chances(plan->book->past, &plan->fit, created, plan->known, plan->from, plan->to, by_state);
+	*cached_for = created;
+	return by_state[hazard_state(plan->book->past, &plan->fit, deal, plan->known)];
+}
+
 /* Deviation in money of a lognormal factor of mean 1 on a mean. */
 static double
 common_deviation(double mean, double log_deviation)
@@ -76,18 +90,18 @@ forecast_plan_open(const ForecastPlan *plan, int group)
 	const ForecastBook *book = plan->book;
 	ForecastState *state = forecast_state_full();
 	int32		cached_for = PG_INT32_MIN;
-	double		cached = 0.0;
+	double		by_state[HAZARD_STATES];
 
 	for (int i = 0; i < book->count; i++)
 	{
+		double		base;
+
 		if ((group >= 0 && book->deal[i].group != group) || book->history.created[i] > plan->known ||
 			book->history.closed[i] <= plan->known)
 			continue;
-		if (book->history.created[i] != cached_for)
-			cached = forecast_plan_by_age(plan, book->history.created[i]);
-		cached_for = book->history.created[i];
+		base = open_deal_base(plan, i, &cached_for, by_state);
 		add_deal(state, plan->amount[i] * plan->spread[i],
-				 forecast_plan_probability(plan, i, cached, plan->to - 1 - plan->known) / plan->spread[i], 1);
+				 forecast_plan_probability(plan, i, base, plan->to - 1 - plan->known) / plan->spread[i], 1);
 	}
 	state->common = common_deviation(forecast_uncertain_mean(state), plan->open_deviation);
 	return state;

@@ -3,8 +3,8 @@
  *		Taking up a history, and fitting the time-to-win model to the part of it that a day knows (hazard.h says what it is).
  *
  * A table of person-days (at risk, won, lost by day and age) is built once; a fit for day K adds its rows up to K with
- * weights that halve every half-life. How many deals arrive is arrival.c's, what sets deals of an age apart apart.c's,
- * own past forecasts and what they teach replay.c's.
+ * weights that halve every half-life. Which half-life and calendar is evidence.c's, what stages do staged.c's, how many deals arrive
+ * arrival.c's, what else sets deals of an age apart apart.c's, own past forecasts and what they teach replay.c's.
  */
 #include "forecast/past.h"
 
@@ -17,19 +17,20 @@
 #define LEVEL_LEAST		8.0		/* such deals, weighed, below which they say nothing */
 
 const HazardOptions hazard_defaults = {
-	.half_life = 120, .cell_events = 3, .age_events = 1, .calibration_half_life = 60, .calibration_weight = 1, .calibration_wins = 150,
-	.calibration_errors = 2, .error_prior = 0.09, .error_weight = 2, .error_half_life = 180,
+	.half_life = 0, .cell_events = 0, .age_events = 1, .calibration_half_life = 60, .calibration_weight = 1, .calibration_wins = 150,
+	.calibration_errors = 2, .error_prior = 0.06, .error_weight = 2, .error_half_life = 180,
 	.calendar = -1, .family = -1, .arrival_days = 91,
 };
 
-/* First age of each bucket, in days: about a factor of the square root of two apart. */
+/* First age of each bucket, in days: from a week on about a factor of the fourth root of two apart. */
 static const int age_start[HAZARD_AGES + 1] = {
-	0, 1, 2, 3, 5, 7, 10, 14, 20, 28, 40, 57, 80, 113, 160, 226, 320, 452, 640, 905, 1280, 1810, INT32_MAX
+	0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 17, 20, 24, 28, 34, 40, 48, 57, 67, 80, 95, 113, 134, 160, 190, 226, 269, 320, 380, 452, 538, 640,
+	761, 905, 1076, 1280, 1522, 1810, INT32_MAX
 };
 
 /* The bucket of an age. */
-static int
-age_bucket(int32_t age)
+int
+hazard_age_bucket(int32_t age)
 {
 	int			low = 0;
 	int			high = HAZARD_AGES;
@@ -44,6 +45,13 @@ age_bucket(int32_t age)
 			high = middle;
 	}
 	return low;
+}
+
+/* The first age of a bucket. */
+int
+hazard_age_start(int bucket)
+{
+	return age_start[bucket];
 }
 
 /* Civil date of a day number (days since 2000-01-01), after Howard Hinnant's days algorithms. */
@@ -70,6 +78,13 @@ static int
 weekday(int32_t epoch, int32_t day)
 {
 	return (int) ((((int64_t) day + epoch) % 7 + 7) % 7);
+}
+
+/* The same of a history's day. */
+int
+hazard_weekday(const HazardPast *past, int32_t day)
+{
+	return weekday(past->history->epoch, day);
 }
 
 /* A month of the quarter, by the days left in it: its last ten, and of the quarter's last ten the last week and the last three. */
@@ -168,7 +183,7 @@ add_person_days(HazardPast *past, int i)
 		float	   *table = h->outcome[i] == HAZARD_WON ? past->won : past->lost;
 		int32_t		age = close - h->created[i];
 
-		table[(int64_t) (close - past->first) * HAZARD_AGES + age_bucket(age)] += 1;
+		table[(int64_t) (close - past->first) * HAZARD_AGES + hazard_age_bucket(age)] += 1;
 	}
 }
 
@@ -364,13 +379,15 @@ hazard_past(const KernelEnv *env, const HazardHistory *history, const HazardOpti
 	memset(past->replay, 0, sizeof(Replay) * HAZARD_MODELS * 2 * (size_t) past->slots);
 	past->correction = kernel_alloc_array(env, Correction, HAZARD_MODELS * past->slots);
 	memset(past->correction, 0, sizeof(Correction) * HAZARD_MODELS * (size_t) past->slots);
-	past->snapshot = kernel_alloc_array(env, RatioSnapshot, HAZARD_CALENDARS * 2 * past->slots);
-	memset(past->snapshot, 0, sizeof(RatioSnapshot) * HAZARD_CALENDARS * 2 * (size_t) past->slots);
-	past->ratios = kernel_alloc_array(env, RatioTable, HAZARD_CALENDARS * 2 * past->slots);
-	memset(past->ratios, 0, sizeof(RatioTable) * HAZARD_CALENDARS * 2 * (size_t) past->slots);
-	past->covariates = kernel_alloc_array(env, CovariateTable, HAZARD_CALENDARS * 2 * past->slots);
-	memset(past->covariates, 0, sizeof(CovariateTable) * HAZARD_CALENDARS * 2 * (size_t) past->slots);
+	past->snapshot = kernel_alloc_array(env, RatioSnapshot, HAZARD_CLOCKS * 2 * past->slots);
+	memset(past->snapshot, 0, sizeof(RatioSnapshot) * HAZARD_CLOCKS * 2 * (size_t) past->slots);
+	past->ratios = kernel_alloc_array(env, RatioTable, HAZARD_CLOCKS * 2 * past->slots);
+	memset(past->ratios, 0, sizeof(RatioTable) * HAZARD_CLOCKS * 2 * (size_t) past->slots);
+	past->covariates = kernel_alloc_array(env, CovariateTable, HAZARD_CLOCKS * 2 * past->slots);
+	memset(past->covariates, 0, sizeof(CovariateTable) * HAZARD_CLOCKS * 2 * (size_t) past->slots);
 	index_statements(past);
+	hazard_fill_stages(past);
+	hazard_choose_variants(past);
 	for (int k = 0; k < HAZARD_TRAITS; k++)
 		past->rewritten[k] = find_rewritten(past, k);
 	past->horizon[0] = HAZARD_CALIBRATION;
@@ -441,7 +458,7 @@ fit_cells(double events[HAZARD_AGES][HAZARD_CELLS], double risk[HAZARD_AGES][HAZ
 /* Hazards by age and cell from weighted sums: of an age times what the cell does to all ages, and each cell of an age pulled to that. */
 static void
 shrink_hazards(const HazardPast *past, double events[HAZARD_AGES][HAZARD_CELLS], double risk[HAZARD_AGES][HAZARD_CELLS],
-			   double hazard[HAZARD_AGES][HAZARD_CELLS])
+			   double cell_events, double hazard[HAZARD_AGES][HAZARD_CELLS])
 {
 	double		rate[HAZARD_AGES];
 	double		factor[HAZARD_CELLS];
@@ -453,75 +470,75 @@ shrink_hazards(const HazardPast *past, double events[HAZARD_AGES][HAZARD_CELLS],
 	fit_ages(past, events, risk, factor, rate);
 	for (int b = 0; b < HAZARD_AGES; b++)
 		for (int c = 0; c < HAZARD_CELLS; c++)
-			hazard[b][c] = fmin(0.9, shrunk(events[b][c], risk[b][c], rate[b] * factor[c], past->options.cell_events));
+			hazard[b][c] = fmin(0.9, shrunk(events[b][c], risk[b][c], rate[b] * factor[c], cell_events));
 }
-
-/* Weighted sums of a fit */
-typedef struct Sums
-{
-	double		risk[2][HAZARD_AGES][HAZARD_CELLS]; /* of winning, of losing: as the weekday has it */
-	double		events[2][HAZARD_AGES][HAZARD_CELLS];
-	double		weekday_risk[7];
-	double		weekday_events[2][7];
-} Sums;
 
 /* Factors of the days of the week, for closes that fall on some of them; none where the calendar has them already. */
 static void
-fit_weekdays(const HazardPast *past, int32_t until, double decay, Sums *sums, HazardFit *fit)
+fit_weekdays(const HazardSums *sums, double scale, HazardFit *fit)
 {
-	double		weight = 1.0;
+	double		risk[7] = {0};
+	double		won[7];
+	double		lost[7];
 
-	for (int64_t t = until; past->days > 0 && t >= past->first && weight > 1e-4; t--, weight *= decay)
+	for (int d = 0; d < 7; d++)
 	{
-		int			d = weekday(past->history->epoch, (int32_t) t);
-		int64_t		row = (t - past->first) * HAZARD_AGES;
-
 		for (int b = 0; b < HAZARD_AGES; b++)
-		{
-			sums->weekday_risk[d] += weight * past->risk[row + b];
-			sums->weekday_events[0][d] += weight * past->won[row + b];
-			sums->weekday_events[1][d] += weight * past->lost[row + b];
-		}
+			for (int c = 0; c < HAZARD_CELLS; c++)
+				risk[d] += scale * sums->risk[d][b][c];
+		won[d] = scale * sums->weekday_won[d];
+		lost[d] = scale * sums->weekday_lost[d];
 	}
-	ratio_shrink(sums->weekday_events[0], sums->weekday_risk, 7, fit->win_weekday);
-	ratio_shrink(sums->weekday_events[1], sums->weekday_risk, 7, fit->lose_weekday);
+	ratio_shrink(won, risk, 7, fit->win_weekday);
+	ratio_shrink(lost, risk, 7, fit->lose_weekday);
 	for (int d = 0; d < 7 && fit->calendar == 5; d++)
 		fit->win_weekday[d] = fit->lose_weekday[d] = 1.0;
 }
 
+/* One event's hazards by age and cell, its days at risk as the days of the week have it. */
+static void
+fit_event(const HazardPast *past, const HazardSums *sums, double scale, const double closes[HAZARD_AGES][HAZARD_CELLS], const double weekday[7],
+		  double cell_events, double hazard[HAZARD_AGES][HAZARD_CELLS])
+{
+	double		risk[HAZARD_AGES][HAZARD_CELLS];
+	double		events[HAZARD_AGES][HAZARD_CELLS];
+
+	for (int b = 0; b < HAZARD_AGES; b++)
+		for (int c = 0; c < HAZARD_CELLS; c++)
+		{
+			risk[b][c] = 0.0;
+			for (int d = 0; d < 7; d++)
+				risk[b][c] += scale * sums->risk[d][b][c] * weekday[d];
+			events[b][c] = scale * closes[b][c];
+		}
+	shrink_hazards(past, events, risk, cell_events, hazard);
+}
+
+/* Hazards by age and a calendar from sums, each cell of an age pulled by so many pseudo-events. */
+void
+hazard_fit_sums(const HazardPast *past, const HazardSums *sums, int calendar, double cell_events, HazardFit *fit)
+{
+	double		scale = exp2(-((double) sums->through - sums->anchor) / sums->half_life);
+
+	fit->calendar = calendar;
+	fit->stages.count = 0;
+	fit_weekdays(sums, scale, fit);
+	fit_event(past, sums, scale, sums->won, fit->win_weekday, cell_events, fit->win);
+	fit_event(past, sums, scale, sums->lost, fit->lose_weekday, cell_events, fit->lose);
+}
+
 /* Fit the hazards to the days up to and including 'day'. */
 void
-hazard_fit(const HazardPast *past, int32_t day, int model, HazardFit *fit)
+hazard_fit(HazardPast *past, int32_t day, int model, HazardFit *fit)
 {
-	int			calendar = model % HAZARD_CALENDARS;
-	Sums		sums = {0};
-	int32_t		until = day < past->last ? day : past->last;
-	double		decay = exp2(-1.0 / past->options.half_life);
-	double		weight = 1.0;
-
+	hazard_fit_by_age(past, day, model % HAZARD_CALENDARS, fit);
 	fit->model = model;
-	fit->calendar = calendar;
-	fit_weekdays(past, until, decay, &sums, fit);
-	for (int64_t t = until; past->days > 0 && t >= past->first && weight > 1e-4; t--, weight *= decay)
-	{
-		int			c = hazard_calendar_cell(past, calendar, (int32_t) t);
-		int			d = weekday(past->history->epoch, (int32_t) t);
-		int64_t		row = (t - past->first) * HAZARD_AGES;
-
-		for (int b = 0; b < HAZARD_AGES; b++)
-		{
-			sums.risk[0][b][c] += weight * past->risk[row + b] * fit->win_weekday[d];
-			sums.risk[1][b][c] += weight * past->risk[row + b] * fit->lose_weekday[d];
-			sums.events[0][b][c] += weight * past->won[row + b];
-			sums.events[1][b][c] += weight * past->lost[row + b];
-		}
-	}
-	shrink_hazards(past, sums.events[0], sums.risk[0], fit->win);
-	shrink_hazards(past, sums.events[1], sums.risk[1], fit->lose);
+	if (model % HAZARD_CLOCKS >= HAZARD_CALENDARS)
+		hazard_fit_stages(past, day, fit);
 }
 
 /*
- * Probability that a deal created on a day and open after day 'after' is won within [from, to), from > after.
+ * Probability that a deal created on a day and open after day 'after' is won within [from, to), from > after, whatever its stage.
  */
 double
 hazard_win_probability(const HazardPast *past, const HazardFit *fit, int32_t created, int32_t after, int32_t from, int32_t to)
@@ -529,7 +546,7 @@ hazard_win_probability(const HazardPast *past, const HazardFit *fit, int32_t cre
 	double		open = 1.0;
 	double		won = 0.0;
 	int32_t		t = after + 1 > created ? after + 1 : created;
-	int			b = age_bucket(t - created);
+	int			b = hazard_age_bucket(t - created);
 	int			d = weekday(past != NULL ? past->history->epoch : 0, t);
 
 	for (; t < to && open > 1e-9; t++, d = d == 6 ? 0 : d + 1)

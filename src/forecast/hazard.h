@@ -1,6 +1,6 @@
 /*
  * hazard.h
- *		When deals are won or lost: discrete-time competing hazards by age and calendar, fitted to what was known on a day,
+ *		When deals are won or lost: discrete-time competing hazards by stage, age and calendar, fitted to what was known on a day,
  *		corrected by the model's own past forecasts, and as uncertain as those were wrong.
  *
  * Time is in whole days (any origin); a deal is at risk on every day from its creation to its close. "Known on day K" means
@@ -14,11 +14,14 @@
 #include "core/kernel.h"
 
 #define HAZARD_NEVER		INT32_MAX	/* close of a deal that is open */
-#define HAZARD_AGES			22	/* geometric age buckets */
+#define HAZARD_AGES			40	/* geometric age buckets */
+#define HAZARD_AGE_GROUPS	10	/* of four buckets each, where stages are told apart */
 #define HAZARD_CELLS		12	/* at most, of a calendar */
 #define HAZARD_CALENDARS	6
+#define HAZARD_STATES		16	/* stages told apart, the first for deals whose stage is not known */
+#define HAZARD_CLOCKS		(2 * HAZARD_CALENDARS)	/* by age and a calendar; from HAZARD_CALENDARS on by stage as well */
 #define HAZARD_FAMILIES		3
-#define HAZARD_MODELS		(HAZARD_FAMILIES * HAZARD_CALENDARS)	/* family * HAZARD_CALENDARS + calendar */
+#define HAZARD_MODELS		(HAZARD_FAMILIES * HAZARD_CLOCKS)	/* family * HAZARD_CLOCKS + clock */
 #define HAZARD_TRAITS		2	/* what deals should have from their creation on */
 #define HAZARD_EVERY		7	/* days between own past forecasts */
 #define HAZARD_CALIBRATION	28	/* their horizon where the correction is learned */
@@ -79,8 +82,8 @@ typedef struct HazardHistory
 
 typedef struct HazardOptions
 {
-	double		half_life;		/* days, of the person-days */
-	double		cell_events;	/* pseudo-events that pull a cell to its age */
+	double		half_life;		/* days, of the person-days; 0: several, by how likely they made what followed */
+	double		cell_events;	/* pseudo-events that pull a cell to its age; 0: likewise */
 	double		age_events;		/* … and an age to the one before it and to all */
 	double		calibration_half_life;
 	double		calibration_weight; /* own forecasts that pull the correction to 1 */
@@ -89,10 +92,20 @@ typedef struct HazardOptions
 	double		error_prior;	/* log deviation assumed of forecasts from a long past */
 	double		error_weight;	/* … worth so many independent forecasts */
 	double		error_half_life;
-	int			calendar;		/* or -1: by own past error */
-	int			family;			/* likewise */
+	int			calendar;		/* or -1: by how likely it made what followed */
+	int			family;			/* or -1: by own past error */
 	int			arrival_days;	/* window of the plainest of the arrival rates */
 } HazardOptions;
+
+/* What stages do to the hazards, and how deals go from one to another */
+typedef struct HazardStages
+{
+	int			count;			/* 0: hazards are not by stage */
+	double		win[HAZARD_STATES][HAZARD_AGE_GROUPS];	/* factors on the hazards by age and calendar */
+	double		lose[HAZARD_STATES][HAZARD_AGE_GROUPS];
+	double		leave[HAZARD_STATES][HAZARD_AGE_GROUPS];	/* daily chance of going on to another stage */
+	double		to[HAZARD_STATES][HAZARD_STATES];	/* to which: adds up to 1, or is 0 */
+} HazardStages;
 
 /* One fit */
 typedef struct HazardFit
@@ -103,6 +116,7 @@ typedef struct HazardFit
 	double		lose[HAZARD_AGES][HAZARD_CELLS];
 	double		win_weekday[7]; /* factors on them, by day of the week */
 	double		lose_weekday[7];
+	HazardStages stages;
 } HazardFit;
 
 /* What was, or would have been, forecast on a day for the days after it, in money and (of open deals) in wins */
@@ -124,7 +138,7 @@ extern const HazardOptions hazard_defaults;
 
 extern HazardPast *hazard_past(const KernelEnv *env, const HazardHistory *history, const HazardOptions *options);
 extern int32_t hazard_first_close(const HazardPast *past);
-extern void hazard_fit(const HazardPast *past, int32_t day, int model, HazardFit *fit);
+extern void hazard_fit(HazardPast *past, int32_t day, int model, HazardFit *fit);
 extern int	hazard_calendar_cell(const HazardPast *past, int calendar, int32_t day);
 extern int	hazard_choose_model(HazardPast *past, int32_t day);
 extern double hazard_ratio(HazardPast *past, int model, int deal, int32_t day, int days, double expected);
@@ -132,6 +146,11 @@ extern double hazard_apply_effects(HazardFamily family, const double effect[2], 
 extern double hazard_level_effect(HazardPast *past, int model, int32_t day, int kind, int dimension, int level);
 extern double hazard_waiting_effect(HazardPast *past, int model, int32_t day, int kind, int stage, int term);
 extern int	hazard_size_level(double amount);
+extern int	hazard_state_of_level(const HazardPast *past, int level);
+extern int	hazard_state(const HazardPast *past, const HazardFit *fit, int deal, int32_t day);
+extern void hazard_chances(const HazardPast *past, const HazardFit *fit, int32_t created, int32_t after, int32_t from, int32_t to,
+						   double chance[HAZARD_STATES]);
+extern void hazard_curve(const HazardPast *past, const HazardFit *fit, int state, int32_t created, int32_t after, int days, double *won);
 extern double hazard_win_probability(const HazardPast *past, const HazardFit *fit, int32_t created, int32_t after, int32_t from,
 									 int32_t to);
 extern void hazard_arrivals_by_group(const HazardPast *past, int32_t day, int ahead, const int *group, int groups,

@@ -1,6 +1,7 @@
 /*
  * past.h
- *		What the files of the time-to-win kernel share of a history taken up: hazard.c, arrival.c, apart.c, replay.c. Not for others.
+ *		What the files of the time-to-win kernel share of a history taken up: hazard.c, evidence.c, staged.c, arrival.c, apart.c,
+ *		replay.c. Not for others.
  */
 #ifndef SALESOPS_FORECAST_PAST_H
 #define SALESOPS_FORECAST_PAST_H
@@ -39,6 +40,56 @@ typedef struct OpenDay
 	double		square;			/* and of their squares */
 } OpenDay;
 
+#define HALF_LIVES		5
+#define CELL_PULLS		2
+#define HAZARD_VARIANTS	(HALF_LIVES * CELL_PULLS)
+
+/* Person-days and closes up to a day, weighed by a half-life: the anchor's weight is 1, later days weigh more */
+typedef struct HazardSums
+{
+	double		half_life;
+	int32_t		anchor;
+	int32_t		through;		/* the last day that is in */
+	double		risk[7][HAZARD_AGES][HAZARD_CELLS]; /* by day of the week */
+	double		won[HAZARD_AGES][HAZARD_CELLS];
+	double		lost[HAZARD_AGES][HAZARD_CELLS];
+	double		weekday_won[7];
+	double		weekday_lost[7];
+} HazardSums;
+
+/* The fit of a slot, as far as age and a calendar go, and how likely each of its variants made the weeks before */
+typedef struct SlotFit
+{
+	double		evidence[HAZARD_VARIANTS];
+	float		win[HAZARD_AGES][HAZARD_CELLS];
+	float		lose[HAZARD_AGES][HAZARD_CELLS];
+	float		win_weekday[7];
+	float		lose_weekday[7];
+} SlotFit;
+
+/* Fits by one calendar, made slot after slot */
+typedef struct Clock
+{
+	int			made;			/* slots, from the first on */
+	SlotFit    *slot;			/* NULL: none yet */
+	HazardSums *sums;			/* of each half-life, through the last slot's day */
+	int			staged_made;
+	HazardStages **staged;		/* [slot] what stages do, by this calendar; NULL where not asked for */
+	double	   *staged_evidence;	/* [slot] by how much likelier the weeks before were by stage (log) */
+} Clock;
+
+/* A day's row of the table of person-days by stage: [state][age] */
+typedef struct StageTable
+{
+	int			states;			/* 0: no stages are known */
+	int		   *state;			/* of a stage's level */
+	float	   *risk;			/* [day][state][age] */
+	float	   *won;
+	float	   *lost;
+	float	   *left;			/* for another stage */
+	float	   *move;			/* [day][state][state] */
+} StageTable;
+
 struct HazardPast
 {
 	const KernelEnv *env;
@@ -53,6 +104,12 @@ struct HazardPast
 	float	   *risk;			/* [day][age] */
 	float	   *won;
 	float	   *lost;
+	StageTable	stages;
+	double		half_life[HALF_LIVES];	/* that are weighed */
+	int			half_lives;
+	double		cell_pull[CELL_PULLS];
+	int			cell_pulls;
+	Clock		clock[HAZARD_CALENDARS];
 	int		   *by_created;		/* deals by creation */
 	int		   *won_deal;		/* won deals by their close */
 	double	   *won_weight;		/* of each, halved by a year before the last day */
@@ -65,8 +122,8 @@ struct HazardPast
 	OpenDay    *open_day;		/* [slot] */
 	Replay	   *replay;			/* [model][horizon kind][slot] */
 	Correction *correction;		/* [model][slot] */
-	RatioSnapshot *snapshot;	/* [calendar][horizon kind][slot] */
-	RatioTable *ratios;			/* [calendar][horizon kind][slot / RATIO_AGAIN] */
+	RatioSnapshot *snapshot;	/* [clock][horizon kind][slot] */
+	RatioTable *ratios;			/* [clock][horizon kind][slot / RATIO_AGAIN] */
 	CovariateTable *covariates; /* likewise */
 	int32_t		rewritten[HAZARD_TRAITS];	/* from this day on a trait is not believed */
 	int		   *first_amount;	/* of each deal, its first stated amount and stage; counts where there is none */
@@ -81,6 +138,25 @@ hazard_slot_day(const HazardPast *past, int slot)
 	return past->first + slot * HAZARD_EVERY;
 }
 
+/* The slot that a day lies in. */
+static inline int
+hazard_slot_before(const HazardPast *past, int32_t day)
+{
+	int			slot = day >= past->first ? (day - past->first) / HAZARD_EVERY : 0;
+
+	return slot < past->slots ? slot : past->slots - 1;
+}
+
+extern int	hazard_age_bucket(int32_t age);
+extern int	hazard_age_start(int bucket);
+extern int	hazard_weekday(const HazardPast *past, int32_t day);
+extern void hazard_fit_sums(const HazardPast *past, const HazardSums *sums, int calendar, double cell_events, HazardFit *fit);
+extern void hazard_choose_variants(HazardPast *past);
+extern double hazard_evidence(HazardPast *past, int calendar, int32_t day);
+extern void hazard_fit_by_age(HazardPast *past, int32_t day, int calendar, HazardFit *fit);
+extern void hazard_fill_stages(HazardPast *past);
+extern void hazard_fit_stages(HazardPast *past, int32_t day, HazardFit *fit);
+extern double hazard_stage_evidence(HazardPast *past, int calendar, int32_t day);
 extern int	hazard_wins_before(const HazardPast *past, int32_t day);
 extern double hazard_amounts_and_mean(HazardPast *past, int32_t day, double *amount, double *spread, double *square);
 extern void hazard_arrival_rates(const HazardPast *past, int32_t day, int ahead, double *rate);

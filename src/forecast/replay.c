@@ -11,6 +11,7 @@
 #include <math.h>
 #include <string.h>
 
+#define CLEAR_EVIDENCE	2.0		/* log likelihood by which something else than usual must be better */
 #define MONEY_TOLERANCE	0.02	/* of own past forecasts' error in money, for better chances of single deals */
 #define LONG_PAST	182.0	/* days of history from which on more of it makes forecasts little better */
 #define PULL_MOST	1000.0	/* wins that pull a correction to 1 */
@@ -81,24 +82,26 @@ forecast_open(HazardPast *past, const OpenDay *open, int32_t day, int32_t from, 
 {
 	const HazardHistory *h = past->history;
 	int32_t		cached_for = INT32_MIN;
-	double		cached = 0;
+	double		by_state[HAZARD_STATES];
 
 	for (int k = 0; k < open->count; k++)
 	{
 		int			i = open->deal[k];
 		const uint16_t *level = &open->level[k * RATIO_DIMENSIONS];
 		double		amount = open->amount[k];
+		double		base;
 		double		p;
 
 		if (h->created[i] != cached_for)
-			cached = hazard_win_probability(past, fit, h->created[i], day, from, to);
+			hazard_chances(past, fit, h->created[i], day, from, to, by_state);
 		cached_for = h->created[i];
-		p = fmin(cached * hazard_ratio_of_levels(past, fit->model, level, open->waiting[k], day, to - 1 - day, cached), 0.995);
+		base = by_state[fit->stages.count > 0 ? hazard_state_of_level(past, level[2]) : 0];
+		p = fmin(base * hazard_ratio_of_levels(past, fit->model, level, open->waiting[k], day, to - 1 - day, base), 0.995);
 		forecast->open_wins += p;
 		forecast->open += p * amount;
 		forecast->open_variance += p * (open->spread[k] - p) * amount * amount;
 		if (snapshot != NULL)
-			ratio_snapshot_add(past->env, snapshot, cached, h->outcome[i] == HAZARD_WON && h->closed[i] < to, level, open->waiting[k]);
+			ratio_snapshot_add(past->env, snapshot, base, h->outcome[i] == HAZARD_WON && h->closed[i] < to, level, open->waiting[k]);
 		if (loss != NULL)
 			*loss -= h->outcome[i] == HAZARD_WON && h->closed[i] < to ? log(fmax(p, 1e-6)) : log1p(-p);
 	}
@@ -312,12 +315,9 @@ calendar_allowed(const HazardPast *past, int calendar, int32_t day)
 	return calendar != 4 || (int64_t) day - past->first >= 400;
 }
 
-/*
- * How wrong a model's corrected own forecasts were by a day, open deals and all, in wins or in money; weighed by recency.
- * -1: none is over.
- */
+/* How wrong a model's corrected own forecasts in money were by a day, open deals and all; weighed by recency. -1: none is over. */
 static double
-model_error(HazardPast *past, int32_t day, int model, bool money)
+model_error(HazardPast *past, int32_t day, int model)
 {
 	double		error = -1.0;
 
@@ -330,8 +330,8 @@ model_error(HazardPast *past, int32_t day, int model, bool money)
 		double		fresh;
 
 		hazard_correct(past, hazard_slot_day(past, slot), model, &said);
-		open = money ? r->came.open - said.open : r->came.open_wins - said.open_wins;
-		fresh = money ? r->came.fresh - said.fresh : r->came.fresh_wins - said.fresh_wins;
+		open = r->came.open - said.open;
+		fresh = r->came.fresh - said.fresh;
 		if (error < 0.0)
 			error = 0.0;
 		error += weight * (fabs(open) + fabs(open + fresh));
@@ -340,29 +340,26 @@ model_error(HazardPast *past, int32_t day, int model, bool money)
 }
 
 /*
- * The calendar whose corrected own forecasts were least wrong by a day. Until one beats it by 2 %, the month of the quarter:
- * the rhythm most sales teams are held to.
+ * The calendar that made the closes before a day likeliest, and whether they were likelier by stage. Until another has some evidence, the
+ * month of the quarter: the rhythm most sales teams are held to.
  */
 static int
-choose_calendar(HazardPast *past, int32_t day)
+choose_clock(HazardPast *past, int32_t day)
 {
-	int			best = 1;
-	double		least;
+	int			best = past->options.calendar >= 0 ? past->options.calendar : 1;
+	double		most = past->options.calendar >= 0 ? INFINITY : hazard_evidence(past, best, day) + CLEAR_EVIDENCE;
 
-	if (past->options.calendar >= 0)
-		return past->options.calendar;
-	least = model_error(past, day, best, false) * 0.98;
-	for (int calendar = 0; calendar < HAZARD_CALENDARS && least >= 0.0; calendar++)
+	for (int calendar = 0; calendar < HAZARD_CALENDARS && most < INFINITY; calendar++)
 	{
-		double		error = calendar_allowed(past, calendar, day) ? model_error(past, day, calendar, false) : INFINITY;
+		double		evidence = calendar_allowed(past, calendar, day) ? hazard_evidence(past, calendar, day) : -INFINITY;
 
-		if (error < least)
+		if (evidence > most)
 		{
-			least = error;
+			most = evidence;
 			best = calendar;
 		}
 	}
-	return best;
+	return hazard_stage_evidence(past, best, day) > CLEAR_EVIDENCE ? best + HAZARD_CALENDARS : best;
 }
 
 /* How surprising the open deals' outcomes were to a model's own forecasts that were over by a day; weighed by recency. */
@@ -377,28 +374,28 @@ model_loss(HazardPast *past, int32_t day, int model)
 }
 
 /*
- * The model for a day: a calendar, and whether and how what else is known sets deals apart: whichever was least surprised by what came of
+ * The model for a day: a clock, and whether and how what else is known sets deals apart: whichever was least surprised by what came of
  * single deals in own past forecasts, among those whose sums in money were not more wrong for it: by 2 %, and by half of what the surprise
  * is less (sums are few, and wrong by chance as well).
  */
 int
 hazard_choose_model(HazardPast *past, int32_t day)
 {
-	int			calendar = choose_calendar(past, day);
-	int			best = calendar;
-	double		plain = model_error(past, day, calendar, true);
+	int			clock = choose_clock(past, day);
+	int			best = clock;
+	double		plain = model_error(past, day, clock);
 	double		surprise;
 	double		least;
 
 	if (plain < 0.0 || past->options.family >= 0)
-		return calendar + HAZARD_CALENDARS * (past->options.family > 0 ? past->options.family : 0);
-	least = surprise = model_loss(past, day, calendar);
+		return clock + HAZARD_CLOCKS * (past->options.family > 0 ? past->options.family : 0);
+	least = surprise = model_loss(past, day, clock);
 	for (int family = 1; family < HAZARD_FAMILIES; family++)
 	{
-		int			model = calendar + family * HAZARD_CALENDARS;
+		int			model = clock + family * HAZARD_CLOCKS;
 		double		loss = model_loss(past, day, model);
 
-		if (loss < least && model_error(past, day, model, true) <= plain * (1.0 + MONEY_TOLERANCE + 0.5 * (1.0 - loss / surprise)))
+		if (loss < least && model_error(past, day, model) <= plain * (1.0 + MONEY_TOLERANCE + 0.5 * (1.0 - loss / surprise)))
 		{
 			least = loss;
 			best = model;

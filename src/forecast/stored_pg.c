@@ -77,7 +77,7 @@ append_waiting(StringInfo json, const ForecastPlan *plan, int level, bool *first
 Jsonb *
 forecast_covariates(const ForecastPlan *plan)
 {
-	HazardFamily family = (HazardFamily) (plan->model / HAZARD_CALENDARS);
+	HazardFamily family = (HazardFamily) (plan->model / HAZARD_CLOCKS);
 	StringInfoData json;
 	bool		first;
 

@@ -233,6 +233,18 @@ forecast_numeric_to_double(Numeric value)
 	return amount_of((struct varlena *) value, NumericGetDatum(value));
 }
 
+/* The same for one as it lies in a row: its header may be a short one. */
+double
+forecast_datum_to_double(Datum value)
+{
+	struct varlena *packed = PG_DETOAST_DATUM_PACKED(value);
+	double		amount = amount_of(packed, PointerGetDatum(packed));
+
+	if ((Pointer) packed != DatumGetPointer(value))
+		pfree(packed);
+	return amount;
+}
+
 /* A sum of money as numeric, to the cent. */
 Numeric
 forecast_money(double value)

@@ -28,7 +28,7 @@ PG_FUNCTION_INFO_V1(salesops_win_probability_by);
 static const char *const families[HAZARD_FAMILIES] = {"none", "ratios", "regression"};
 static const char *const dimensions[RATIO_DIMENSIONS] = {"type", "source", "stage", "size"};
 
-/* "TEXT": [effects of a level], where it has any and its text was not cut. */
+/* "TEXT": [effects of a level], where it has any and its text is not too long. */
 static void
 append_level(StringInfo json, const ForecastPlan *plan, const char *text, int dimension, int level, bool *first)
 {

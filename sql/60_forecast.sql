@@ -225,7 +225,9 @@ CREATE FUNCTION salesops.win_probability(opportunity_id text, within interval, a
                          FROM salesops.opportunity p WHERE p.opportunity_id = $1 LIMIT 1) o ON m.name IS NOT NULL
     LEFT JOIN LATERAL (SELECT g.kind FROM salesops.stage g WHERE g.stage = o.stage ORDER BY g.pipeline <> 'default', g.pipeline LIMIT 1) s ON true
     LEFT JOIN LATERAL (SELECT h.stage, h.entered_at FROM salesops.opportunity_stage_change h
-                        WHERE m.name IS NOT NULL AND h.opportunity_id = $1 AND h.entered_at <= $3 ORDER BY h.entered_at DESC, h.stage DESC LIMIT 1) c ON true
+                        WHERE m.name IS NOT NULL AND h.opportunity_id = $1 AND h.entered_at <= $3
+                        ORDER BY h.entered_at DESC, (SELECT g.ordinal FROM salesops.stage g WHERE g.stage = h.stage
+                                                      ORDER BY g.pipeline <> 'default', g.pipeline LIMIT 1) DESC, h.stage DESC LIMIT 1) c ON true
     LEFT JOIN LATERAL (SELECT k.amount FROM (
                          SELECT h.amount, h.entered_at AS at FROM salesops.opportunity_stage_change h
                           WHERE m.name IS NOT NULL AND h.opportunity_id = $1 AND h.entered_at <= $3 AND h.amount IS NOT NULL

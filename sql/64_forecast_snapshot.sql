@@ -58,13 +58,16 @@ COMMENT ON FUNCTION salesops.store_forecast_snapshot(salesops.forecast_snapshot_
 CREATE FUNCTION salesops.take_forecast_snapshot(as_of timestamptz DEFAULT now()) RETURNS integer
   LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  this_quarter constant date := date_trunc('quarter', take_forecast_snapshot.as_of)::date;
+  first_day constant date := date_trunc('quarter', take_forecast_snapshot.as_of)::date;
+  this_quarter constant daterange := daterange(first_day, (first_day + interval '3 months')::date);
+  next_quarter constant daterange := daterange((first_day + interval '3 months')::date, (first_day + interval '6 months')::date);
   deals salesops.forecast_snapshot_deal[];
   totals salesops.forecast_snapshot_total[];
 BEGIN
   IF NOT isfinite(take_forecast_snapshot.as_of) THEN
     RAISE EXCEPTION 'as_of must be a finite time' USING ERRCODE = 'invalid_parameter_value';
   END IF;
+  -- one statement: it reads and fits once, and deals and totals are of the same view of the data
   WITH kinds AS MATERIALIZED (
     SELECT DISTINCT ON (s.stage) s.stage, s.kind FROM salesops.stage s ORDER BY s.stage, s.pipeline <> 'default', s.pipeline
   ), seen AS (
@@ -72,21 +75,18 @@ BEGIN
       FROM salesops.opportunity o LEFT JOIN kinds k ON k.stage = o.stage
      WHERE o.created_at <= take_forecast_snapshot.as_of OR o.created_at IS NULL
   )
-  SELECT array_agg(ROW(take_forecast_snapshot.as_of, s.opportunity_id, s.stage,
+  SELECT (SELECT array_agg(ROW(take_forecast_snapshot.as_of, s.opportunity_id, s.stage,
                        CASE WHEN s.kind <> 'open' AND s.ended_at <= take_forecast_snapshot.as_of THEN s.kind ELSE 'open' END,
                        CASE WHEN s.kind = 'open' OR s.ended_at <= take_forecast_snapshot.as_of THEN s.amount ELSE d.amount END,
                        s.close_date, s.created_at, CASE WHEN s.kind <> 'open' AND s.ended_at <= take_forecast_snapshot.as_of THEN s.ended_at END,
                        s.owner_id, s.forecast_category, d.probability)::salesops.forecast_snapshot_deal)
-    INTO deals
-    FROM seen s LEFT JOIN salesops.forecast_deals(NULL, take_forecast_snapshot.as_of) d ON d.opportunity_id = s.opportunity_id
-   WHERE s.kind IS NULL OR s.kind = 'open' OR s.ended_at > take_forecast_snapshot.as_of - interval '400 days';
-  SELECT array_agg(ROW(take_forecast_snapshot.as_of, p.period, g.by, f.grp, f.booked, f.open_pipeline, f.new_business, f.total,
+            FROM seen s LEFT JOIN salesops.forecast_deals(NULL, take_forecast_snapshot.as_of) d ON d.opportunity_id = s.opportunity_id
+           WHERE s.kind IS NULL OR s.kind = 'open' OR s.ended_at > take_forecast_snapshot.as_of - interval '400 days'),
+         (SELECT array_agg(ROW(take_forecast_snapshot.as_of, p.period, p.by, f.grp, f.booked, f.open_pipeline, f.new_business, f.total,
                        current_user, now())::salesops.forecast_snapshot_total)
-    INTO totals
-    FROM (VALUES (daterange(this_quarter, (this_quarter + interval '3 months')::date)),
-                 (daterange((this_quarter + interval '3 months')::date, (this_quarter + interval '6 months')::date))) p(period),
-         (VALUES ('{}'::text[]), ('{owner_id}')) g(by),
-         salesops.forecast_bookings(p.period, g.by, take_forecast_snapshot.as_of) f;
+            FROM (VALUES (this_quarter, '{}'::text[]), (this_quarter, '{owner_id}'), (next_quarter, '{}'), (next_quarter, '{owner_id}')) p(period, by),
+                 salesops.forecast_bookings(p.period, p.by, take_forecast_snapshot.as_of) f)
+    INTO deals, totals;
   RETURN salesops.store_forecast_snapshot(coalesce(deals, '{}'), totals);
 END
 $$;
@@ -323,10 +323,15 @@ COMMENT ON VIEW salesops.forecast_accuracy IS
 CREATE FUNCTION salesops.opportunity_risk(period daterange DEFAULT NULL, as_of timestamptz DEFAULT now(), OUT opportunity_id text,
                                           OUT risk text, OUT contribution numeric) RETURNS SETOF record
   LANGUAGE sql STABLE PARALLEL RESTRICTED COST 100000 ROWS 1000 SET search_path = pg_catalog, pg_temp AS $$
+  -- of the open deals' changes only: sorting all would take longer than the forecast
+  WITH deal AS MATERIALIZED (SELECT f.* FROM salesops.forecast_deals($1, $2) f),
+  kinds AS MATERIALIZED (SELECT DISTINCT ON (s.stage) s.stage, s.ordinal FROM salesops.stage s ORDER BY s.stage, s.pipeline <> 'default', s.pipeline)
   SELECT d.opportunity_id, w.risk, round(w.contribution, 2)
-    FROM salesops.forecast_deals($1, $2) d JOIN salesops.opportunity o ON o.opportunity_id = d.opportunity_id
-    LEFT JOIN (SELECT DISTINCT ON (h.opportunity_id) h.opportunity_id, h.stage FROM salesops.opportunity_stage_change h
-                WHERE h.entered_at <= $2 ORDER BY h.opportunity_id, h.entered_at DESC, h.stage DESC) c ON c.opportunity_id = d.opportunity_id,
+    FROM deal d JOIN salesops.opportunity o ON o.opportunity_id = d.opportunity_id
+    LEFT JOIN (SELECT DISTINCT ON (h.opportunity_id) h.opportunity_id, h.stage
+                 FROM salesops.opportunity_stage_change h LEFT JOIN kinds k ON k.stage = h.stage
+                WHERE h.entered_at <= $2 AND h.opportunity_id IN (SELECT f.opportunity_id FROM deal f)
+                ORDER BY h.opportunity_id, h.entered_at DESC, k.ordinal DESC, h.stage DESC) c ON c.opportunity_id = d.opportunity_id,
          LATERAL (VALUES
            (format('open for %s days: %s of such deals are won in the end, %s of new ones', d.age,
                    to_char(100 * d.probability_by_age, 'FM990') || ' %', to_char(100 * d.probability_new, 'FM990') || ' %'),

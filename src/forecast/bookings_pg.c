@@ -95,11 +95,12 @@ forecast_plan_open(const ForecastPlan *plan, const int *member, int count)
 	for (int k = 0; k < count; k++)
 	{
 		int			i = member[k];
+		double		chance;
 
 		if (h->created[i] > plan->known || h->closed[i] <= plan->known)
 			continue;
-		add_deal(state, plan->amount[i] * plan->spread[i],
-				 forecast_plan_probability(plan, i, forecast_plan_by_age(plan, h->created[i]), plan->to - 1 - plan->known) / plan->spread[i], 1);
+		chance = forecast_plan_probability(plan, i, forecast_plan_by_age(plan, h->created[i]), plan->to - 1 - plan->known);
+		add_deal(state, plan->amount[i] * plan->spread[i], chance / plan->spread[i], 1);
 	}
 	state->common = common_deviation(forecast_uncertain_mean(state), plan->open_deviation);
 	return state;

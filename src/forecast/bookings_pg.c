@@ -18,6 +18,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
+#include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 #include "utils/rangetypes.h"
@@ -154,13 +155,14 @@ group_pasts(const ForecastPlan *plan)
 
 /*
  * Shares of new business by group, adding up to 1: arrivals, each group's with its own season, times mean amount, everyone's where a
- * group has won too few.
+ * group has won too few. A group of credits among others takes no share; where all together is a credit, a group of sales takes none.
  */
 static double *
 new_shares(const ForecastPlan *plan)
 {
 	int			groups = plan->book->groups;
 	GroupPast  *past = group_pasts(plan);
+	double		sign = plan->whole.fresh < 0.0 ? -1.0 : 1.0;
 	double	   *share = palloc(sizeof(double) * (groups + 1));
 	double	   *arrivals = palloc(sizeof(double) * (groups + 1));
 	int		   *group = palloc_extended(sizeof(int) * (Size) Max(plan->book->count, 1), MCXT_ALLOC_HUGE);
@@ -173,7 +175,7 @@ new_shares(const ForecastPlan *plan)
 	{
 		const GroupPast *source = past[g].won < FEW_WON ? &past[groups] : &past[g];
 
-		share[g] = source->won > 0 ? Max(arrivals[g] * source->sum / source->won, 0.0) : 0.0;
+		share[g] = source->won > 0 && sign * past[groups].sum > 0.0 ? Max(sign * arrivals[g] * source->sum / source->won, 0.0) : 0.0;
 		total += share[g];
 	}
 	for (int g = 0; g < groups; g++)
@@ -291,6 +293,7 @@ forecast_read_period(RangeType *range, int32 *lower, int32 *upper)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the period of a forecast must have a first and a last day"),
+				 errdetail("The period is %s.", DatumGetCString(OidFunctionCall1(F_RANGE_OUT, RangeTypePGetDatum(range)))),
 				 errhint("Write it as '[2027-01-01,2027-04-01)'.")));
 	*lower = DatumGetDateADT(from.val);
 	*upper = DatumGetDateADT(to.val);
@@ -340,12 +343,13 @@ salesops_forecast_bookings(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	forecast_read_period(PG_GETARG_RANGE_P(0), &lower, &upper);
 	forecast_check_by(by);
-	if (TIMESTAMP_NOT_FINITE(as_of))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("as_of must be a finite time")));
+	forecast_require_time(as_of);
 	if (upper - DatumGetDateADT(DirectFunctionCall1(timestamptz_date, TimestampTzGetDatum(as_of))) > LONGEST_DAYS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("the period ends more than ten years after as_of")));
+				 errmsg("the period of a forecast ends more than ten years after as_of"),
+				 errdetail("The period is %s.", DatumGetCString(OidFunctionCall1(F_RANGE_OUT, PG_GETARG_DATUM(0)))),
+				 errhint("Ask for a nearer period, or a later as_of.")));
 	book = forecast_book_load(as_of, by, &hazard_defaults);
 	forecast_require_history(book, as_of);
 	known = forecast_known_day(book, as_of);

@@ -261,11 +261,25 @@ static void bad_amount(double amount) pg_attribute_noreturn();
 static void
 bad_amount(double amount)
 {
-	require_finite(amount, "amount");
 	ereport(ERROR,
 			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-			 errmsg("amount %g is out of range for a forecast", amount),
-			 errdetail("Amounts up to 1e18 either way are allowed.")));
+			 isfinite(amount) ? errmsg("amount %g is out of range for a forecast", amount) :
+			 errmsg("amount of a forecast must be a finite number, not %g", amount),
+			 errdetail("Amounts up to 1e18 either way are allowed."),
+			 errhint("Give an amount that is not known as NULL: such rows are counted by unknown_count().")));
+}
+
+static void bad_probability(double amount, double probability) pg_attribute_noreturn();
+
+/* And the probability. */
+static void
+bad_probability(double amount, double probability)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+			 errmsg("probability must be between 0 and 1, not %g", probability),
+			 errdetail("It is that of a deal of amount %.15g.", amount),
+			 errhint("Divide percentages by 100; give a probability that is not known as NULL.")));
 }
 
 /* Add one deal to the state of an aggregate, growing it where needed. */
@@ -275,7 +289,7 @@ accumulate(ForecastState *state, double amount, double probability)
 	if (unlikely(!(amount >= -FORECAST_MAX_AMOUNT && amount <= FORECAST_MAX_AMOUNT)))
 		bad_amount(amount);
 	if (unlikely(!(probability >= 0.0 && probability <= 1.0)))
-		require_probability(probability, "probability");
+		bad_probability(amount, probability);
 	while (unlikely(!forecast_add(state, amount, probability, 1)))
 	{
 		int			capacity;

@@ -54,6 +54,7 @@ typedef struct Loader
 	HTAB	   *currencies;
 	HTAB	   *unknown_stages;
 	char	   *bad_amount;		/* an opportunity whose amount is no number */
+	char	   *bad_amount_text;
 	bool		by_currency;
 } Loader;
 
@@ -158,7 +159,10 @@ append_grouping(StringInfo sql, ArrayType *by, bool *by_currency)
 	return owners;
 }
 
-/* The query over the contract views. */
+/*
+ * The query over the contract views. A close is looked for in all stage changes, not in those until the instant: where it comes later the
+ * deal was open then, and the expected close_date must not stand in for it. An owner listed twice is one owner.
+ */
 static char *
 history_query(ArrayType *by, bool *by_currency)
 {
@@ -171,8 +175,7 @@ history_query(ArrayType *by, bool *by_currency)
 						   "ORDER BY s.stage, s.pipeline <> 'default', s.pipeline), "
 						   "change AS (SELECT c.opportunity_id, pg_catalog.min(c.entered_at) AS first_at, "
 						   "pg_catalog.max(c.entered_at) FILTER (WHERE s.kind <> 'open') AS closed_at "
-						   "FROM salesops.opportunity_stage_change c LEFT JOIN stage s ON s.stage = c.stage "
-						   "WHERE c.entered_at <= $1 GROUP BY 1) "
+						   "FROM salesops.opportunity_stage_change c LEFT JOIN stage s ON s.stage = c.stage GROUP BY 1) "
 						   "SELECT o.opportunity_id, o.stage, s.kind, COALESCE(o.created_at, h.first_at), "
 						   "COALESCE(o.closed_at, h.closed_at, o.close_date::pg_catalog.timestamptz), o.updated_at, "
 						   "CASE WHEN c.rate IS NULL THEN o.amount ELSE o.amount * c.rate END, o.currency, c.rate IS NULL, "
@@ -183,7 +186,9 @@ history_query(ArrayType *by, bool *by_currency)
 						   "LEFT JOIN change h ON h.opportunity_id = o.opportunity_id "
 						   "LEFT JOIN salesops.currency_rate c ON c.currency = o.currency");
 	if (owners)
-		appendStringInfoString(&sql, " LEFT JOIN salesops.sales_rep r ON r.rep_id = o.owner_id");
+		appendStringInfoString(&sql,
+							   " LEFT JOIN (SELECT DISTINCT ON (p.rep_id) p.rep_id, p.manager_id, p.region FROM salesops.sales_rep p "
+							   "ORDER BY p.rep_id, p.manager_id, p.region) r ON r.rep_id = o.owner_id");
 	return sql.data;
 }
 
@@ -317,7 +322,10 @@ read_amount(Loader *loader, TupleTableSlot *slot, ForecastOpportunity *deal)
 		return;
 	amount = DatumGetNumericCopy(slot->tts_values[6]);
 	if (numeric_is_nan(amount) || numeric_is_inf(amount) || fabs(forecast_numeric_to_double(amount)) > FORECAST_MAX_AMOUNT)
+	{
 		loader->bad_amount = deal->id;
+		loader->bad_amount_text = numeric_normalize(amount);
+	}
 	deal->amount = amount;
 }
 
@@ -362,6 +370,18 @@ take_row(TupleTableSlot *slot, void *arg)
 	note_segment(loader, slot, deal);
 	deal->group = group_number(loader, slot->tts_values[12]);
 	book->count++;
+}
+
+/* Refuse an amount that is no number, naming its opportunity, where one was met. */
+static void
+require_amount(const char *id, const char *amount, const char *where)
+{
+	if (id != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("amount of opportunity \"%s\" is not a usable number", id),
+				 errdetail("It is %s%s; amounts up to 1e18 either way are allowed.", amount, where),
+				 errhint("Where an amount is not known, it is to be NULL.")));
 }
 
 /* Refuse stages that no pipeline defines, naming them. */
@@ -427,6 +447,8 @@ typedef struct AmountLoader
 	StageChange *change;
 	int			changes;
 	int			change_size;
+	const char *bad_amount;		/* an opportunity that a stage change gives an amount that is no number */
+	char	   *bad_amount_text;
 } AmountLoader;
 
 /* Room for, and content of, one more stated amount. */
@@ -474,7 +496,12 @@ take_change(TupleTableSlot *slot, void *arg)
 		TimestampTz at = DatumGetTimestampTz(slot->tts_values[1]);
 		double		amount = slot->tts_isnull[2] ? NAN : forecast_numeric_to_double(DatumGetNumeric(slot->tts_values[2]));
 
-		if (isfinite(amount))
+		if (!slot->tts_isnull[2] && !(fabs(amount) <= FORECAST_MAX_AMOUNT))
+		{
+			loader->bad_amount = loader->book->deal[entry->number].id;
+			loader->bad_amount_text = numeric_normalize(DatumGetNumeric(slot->tts_values[2]));
+		}
+		else if (!slot->tts_isnull[2])
 			add_amount(loader, entry->number, local_day(at, NULL), amount);
 		if (!slot->tts_isnull[3] && !TIMESTAMP_NOT_FINITE(at))
 			add_stage(loader, entry->number, at, TextDatumGetCString(slot->tts_values[3]));
@@ -548,6 +575,7 @@ load_amounts(ForecastBook *book)
 			   "FROM salesops.opportunity_stage_change c JOIN salesops.opportunity o ON o.opportunity_id = c.opportunity_id "
 			   "LEFT JOIN salesops.currency_rate r ON r.currency = o.currency "
 			   "WHERE c.entered_at <= $1", 1, args, true, take_change, &loader);
+	require_amount(loader.bad_amount, loader.bad_amount_text, " in a stage change");
 	if (loader.count > 1)
 		qsort(loader.amount, loader.count, sizeof(HazardAmount), compare_amounts);
 	book->history.amount = loader.amount;
@@ -694,10 +722,7 @@ forecast_book_load(TimestampTz limit, ArrayType *by, const HazardOptions *option
 	MemoryContextSwitchTo(context);
 	spi_stream(sql, 1, args, true, take_row, &loader);
 	MemoryContextSwitchTo(context);
-	if (loader.bad_amount != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("amount of opportunity \"%s\" is not a usable number", loader.bad_amount)));
+	require_amount(loader.bad_amount, loader.bad_amount_text, "");
 	require_stages(&loader);
 	require_currency(&loader);
 	if (book->count > 1)

@@ -53,12 +53,16 @@ typedef struct Chances
 	int32		median_day;		/* of a win, if it comes */
 } Chances;
 
-/* An as_of that can be used. */
-static void
-require_time(TimestampTz as_of)
+/* See bookings_pg.h. */
+void
+forecast_require_time(TimestampTz as_of)
 {
 	if (TIMESTAMP_NOT_FINITE(as_of))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("as_of must be a finite time")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("as_of of a forecast must be a finite time"),
+				 errdetail("It is %s.", timestamptz_to_str(as_of)),
+				 errhint("Leave it out for now, or write it as '2027-01-31' or '2027-01-31 12:00+00'.")));
 }
 
 /* Chance of a deal created on a day to be won in (known, known + days], by age and calendar. */
@@ -139,8 +143,8 @@ put_deal(ReturnSetInfo *rsinfo, const ForecastPlan *plan, int i, const Chances *
 {
 	const ForecastOpportunity *deal = &plan->book->deal[i];
 	bool		stated = false;
-	Datum		values[12];
-	bool		nulls[12] = {false};
+	Datum		values[13];
+	bool		nulls[13] = {false};
 
 	for (int k = plan->stated[i]; k >= 0 && k < plan->book->history.amounts && plan->book->history.amount[k].deal == i; k++)
 		stated |= plan->book->history.amount[k].day <= plan->known;
@@ -156,6 +160,7 @@ put_deal(ReturnSetInfo *rsinfo, const ForecastPlan *plan, int i, const Chances *
 	values[9] = DateADTGetDatum(c->median_day);
 	values[10] = Float8GetDatum(c->ever_by_age);
 	values[11] = Float8GetDatum(plan->spread[i]);
+	values[12] = Float8GetDatum(plan->amount[i]);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
@@ -181,7 +186,7 @@ salesops_forecast_deals(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(1))
 		return (Datum) 0;
 	as_of = PG_GETARG_TIMESTAMPTZ(1);
-	require_time(as_of);
+	forecast_require_time(as_of);
 	book = forecast_book_load(as_of, NULL, &hazard_defaults);
 	forecast_require_history(book, as_of);
 	known = forecast_known_day(book, as_of);
@@ -223,7 +228,9 @@ days_within(TimestampTz as_of, const Interval *within)
 	if (end < as_of || days > 3660)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("within must be between 0 and ten years")));
+				 errmsg("within must be between 0 and ten years"),
+				 errdetail("It is %s.", DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(within)))),
+				 errhint("SELECT salesops.win_probability('D1', '90 days')")));
 	return (int) days;
 }
 
@@ -363,7 +370,7 @@ salesops_win_probability_now(PG_FUNCTION_ARGS)
 	int			days;
 	int			i;
 
-	require_time(as_of);
+	forecast_require_time(as_of);
 	days = days_within(as_of, PG_GETARG_INTERVAL_P(1));
 	outlook = outlook_at(as_of);
 	i = find_opportunity(outlook->book, id);
@@ -493,7 +500,7 @@ salesops_fit_win_model(PG_FUNCTION_ARGS)
 	options_parse(PG_GETARG_JSONB_P(0), fit_options, lengthof(fit_options), &options, &problems, "options");
 	problems_raise(&problems, ERRCODE_INVALID_PARAMETER_VALUE, "They are: half_life, cell_events, age_events, calendar.",
 				   "invalid options for a win model");
-	require_time(as_of);
+	forecast_require_time(as_of);
 	book = forecast_book_load(as_of, NULL, &options);
 	forecast_require_history(book, as_of);
 	for (int i = 0; i < book->count; i++)

@@ -43,6 +43,7 @@ typedef struct Rest
 	bool		jumps[2];
 	double		jump[2][2];
 	double		rate[2][2];
+	double		each[2];		/* probability of the deals that the jumps are of */
 	double		cumulant[4];	/* of the nearly normal part */
 } Rest;
 
@@ -145,26 +146,54 @@ choose_form(void)
 	return take_deal_plain;
 }
 
-/* Roots of one amount for the frequencies from 'from' on: z^j, or between two cells (1 - f) z^j + f z^(j + 1). */
+/* Roots of one amount as they are, carried from frequency to frequency. */
+static void
+turned_roots(const ForecastGrid *grid, double position, int from, Block *z)
+{
+	double		w = -2.0 * M_PI / grid->cells;
+	double		begin = w * fmod(position * from, grid->cells);
+	double		turn = w * fmod(position, grid->cells);
+	Complex		at = {cos(begin), sin(begin)};
+	Complex		rotation = {cos(turn), sin(turn)};
+
+	for (int j = 0; j < BLOCK; j++)
+	{
+		((double *) z->re)[j] = at.re;
+		((double *) z->im)[j] = at.im;
+		at = complex_multiply(at, rotation);
+	}
+}
+
+/*
+ * Roots of one amount for the frequencies from 'from' on: z^j on a lattice; else as they are where the sum is smooth, and where it is
+ * not, on the three cells next to it so that the amount's first and second powers are kept: (1 - f^2) z^j + f (f + 1) / 2 z^(j + 1) +
+ * f (f - 1) / 2 z^(j - 1). (Sharing between two would add to the variance of every deal, which many deals do not forgive.)
+ */
 static void
 deal_roots(const Complex *root, const ForecastGrid *grid, double amount, int from, Block *z)
 {
 	double		position = amount / grid->step;
-	double		whole = grid->lattice ? floor(position + 0.5) : floor(position);
-	double		share = grid->lattice ? 0.0 : position - whole;
+	double		whole = floor(position + 0.5);
+	double		f = grid->lattice ? 0.0 : position - whole;
 	unsigned	mask = (unsigned) grid->cells - 1;
 	unsigned	stride = (unsigned) ((int64_t) fmod(whole, grid->cells) & (int64_t) mask);
 	double	   *re = (double *) z->re;
 	double	   *im = (double *) z->im;
 
+	if (grid->smooth)
+	{
+		turned_roots(grid, position, from, z);
+		return;
+	}
 	for (unsigned j = 0; j < BLOCK; j++)
 	{
-		unsigned	at = ((unsigned) from + j) * stride;
-		Complex		a = root[at & mask];
-		Complex		b = root[(at + (unsigned) from + j) & mask];
+		Complex		a = root[(((unsigned) from + j) * stride) & mask];
+		Complex		one = root[((unsigned) from + j) & mask];
+		Complex		between = {1.0 - f * f * (1.0 - one.re), f * one.im};
 
-		re[j] = a.re + share * (b.re - a.re);
-		im[j] = a.im + share * (b.im - a.im);
+		a = complex_multiply(a, between);
+		re[j] = a.re;
+		im[j] = a.im;
 	}
 }
 
@@ -180,8 +209,8 @@ is_gone(const Block *block)
 }
 
 /*
- * Two jumps and their rates, as a compound Poisson law with the given four cumulants (Prony's method; Gauss's quadrature
- * where all amounts have one sign). False where no such law exists: probabilities near one half.
+ * Two jumps and their rates with the given power sums 1 to 4 (Prony's method; Gauss's quadrature where all amounts have one sign).
+ * False where there are none: amounts of both signs.
  */
 static bool
 two_jumps(const double c[4], double jump[2], double rate[2])
@@ -215,6 +244,29 @@ two_jumps(const double c[4], double jump[2], double rate[2])
 	return rate[0] >= 0.0 && rate[1] >= 0.0;
 }
 
+/*
+ * Jumps and rates with the given power sums of intensities. Of amounts of one sign two jumps have all four; else one size either way
+ * has the second and the fourth, and the first as far as it goes: what it leaves is answered.
+ */
+static double
+jumps_of(const double s[4], double jump[2], double rate[2])
+{
+	double		size;
+	double		total;
+	double		surplus;
+
+	if (two_jumps(s, jump, rate))
+		return 0.0;
+	size = sqrt(s[3] / s[1]);
+	total = s[1] / (size * size);
+	surplus = fmin(fmax(s[0] / size, -total), total);
+	jump[0] = size;
+	jump[1] = -size;
+	rate[0] = 0.5 * (total + surplus);
+	rate[1] = 0.5 * (total - surplus);
+	return s[0] - surplus * size;
+}
+
 /* Is the law so skewed or heavy-tailed that no normal expansion will do? */
 static bool
 lumpy(const double c[4])
@@ -223,8 +275,8 @@ lumpy(const double c[4])
 }
 
 /*
- * Take a node's rest apart. A half of it of which few deals are expected to fall on their rare side is two jumps
- * with Poisson rates; all else is nearly normal.
+ * Take a node's rest apart. A half of it of which few deals are expected to fall on their rare side is jumps at rates, each as of
+ * deals of one probability that gives the half's variance; all else is nearly normal.
  */
 static void
 prepare_rest(const ForecastNode *node, Rest *rest)
@@ -232,8 +284,14 @@ prepare_rest(const ForecastNode *node, Rest *rest)
 	memcpy(rest->cumulant, node->cumulant, sizeof(rest->cumulant));
 	for (int half = 0; half < 2; half++)
 	{
-		rest->jumps[half] = lumpy(node->rare[half]) && two_jumps(node->rare[half], rest->jump[half], rest->rate[half]);
-		for (int j = 0; j < 4 && rest->jumps[half]; j++)
+		const double *intensity = node->intensity[half];
+
+		rest->jumps[half] = intensity[1] > 0.0 && lumpy(node->rare[half]);
+		if (!rest->jumps[half])
+			continue;
+		rest->cumulant[0] += jumps_of(intensity, rest->jump[half], rest->rate[half]);
+		rest->each[half] = fmin(fmax(1.0 - node->rare[half][1] / intensity[1], 0.0), 0.5);
+		for (int j = 0; j < 4; j++)
 			rest->cumulant[j] -= node->rare[half][j];
 	}
 	if (rest->cumulant[1] <= 1e-9 * node->cumulant[1])
@@ -252,34 +310,65 @@ multiply_at(Block *block, int j, Complex factor)
 	im[j] = product.im;
 }
 
-/*
- * The logarithm of a compound Poisson law with jumps on the rest's lattice; one between two points is shared, keeping
- * the mean.
- */
-static void
-add_jumps(Block *log, int from, const Complex *root, const ForecastGrid *grid, const double jump[2], const double rate[2])
+/* Logarithm of 1 + u, over e, where u = e (z - 1) is no larger than 2 e and e below one half; z - 1 where e is 0. */
+static Complex
+deals_logarithm(Complex z, double e)
 {
+	Complex		v = {z.re - 1.0, z.im};
+	Complex		u = {e * v.re, e * v.im};
+
+	if (e <= 0.0)
+		return v;
+	if (e > 0.01)
+		return (Complex) {0.5 * log((1.0 + u.re) * (1.0 + u.re) + u.im * u.im) / e, atan2(u.im, 1.0 + u.re) / e};
+	return complex_multiply(v, (Complex) {1.0 - 0.5 * u.re + (u.re * u.re - u.im * u.im) / 3.0, -0.5 * u.im + 2.0 * u.re * u.im / 3.0});
+}
+
+/* Roots of a jump: on the rest's lattice, where it stands on three points of it as deal_roots has it, or like a deal's. */
+static void
+jump_roots(const Complex *root, const ForecastGrid *grid, double jump, int from, Block *z)
+{
+	double		position = jump / (grid->step * grid->rest_period);
+	double		whole = floor(position + 0.5);
+	double		f = position - whole;
 	int64_t		mask = grid->cells - 1;
 	int64_t		unit = (int64_t) fmod(grid->rest_period, grid->cells);
-	int64_t		cells[2];
-	double		share[2];
+	int64_t		cells = (int64_t) fmod(whole * grid->rest_period, grid->cells);
+
+	if (!grid->lattice)
+	{
+		deal_roots(root, grid, jump, from, z);
+		return;
+	}
+	for (int j = 0; j < BLOCK; j++)
+	{
+		Complex		one = root[(unit * (from + j)) & mask];
+		Complex		at = complex_multiply(root[(cells * (from + j)) & mask], (Complex) {1.0 - f * f * (1.0 - one.re), f * one.im});
+
+		((double *) z->re)[j] = at.re;
+		((double *) z->im)[j] = at.im;
+	}
+}
+
+/* The logarithm of the law of jumps. */
+static void
+add_jumps(Block *log, int from, const Complex *root, const ForecastGrid *grid, const double jump[2], const double rate[2], double each)
+{
+	Block		z;
 
 	for (int i = 0; i < 2; i++)
 	{
-		double		position = jump[i] / (grid->step * grid->rest_period);
-
-		share[i] = position - floor(position);
-		cells[i] = (int64_t) fmod(floor(position) * grid->rest_period, grid->cells);
-	}
-	for (int j = 0; j < BLOCK; j++)
-		for (int i = 0; i < 2; i++)
+		if (rate[i] <= 0.0)
+			continue;
+		jump_roots(root, grid, jump[i], from, &z);
+		for (int j = 0; j < BLOCK; j++)
 		{
-			Complex		a = root[(cells[i] * (from + j)) & mask];
-			Complex		b = root[((cells[i] + unit) * (from + j)) & mask];
+			Complex		term = deals_logarithm((Complex) {((double *) z.re)[j], ((double *) z.im)[j]}, each);
 
-			((double *) log->re)[j] += rate[i] * (a.re + share[i] * (b.re - a.re) - 1.0);
-			((double *) log->im)[j] += rate[i] * (a.im + share[i] * (b.im - a.im));
+			((double *) log->re)[j] += rate[i] * term.re;
+			((double *) log->im)[j] += rate[i] * term.im;
 		}
+	}
 }
 
 /* Multiply by what was collected as a logarithm. */
@@ -357,7 +446,7 @@ start_block(const ForecastNode *node, const Rest *rest, int from, const Forecast
 	work->has_log = rest->jumps[0] || rest->jumps[1];
 	for (int half = 0; half < 2 && !work->gone; half++)
 		if (rest->jumps[half])
-			add_jumps(&work->log, from, root, grid, rest->jump[half], rest->rate[half]);
+			add_jumps(&work->log, from, root, grid, rest->jump[half], rest->rate[half], rest->each[half]);
 }
 
 /* One block of frequencies of all nodes. */

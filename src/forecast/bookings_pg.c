@@ -257,7 +257,7 @@ forecast_plan_total(const ForecastPlan *plan, const ForecastState *open, const F
 
 	forecast_merge(state, open);
 	forecast_merge(state, fresh);
-	state->certain += booked;
+	forecast_add_certain(state, booked);
 	state->common = common_deviation(forecast_uncertain_mean(state), plan->total_deviation);
 	return state;
 }

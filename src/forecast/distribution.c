@@ -109,8 +109,9 @@ take_probits(const ForecastState *state, Probits *probits)
 static void
 rest_under_factor(const ForecastRest *rest, const Probits *probits, double correlation, double z, ForecastNode *node)
 {
+	double		variance = forecast_sum(&rest->cumulant[1]);
 	double		free_variance = 0.0;
-	double		at_one = rest->cumulant[0];
+	double		at_one = forecast_sum(&rest->cumulant[0]);
 	double		mean = 0.0;
 
 	for (int k = 0; k < FORECAST_KNOTS; k++)
@@ -138,8 +139,8 @@ rest_under_factor(const ForecastRest *rest, const Probits *probits, double corre
 	{
 		for (int half = 0; half < 2 && free_variance > 0.0; half++)
 		{
-			node->rare[half][j] *= rest->cumulant[1] / free_variance;
-			node->intensity[half][j] *= rest->cumulant[1] / free_variance;
+			node->rare[half][j] *= variance / free_variance;
+			node->intensity[half][j] *= variance / free_variance;
 		}
 		node->cumulant[j] = node->rare[0][j] + node->rare[1][j];
 	}
@@ -157,8 +158,8 @@ set_node(const ForecastState *state, const Probits *probits, double correlation,
 	if (rest != NULL && rest->deals > 0)
 	{
 		rest_under_factor(rest, probits, correlation, z, node);
-		if (probits == NULL)
-			memcpy(node->cumulant, rest->cumulant, sizeof(node->cumulant));
+		for (int j = 0; j < 4 && probits == NULL; j++)
+			node->cumulant[j] = forecast_sum(&rest->cumulant[j]);
 	}
 	node->mean = node->cumulant[0];
 	node->variance = node->cumulant[1];
@@ -666,19 +667,15 @@ turn_likely_deals(ForecastState *state, ForecastNode *node, int nodes)
 	return sum;
 }
 
-/* The distribution on a grid. */
+/* The distribution on a grid; the state is turned in place. */
 static void
-convolve(const KernelEnv *env, const ForecastState *given, ForecastNode *node, int nodes, ForecastDistribution *distribution)
+convolve(const KernelEnv *env, ForecastState *state, ForecastNode *node, int nodes, ForecastDistribution *distribution)
 {
 	ForecastGrid		grid;
-	size_t		size = forecast_state_size(given);
-	ForecastState *state = kernel_alloc(env, size);
 	Complex    *root;
 	Complex    *spectrum;
-	double		before;
+	double		before = turn_likely_deals(state, node, nodes);
 
-	memcpy(state, given, size);
-	before = turn_likely_deals(state, node, nodes);
 	choose_grid(state, node, nodes, &grid);
 	root = make_roots(env, grid.cells);
 	spectrum = kernel_alloc_array(env, Complex, grid.cells);
@@ -691,29 +688,68 @@ convolve(const KernelEnv *env, const ForecastState *given, ForecastNode *node, i
 	accumulate(env, &grid, spectrum, before, distribution);
 	kernel_release(env, root);
 	kernel_release(env, spectrum);
-	kernel_release(env, state);
+}
+
+/* A number to thirty binary digits of a scale. */
+static double
+snapped(double value, double scale)
+{
+	double		unit = scale > 0.0 ? ldexp(1.0, ilogb(scale) - 30) : 0.0;
+
+	return unit > 0.0 ? floor(value / unit + 0.5) * unit : value;
+}
+
+/*
+ * Wipe off what the order of adding up has left in the plain sums of a rest, so that equal deals read equal to the last bit, however they
+ * were merged. (Cumulants are sums to twice the digits: only their doubles count.)
+ */
+static void
+wipe_order(ForecastRest *rest)
+{
+	for (int j = 0; j < 4; j++)
+		rest->cumulant[j] = (ForecastSum) {forecast_sum(&rest->cumulant[j]), 0.0};
+	for (int k = 0; k < FORECAST_KNOTS; k++)
+	{
+		double	   *power = rest->knot[k];
+		double		scale[4] = {sqrt(power[1] * (double) rest->deals), power[1], sqrt(power[1]) * sqrt(power[3]), power[3]};
+
+		for (int j = 0; j < 4; j++)
+			power[j] = snapped(power[j], scale[j]);
+	}
+	for (int i = 0; i < FORECAST_PRICES && rest->price[i].deals > 0; i++)
+		for (int j = 0; j < 4; j++)
+			rest->price[i].power[j] = snapped(rest->price[i].power[j], (double) rest->price[i].deals);
 }
 
 /*
  * The distribution of a forecast's sum; correlation in [0, 1) (the caller checks). The arrays are the environment's.
  */
 void
-forecast_distribution(const KernelEnv *env, const ForecastState *state, double correlation,
+forecast_distribution(const KernelEnv *env, const ForecastState *given, double correlation,
 					  ForecastDistribution *distribution)
 {
-	const ForecastRest *rest = forecast_rest_const(state);
-	bool		no_rest = rest == NULL || rest->deals == 0;
-	bool		few = no_rest && outcome_count(state) <= (correlation > 0.0 ? OUTCOMES_NODES_MAX : OUTCOMES_MAX);
+	size_t		size = forecast_state_size(given);
+	ForecastState *state = kernel_alloc(env, size);
+	ForecastRest *rest;
 	ForecastNode *node = kernel_alloc_array(env, ForecastNode, correlation > 0.0 ? NODES_MAX : 1);
-	int			nodes = make_nodes(state, correlation, few, node);
+	bool		few;
+	int			nodes;
 
+	memcpy(state, given, size);
+	rest = forecast_rest(state);
+	if (rest != NULL)
+		wipe_order(rest);
+	few = (rest == NULL || rest->deals == 0) &&
+		outcome_count(state) <= (correlation > 0.0 ? OUTCOMES_NODES_MAX : OUTCOMES_MAX);
+	nodes = make_nodes(state, correlation, few, node);
 	if (few)
 		enumerate_outcomes(env, state, node, nodes, distribution);
 	else
 		convolve(env, state, node, nodes, distribution);
-	distribution->certain = state->certain;
-	distribution->sigma = forecast_common_sigma(state);
+	distribution->certain = forecast_sum(&given->certain);
+	distribution->sigma = forecast_common_sigma(given);
 	kernel_release(env, node);
+	kernel_release(env, state);
 }
 
 /* ---- reading --------------------------------------------------------------------------------------------------------- */

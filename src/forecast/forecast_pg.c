@@ -128,6 +128,24 @@ salesops_forecast_out(PG_FUNCTION_ARGS)
 	PG_RETURN_CSTRING(text);
 }
 
+/* The prices of a rest; says what is wrong, or NULL. */
+static const char *
+receive_prices(StringInfo buf, ForecastRest *rest)
+{
+	int			prices = pq_getmsgbyte(buf);
+
+	if (prices > FORECAST_PRICES)
+		return "it has too many prices";
+	for (int i = 0; i < prices; i++)
+	{
+		rest->price[i].amount = pq_getmsgfloat8(buf);
+		rest->price[i].deals = pq_getmsgint64(buf);
+		for (int j = 0; j < 4; j++)
+			rest->price[i].power[j] = pq_getmsgfloat8(buf);
+	}
+	return NULL;
+}
+
 /* Binary form to forecast: version, sums, kept deals, rest; everything is checked as for text. */
 Datum
 salesops_forecast_recv(PG_FUNCTION_ARGS)
@@ -141,7 +159,8 @@ salesops_forecast_recv(PG_FUNCTION_ARGS)
 		problem = "its version is not known to this release";
 	state->deals = problem ? 0 : pq_getmsgint64(buf);
 	state->unknown = problem ? 0 : pq_getmsgint64(buf);
-	state->certain = problem ? 0 : pq_getmsgfloat8(buf);
+	state->certain.high = problem ? 0 : pq_getmsgfloat8(buf);
+	state->certain.low = problem ? 0 : pq_getmsgfloat8(buf);
 	state->common = problem ? 0 : pq_getmsgfloat8(buf);
 	kept = problem ? 0 : (int) pq_getmsgint(buf, 2);
 	if (kept > FORECAST_KEPT)
@@ -160,9 +179,13 @@ salesops_forecast_recv(PG_FUNCTION_ARGS)
 		rest->deals = pq_getmsgint64(buf);
 		rest->step = pq_getmsgint64(buf);
 		for (int j = 0; j < 4; j++)
-			rest->cumulant[j] = pq_getmsgfloat8(buf);
+		{
+			rest->cumulant[j].high = pq_getmsgfloat8(buf);
+			rest->cumulant[j].low = pq_getmsgfloat8(buf);
+		}
 		for (int k = 0; k < FORECAST_KNOTS * FORECAST_POWERS; k++)
 			rest->knot[k / FORECAST_POWERS][k % FORECAST_POWERS] = pq_getmsgfloat8(buf);
+		problem = receive_prices(buf, rest);
 	}
 	if (problem == NULL)
 		problem = forecast_problem(state);
@@ -172,6 +195,24 @@ salesops_forecast_recv(PG_FUNCTION_ARGS)
 				 errmsg("invalid binary input for type salesops.forecast"),
 				 errdetail("Reason: %s.", problem)));
 	PG_RETURN_POINTER(forecast_state_small(state));
+}
+
+/* The prices of a rest. */
+static void
+send_prices(StringInfo buf, const ForecastRest *rest)
+{
+	int			prices = 0;
+
+	while (prices < FORECAST_PRICES && rest->price[prices].deals > 0)
+		prices++;
+	pq_sendbyte(buf, prices);
+	for (int i = 0; i < prices; i++)
+	{
+		pq_sendfloat8(buf, rest->price[i].amount);
+		pq_sendint64(buf, rest->price[i].deals);
+		for (int j = 0; j < 4; j++)
+			pq_sendfloat8(buf, rest->price[i].power[j]);
+	}
 }
 
 /* Forecast to its binary form. */
@@ -186,7 +227,8 @@ salesops_forecast_send(PG_FUNCTION_ARGS)
 	pq_sendbyte(&buf, FORECAST_VERSION);
 	pq_sendint64(&buf, state->deals);
 	pq_sendint64(&buf, state->unknown);
-	pq_sendfloat8(&buf, state->certain);
+	pq_sendfloat8(&buf, state->certain.high);
+	pq_sendfloat8(&buf, state->certain.low);
 	pq_sendfloat8(&buf, state->common);
 	pq_sendint16(&buf, state->kept);
 	for (int i = 0; i < state->kept; i++)
@@ -201,9 +243,13 @@ salesops_forecast_send(PG_FUNCTION_ARGS)
 		pq_sendint64(&buf, rest->deals);
 		pq_sendint64(&buf, rest->step);
 		for (int j = 0; j < 4; j++)
-			pq_sendfloat8(&buf, rest->cumulant[j]);
+		{
+			pq_sendfloat8(&buf, rest->cumulant[j].high);
+			pq_sendfloat8(&buf, rest->cumulant[j].low);
+		}
 		for (int k = 0; k < FORECAST_KNOTS * FORECAST_POWERS; k++)
 			pq_sendfloat8(&buf, rest->knot[k / FORECAST_POWERS][k % FORECAST_POWERS]);
+		send_prices(&buf, rest);
 	}
 	PG_RETURN_BYTEA_P(pq_endtypsend(&buf));
 }

@@ -182,13 +182,13 @@ salesops_forecast_scale(PG_FUNCTION_ARGS)
 		target->deals += rest->deals;
 		target->step = rest->step;
 		for (int j = 0; j < 4; j++)
-			target->cumulant[j] += rest->cumulant[j] * factor;
+			forecast_sum_add(&target->cumulant[j], forecast_sum(&rest->cumulant[j]) * factor);
 		for (int k = 0; k < FORECAST_KNOTS * FORECAST_POWERS; k++)
 			target->knot[k / FORECAST_POWERS][k % FORECAST_POWERS] += rest->knot[k / FORECAST_POWERS][k % FORECAST_POWERS] * factor;
 	}
 	scaled->deals = state->deals;
 	scaled->unknown = state->unknown;
-	scaled->certain += state->certain;
+	forecast_add_certain(scaled, forecast_sum(&state->certain));
 	scaled->common = state->common * factor;
 	PG_RETURN_POINTER(forecast_state_small(scaled));
 }

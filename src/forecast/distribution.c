@@ -701,13 +701,19 @@ snapped(double value, double scale)
 
 /*
  * Wipe off what the order of adding up has left in the plain sums of a rest, so that equal deals read equal to the last bit, however they
- * were merged. (Cumulants are sums to twice the digits: only their doubles count.)
+ * were merged. (Of sums to twice the digits only their doubles count.)
  */
 static void
 wipe_order(ForecastRest *rest)
 {
+	double		fourth = 0.0;
+
+	for (int k = 0; k < FORECAST_KNOTS; k++)
+		fourth += forecast_knots[k] * (1.0 - forecast_knots[k]) * rest->knot[k][3];
 	for (int j = 0; j < 4; j++)
 		rest->cumulant[j] = (ForecastSum) {forecast_sum(&rest->cumulant[j]), 0.0};
+	rest->cumulant[2].high = snapped(rest->cumulant[2].high, sqrt(rest->cumulant[1].high) * sqrt(fourth));
+	rest->cumulant[3].high = snapped(rest->cumulant[3].high, fourth);
 	for (int k = 0; k < FORECAST_KNOTS; k++)
 	{
 		double	   *power = rest->knot[k];

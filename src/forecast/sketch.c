@@ -68,8 +68,8 @@ forecast_rest_const(const ForecastState *state)
 }
 
 /* Add to a sum; what rounding loses goes to the low part (Knuth's two-sum). */
-void
-forecast_sum_add(ForecastSum *sum, double term)
+static inline void
+sum_add(ForecastSum *sum, double term)
 {
 	double		high = sum->high + term;
 	double		back = high - sum->high;
@@ -78,13 +78,20 @@ forecast_sum_add(ForecastSum *sum, double term)
 	sum->high = high;
 }
 
+/* The same for callers elsewhere. */
+void
+forecast_sum_add(ForecastSum *sum, double term)
+{
+	sum_add(sum, term);
+}
+
 /* Add so many times a term. */
 static inline void
 sum_add_times(ForecastSum *sum, double n, double term)
 {
 	double		product = n * term;
 
-	forecast_sum_add(sum, product);
+	sum_add(sum, product);
 	if (n != 1.0)
 		sum->low += fma(n, term, -product);
 }
@@ -93,7 +100,7 @@ sum_add_times(ForecastSum *sum, double n, double term)
 static void
 sum_merge(ForecastSum *target, const ForecastSum *source)
 {
-	forecast_sum_add(target, source->high);
+	sum_add(target, source->high);
 	target->low += source->low;
 }
 
@@ -266,8 +273,8 @@ add_to_rest(ForecastRest *rest, double a, double p, int64_t count)
 	rest->deals += count;
 	sum_add_times(&rest->cumulant[0], n, p * a);
 	sum_add_times(&rest->cumulant[1], n, v * a2);
-	sum_add_times(&rest->cumulant[2], n, v * (q - p) * a2 * a);
-	sum_add_times(&rest->cumulant[3], n, v * (1.0 - 6.0 * v) * a2 * a2);
+	rest->cumulant[2].high += n * (v * (q - p) * a2 * a);
+	rest->cumulant[3].high += n * (v * (1.0 - 6.0 * v) * a2 * a2);
 	add_to_prices(rest, a, p, count);
 	if (rest->step != 1 && rest->step != FORECAST_NO_STEP)
 	{
@@ -425,8 +432,10 @@ merge_rest(ForecastRest *target, const ForecastRest *source)
 		target->step = FORECAST_NO_STEP;
 	else
 		target->step = forecast_gcd(target->step, source->step);
-	for (int j = 0; j < 4; j++)
+	for (int j = 0; j < 2; j++)
 		sum_merge(&target->cumulant[j], &source->cumulant[j]);
+	for (int j = 2; j < 4; j++)
+		target->cumulant[j].high += source->cumulant[j].high;
 	for (int k = 0; k < FORECAST_KNOTS; k++)
 		for (int j = 0; j < FORECAST_POWERS; j++)
 			target->knot[k][j] += source->knot[k][j];

@@ -54,7 +54,7 @@ typedef struct ForecastRest
 {
 	int64_t		deals;
 	int64_t		step;			/* common divisor of the amounts in cents; 0 none yet; FORECAST_NO_STEP */
-	ForecastSum cumulant[4];
+	ForecastSum cumulant[4];	/* the third and fourth to a double's digits */
 	double		knot[FORECAST_KNOTS][FORECAST_POWERS];
 	ForecastPrice price[FORECAST_PRICES];	/* the largest either way, largest first */
 } ForecastRest;

@@ -330,7 +330,25 @@ spread_jumps(const double s[4], double jump[JUMPS], double rate[JUMPS])
 	return false;
 }
 
-/* Are the amounts that are kept mostly different ones? Then those of the rest are too. */
+/*
+ * Of amounts of both signs: even sizes up to one that has the second and the fourth power sum, each way as the first has it (as far as it
+ * goes, as in jumps_of).
+ */
+static void
+spread_evenly(const double s[4], double jump[JUMPS], double rate[JUMPS])
+{
+	double		largest = sqrt(5.0 / 3.0 * s[3] / s[1]);
+	double		total = 3.0 * s[1] / (largest * largest);
+	double		surplus = fmin(fmax(2.0 * s[0] / (total * largest), -1.0), 1.0);
+
+	for (int k = 0; k < JUMPS; k++)
+	{
+		jump[k] = (k < SPREAD ? 1.0 : -1.0) * largest * (k % SPREAD + 0.5) / SPREAD;
+		rate[k] = 0.5 * total / SPREAD * (k < SPREAD ? 1.0 + surplus : 1.0 - surplus);
+	}
+}
+
+/* Are there more amounts among the deals that are kept than a price list would have? Then the rest's are of all sizes too. */
 static bool
 amounts_differ(const ForecastState *state)
 {
@@ -344,7 +362,7 @@ amounts_differ(const ForecastState *state)
 			seen = fabs(state->deal[k].amount) == fabs(state->deal[i].amount);
 		different += !seen;
 	}
-	return different * 2 > state->kept;
+	return different > FORECAST_PRICES;
 }
 
 /* The count of a price's deals. */
@@ -426,6 +444,11 @@ prepare_rest(const ForecastState *state, const ForecastNode *node, bool plain, b
 		rest->jumps[half] = 2;
 		if (plain && spread && rest->jump[half][0] * rest->jump[half][1] > 0.0 && spread_jumps(intensity, rest->jump[half], rest->rate[half]))
 			rest->jumps[half] = JUMPS;
+		else if (plain && spread && rest->jump[half][0] * rest->jump[half][1] < 0.0)
+		{
+			spread_evenly(intensity, rest->jump[half], rest->rate[half]);
+			rest->jumps[half] = JUMPS;
+		}
 		rest->each[half] = fmin(fmax(1.0 - node->rare[half][1] / intensity[1], 0.0), 0.5);
 		for (int j = 0; j < 4; j++)
 			rest->cumulant[j] -= node->rare[half][j];

@@ -437,6 +437,13 @@ prices_problem(const ForecastRest *rest)
 	return NULL;
 }
 
+/* What a sum of so many deals' amounts to a power can be, at most. */
+static double
+largest_sum(const ForecastRest *rest, int power)
+{
+	return (double) rest->deals * pow(FORECAST_MAX_AMOUNT, power + 1) * (1.0 + 1e-9);
+}
+
 /* What is wrong with the sums over deals not kept, or NULL. */
 static const char *
 rest_problem(const ForecastRest *rest)
@@ -446,13 +453,13 @@ rest_problem(const ForecastRest *rest)
 	if (rest->step < FORECAST_NO_STEP || (rest->deals > 0 && rest->step == 0))
 		return "the step is out of range";
 	for (int j = 0; j < 4; j++)
-		if (!sum_is_sound(&rest->cumulant[j]) || (rest->deals == 0 && (rest->cumulant[j].high != 0.0 || rest->cumulant[j].low != 0.0)))
+		if (!sum_is_sound(&rest->cumulant[j]) || !(fabs(forecast_sum(&rest->cumulant[j])) <= largest_sum(rest, j)))
 			return "a cumulant is out of range";
 	if (forecast_sum(&rest->cumulant[1]) < 0.0)
 		return "the variance is negative";
 	for (int k = 0; k < FORECAST_KNOTS; k++)
 		for (int j = 0; j < FORECAST_POWERS; j++)
-			if (!isfinite(rest->knot[k][j]) || (j % 2 == 1 && rest->knot[k][j] < 0.0))
+			if (!(fabs(rest->knot[k][j]) <= largest_sum(rest, j)) || (j % 2 == 1 && rest->knot[k][j] < 0.0))
 				return "a knot is out of range";
 	return prices_problem(rest);
 }

@@ -78,6 +78,7 @@ DECLARE
   past constant boolean := take_forecast_snapshot.as_of < now();
   deals salesops.forecast_snapshot_deal[];
   totals salesops.forecast_snapshot_total[];
+  twice text;
 BEGIN
   IF NOT isfinite(take_forecast_snapshot.as_of) THEN
     RAISE EXCEPTION 'as_of of a forecast snapshot must be a finite time' USING ERRCODE = 'invalid_parameter_value',
@@ -112,6 +113,12 @@ BEGIN
     INTO deals
     FROM told s LEFT JOIN salesops.forecast_deals(NULL, take_forecast_snapshot.as_of) d ON d.opportunity_id = s.opportunity_id
    WHERE NOT s.ended OR s.ended_at > take_forecast_snapshot.as_of - interval '400 days';
+  SELECT string_agg(format('opportunity "%s" is there %s times', x.opportunity_id, x.times), E'\n' ORDER BY x.opportunity_id) INTO twice
+    FROM (SELECT d.opportunity_id, count(*) AS times FROM unnest(deals) d GROUP BY 1 HAVING count(*) > 1 ORDER BY 1 LIMIT 10) x;
+  IF twice IS NOT NULL THEN
+    RAISE EXCEPTION 'cannot take a forecast snapshot of opportunities that are not unique' USING ERRCODE = 'unique_violation', DETAIL = twice,
+      HINT = 'Attach a relation that has each opportunity once, or map opportunity_id to its key.';
+  END IF;
   SELECT array_agg(ROW(take_forecast_snapshot.as_of, p.period, g.by, f.grp, f.booked, f.open_pipeline, f.new_business, f.total,
                        current_user, now())::salesops.forecast_snapshot_total)
     INTO totals

@@ -764,7 +764,10 @@ forecast_require_history(const ForecastBook *book, TimestampTz as_of)
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 TIMESTAMP_NOT_FINITE(as_of) ? errmsg("cannot forecast: no opportunity has been closed") :
 			 errmsg("cannot forecast: no opportunity was closed by %s", timestamptz_to_str(as_of)),
-			 book->count == 0 ? errdetail("There is no opportunity that was created by then and has an id.") :
+			 book->count == 0 && book->undated == 0 ? errdetail("There is no opportunity that was created by then and has an id.") :
+			 book->undated > 0 ?
+			 errdetail("There are %d open opportunities; %d are closed, but no closed_at, stage change or close_date says when.",
+					   book->count, book->undated) :
 			 errdetail("There are %d opportunities, all of them open.", book->count),
 			 errhint("Attach opportunities with created_at and closed_at. Without history, forecast(amount, probability) takes probabilities of your own.")));
 }

@@ -180,6 +180,9 @@ SELECT level, days_ahead < 0 AS afterwards, wape FROM forecast_accuracy WHERE ca
 SELECT forecast_change('2025-04-28', '2025-04-01');
 SELECT forecast_change('2025-04-28', '2025-05-01', 'empty');
 SELECT take_forecast_snapshot('-infinity');
+INSERT INTO seen SELECT * FROM seen WHERE history = 'dated' AND n = 11 AND opportunity_id IN ('D100', 'D101');
+SELECT take_forecast_snapshot('2025-07-28');
+DELETE FROM seen WHERE ctid IN (SELECT max(ctid) FROM seen WHERE history = 'dated' AND n = 11 GROUP BY opportunity_id HAVING count(*) > 1);
 SELECT count(*) FROM forecast_bookings('[2025-01-01,)');
 SELECT count(*) FROM forecast_bookings('[2025-01-01,2060-01-01)', '{}', '2025-07-28');
 

@@ -289,7 +289,8 @@ test_exact(void)
 				double		error;
 
 				/* the exact answer takes n squared times the amounts; the larger sizes are for the laws of small ones */
-				if ((double) n * n * (amounts == 6 || amounts == 8 ? 2000.0 : amounts > 4 ? 100.0 : 1.0) > (amounts > 4 || probabilities > 4 ? 3e7 : 3e8))
+				if ((double) n * n * (amounts == 6 || amounts == 8 ? 2000.0 : amounts > 4 ? 100.0 : 1.0) >
+					(amounts > 4 || probabilities > 4 ? 3e7 : 3e8))
 				{
 					free(a);
 					free(p);
@@ -470,7 +471,8 @@ test_merge(void)
 	is_int(forecast_rest(parts[0])->step, forecast_rest(whole)->step, "merged: the same step");
 	for (int j = 0; j < 2; j++)
 		ok(forecast_sum(&forecast_rest(parts[0])->cumulant[j]) == forecast_sum(&forecast_rest(whole)->cumulant[j]), "merged: the same cumulant, to the bit");
-	ok(forecast_mean(parts[0]) == forecast_mean(whole) && forecast_variance(parts[0]) == forecast_variance(whole), "merged: the same mean and variance, to the bit");
+	ok(forecast_mean(parts[0]) == forecast_mean(whole) && forecast_variance(parts[0]) == forecast_variance(whole),
+	   "merged: the same mean and variance, to the bit");
 	for (int k = 0; k < 10; k++)
 		equal &= quantile(whole, 0.05 + 0.1 * k, k % 2 * 0.1) == quantile(parts[0], 0.05 + 0.1 * k, k % 2 * 0.1);
 	ok(equal, "merged: the same quantiles, to the bit");

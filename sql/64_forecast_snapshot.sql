@@ -347,6 +347,13 @@ CREATE VIEW salesops.forecast_accuracy WITH (security_invoker = true) AS
            CASE WHEN t.by = '{}' THEN 'all' ELSE 'person' END AS level, t.grp[1] AS person, salesops.mean(t.total)::numeric AS predicted,
            salesops.quantile(t.total, 0.1)::numeric AS lower, salesops.quantile(t.total, 0.9)::numeric AS upper
       FROM salesops.forecast_snapshot_total t WHERE pg_catalog.upper(t.period) <= pg_catalog.now()::date
+    UNION ALL   -- what the forecasts of its people said of each team
+    SELECT 'salesops', 'expected', x.as_of, x.period, 'team', x.person, salesops.mean(x.total)::numeric,
+           salesops.quantile(x.total, 0.1)::numeric, salesops.quantile(x.total, 0.9)::numeric
+      FROM (SELECT t.as_of, t.period, m.person, salesops.merge(t.total) AS total
+              FROM salesops.forecast_snapshot_total t
+              JOIN (SELECT u.person, u.member FROM team u UNION SELECT u.person, u.person FROM team u) m ON m.member = t.grp[1]
+             WHERE t.by = '{owner_id}' AND pg_catalog.upper(t.period) <= pg_catalog.now()::date GROUP BY 1, 2, 3) x
     UNION ALL
     SELECT a.author::text, a.category, a.made_at, a.period,
            CASE WHEN a.person = '*' THEN 'all' WHEN EXISTS (SELECT FROM team m WHERE m.person = a.person) THEN 'team' ELSE 'person' END,

@@ -442,9 +442,9 @@ prepare_rest(const ForecastState *state, const ForecastNode *node, bool plain, b
 			continue;
 		rest->cumulant[0] += jumps_of(intensity, rest->jump[half], rest->rate[half]);
 		rest->jumps[half] = 2;
-		if (plain && spread && rest->jump[half][0] * rest->jump[half][1] > 0.0 && spread_jumps(intensity, rest->jump[half], rest->rate[half]))
+		if (spread && rest->jump[half][0] * rest->jump[half][1] > 0.0 && spread_jumps(intensity, rest->jump[half], rest->rate[half]))
 			rest->jumps[half] = JUMPS;
-		else if (plain && spread && rest->jump[half][0] * rest->jump[half][1] < 0.0)
+		else if (spread && rest->jump[half][0] * rest->jump[half][1] < 0.0)
 		{
 			spread_evenly(intensity, rest->jump[half], rest->rate[half]);
 			rest->jumps[half] = JUMPS;

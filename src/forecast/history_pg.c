@@ -15,6 +15,7 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/fmgroids.h"
@@ -67,7 +68,7 @@ typedef struct TextEntry
 	bool		rate_missing;
 } TextEntry;
 
-/* A table of texts, cut at 255 bytes. */
+/* A table of texts by their keys. */
 static HTAB *
 text_table(MemoryContext context, const char *name)
 {
@@ -79,6 +80,18 @@ text_table(MemoryContext context, const char *name)
 	return hash_create(name, 64, &control, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 }
 
+/* What stands for a text in a table: itself, or where it is too long its beginning and a hash of all. */
+static void
+text_key(const char *text, char key[FORECAST_TEXT_MAX])
+{
+	Size		length = strlen(text);
+
+	strlcpy(key, text, FORECAST_TEXT_MAX);
+	if (length >= FORECAST_TEXT_MAX)
+		snprintf(key + FORECAST_TEXT_MAX - 17, 17, "%016llx",
+				 (unsigned long long) hash_bytes_extended((const unsigned char *) text, (int) length, 0));
+}
+
 /* The entry of a text, numbered in order of arrival. */
 static TextEntry *
 text_entry(HTAB *table, const char *text)
@@ -87,7 +100,7 @@ text_entry(HTAB *table, const char *text)
 	bool		found;
 	TextEntry  *entry;
 
-	strlcpy(key, text, sizeof(key));
+	text_key(text, key);
 	entry = hash_search(table, key, HASH_ENTER, &found);
 	if (!found)
 	{
@@ -489,7 +502,7 @@ take_change(TupleTableSlot *slot, void *arg)
 	char		key[FORECAST_TEXT_MAX];
 	TextEntry  *entry;
 
-	strlcpy(key, id, sizeof(key));
+	text_key(id, key);
 	entry = hash_search(loader->ids, key, HASH_FIND, NULL);
 	if (entry != NULL && strcmp(loader->book->deal[entry->number].id, id) == 0)
 	{

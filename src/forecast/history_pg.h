@@ -14,7 +14,7 @@
 #include "forecast/hazard.h"
 
 #define FORECAST_UNKNOWN	"\x02"	/* the text of a NULL */
-#define FORECAST_TEXT_MAX	(NAMEDATALEN * 4)	/* texts are told apart by so many bytes, less one */
+#define FORECAST_TEXT_MAX	(NAMEDATALEN * 4)	/* of a text's key: longer ones go by their beginning and a hash */
 #define FORECAST_SEGMENTINGS 3	/* ways to tell deals of like amount apart */
 
 /* One opportunity that exists at the limit of what may be seen */

@@ -215,8 +215,5 @@ salesops_forecast_with_deviation(PG_FUNCTION_ARGS)
 Datum
 salesops_relative_deviation(PG_FUNCTION_ARGS)
 {
-	ForecastState *state = forecast_state_from_datum(PG_GETARG_DATUM(0));
-	double		mean = fabs(forecast_uncertain_mean(state));
-
-	PG_RETURN_FLOAT8(mean > 0.0 ? state->common / mean : 0.0);
+	PG_RETURN_FLOAT8(forecast_relative_deviation(forecast_state_from_datum(PG_GETARG_DATUM(0))));
 }

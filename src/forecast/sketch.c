@@ -483,19 +483,28 @@ forecast_mean(const ForecastState *state)
 }
 
 /*
- * Log deviation of the common factor: common is a deviation in money, relative to the uncertain part's mean. Capped at 2,
- * where a lognormal factor ranges over a factor of 50 either way and says "unknown" well enough.
+ * The common deviation as a share of the uncertain part's mean, to forty binary digits: whatever the order that common deviations were
+ * added up in.
+ */
+double
+forecast_relative_deviation(const ForecastState *state)
+{
+	double		mean = fabs(forecast_uncertain_mean(state));
+	double		share = mean > 0.0 ? state->common / mean : 0.0;
+
+	return share < 4096.0 ? floor(ldexp(share, 40) + 0.5) * ldexp(1.0, -40) : share;
+}
+
+/*
+ * Log deviation of the common factor. Capped at 2, where a lognormal factor ranges over a factor of 50 either way and says "unknown" well
+ * enough.
  */
 double
 forecast_common_sigma(const ForecastState *state)
 {
-	double		mean = fabs(forecast_uncertain_mean(state));
+	double		share = forecast_relative_deviation(state);
 
-	if (state->common <= 0.0 || mean <= 0.0)
-		return 0.0;
-	if (state->common >= 7.3 * mean)
-		return 2.0;
-	return sqrt(log1p((state->common / mean) * (state->common / mean)));
+	return share >= 7.3 ? 2.0 : sqrt(log1p(share * share));
 }
 
 /* Variance of the sum: that of independent deals, scaled and widened by the common factor (mean 1) where there is one. */

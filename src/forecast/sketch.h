@@ -95,6 +95,7 @@ extern void forecast_add_certain(ForecastState *state, double amount);
 extern double forecast_uncertain_mean(const ForecastState *state);
 extern double forecast_mean(const ForecastState *state);
 extern double forecast_variance(const ForecastState *state);
+extern double forecast_relative_deviation(const ForecastState *state);
 extern double forecast_common_sigma(const ForecastState *state);
 extern int64_t forecast_cents(double amount);
 extern int64_t forecast_gcd(int64_t a, int64_t b);

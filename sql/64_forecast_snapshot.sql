@@ -29,10 +29,13 @@ CREATE TABLE salesops.forecast_snapshot_total (
   total salesops.forecast NOT NULL,
   taken_by name NOT NULL,
   taken_at timestamptz NOT NULL,
+  lower numeric,
+  upper numeric,
   PRIMARY KEY (as_of, period, by, grp)
 );
 COMMENT ON TABLE salesops.forecast_snapshot_total IS
   'forecasts as take_forecast_snapshot() made them, of all and by owner_id; shown to the role that took them and to its members';
+COMMENT ON COLUMN salesops.forecast_snapshot_total.lower IS 'of the 80 % interval of total, and upper: worked out once, when the snapshot is taken';
 SELECT pg_catalog.pg_extension_config_dump('salesops.forecast_snapshot_deal', '');
 SELECT pg_catalog.pg_extension_config_dump('salesops.forecast_snapshot_total', '');
 
@@ -120,7 +123,7 @@ BEGIN
       HINT = 'Attach a relation that has each opportunity once, or map opportunity_id to its key.';
   END IF;
   SELECT array_agg(ROW(take_forecast_snapshot.as_of, p.period, g.by, f.grp, f.booked, f.open_pipeline, f.new_business, f.total,
-                       current_user, now())::salesops.forecast_snapshot_total)
+                       current_user, now(), salesops.quantile(f.total, 0.1)::numeric, salesops.quantile(f.total, 0.9)::numeric)::salesops.forecast_snapshot_total)
     INTO totals
     FROM (VALUES (daterange(this_quarter, (this_quarter + interval '3 months')::date)),
                  (daterange((this_quarter + interval '3 months')::date, (this_quarter + interval '6 months')::date))) p(period),
@@ -136,8 +139,8 @@ CREATE VIEW salesops.forecast_snapshot WITH (security_invoker = true) AS
   SELECT t.as_of, t.period, t.by, t.grp, t.booked, pg_catalog.round(salesops.mean(t.open_pipeline)::numeric, 2) AS open_pipeline,
          pg_catalog.round(salesops.mean(t.new_business)::numeric, 2) AS new_business,
          pg_catalog.round(salesops.mean(t.total)::numeric, 2) AS expected,
-         pg_catalog.round(salesops.quantile(t.total, 0.1)::numeric, 2) AS lower,
-         pg_catalog.round(salesops.quantile(t.total, 0.9)::numeric, 2) AS upper, t.total, t.taken_by, t.taken_at
+         pg_catalog.round(COALESCE(t.lower, salesops.quantile(t.total, 0.1)::numeric), 2) AS lower,
+         pg_catalog.round(COALESCE(t.upper, salesops.quantile(t.total, 0.9)::numeric), 2) AS upper, t.total, t.taken_by, t.taken_at
     FROM salesops.forecast_snapshot_total t;
 COMMENT ON VIEW salesops.forecast_snapshot IS
   'forecasts as they were made, of all deals (by = {}) and by owner, with the 80 % interval from lower to upper; total is the whole distribution';
@@ -345,7 +348,7 @@ CREATE VIEW salesops.forecast_accuracy WITH (security_invoker = true) AS
   ), said AS (
     SELECT 'salesops'::text AS forecaster, 'expected'::text AS category, t.as_of, t.period,
            CASE WHEN t.by = '{}' THEN 'all' ELSE 'person' END AS level, t.grp[1] AS person, salesops.mean(t.total)::numeric AS predicted,
-           salesops.quantile(t.total, 0.1)::numeric AS lower, salesops.quantile(t.total, 0.9)::numeric AS upper
+           COALESCE(t.lower, salesops.quantile(t.total, 0.1)::numeric) AS lower, COALESCE(t.upper, salesops.quantile(t.total, 0.9)::numeric) AS upper
       FROM salesops.forecast_snapshot_total t WHERE pg_catalog.upper(t.period) <= pg_catalog.now()::date
     UNION ALL   -- what the forecasts of its people said of each team
     SELECT 'salesops', 'expected', x.as_of, x.period, 'team', x.person, salesops.mean(x.total)::numeric,

@@ -95,7 +95,8 @@ forecast_state_from_datum(Datum value)
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("forecast value has an unknown layout"),
 				 errdetail("Version %d, %zu bytes; this release reads version %d.", state->version, (size_t) VARSIZE(state),
-						   FORECAST_VERSION)));
+						   FORECAST_VERSION),
+				 errhint("It was stored by another release: make it anew with salesops.forecast(amount, probability).")));
 	return state;
 }
 
@@ -193,7 +194,8 @@ salesops_forecast_recv(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
 				 errmsg("invalid binary input for type salesops.forecast"),
-				 errdetail("Reason: %s.", problem)));
+				 errdetail("Reason: %s.", problem),
+				 errhint("Send it as salesops.forecast_send() or COPY (FORMAT binary) of the same release writes it.")));
 	PG_RETURN_POINTER(forecast_state_small(state));
 }
 

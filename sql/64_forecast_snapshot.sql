@@ -345,7 +345,7 @@ CREATE VIEW salesops.forecast_accuracy WITH (security_invoker = true) AS
     SELECT r.manager_id, r.rep_id FROM rep r WHERE r.manager_id IS NOT NULL
     UNION
     SELECT r.manager_id, t.member FROM team t JOIN rep r ON r.rep_id = t.person WHERE r.manager_id IS NOT NULL
-  ), said AS (
+  ), said AS MATERIALIZED (
     SELECT 'salesops'::text AS forecaster, 'expected'::text AS category, t.as_of, t.period,
            CASE WHEN t.by = '{}' THEN 'all' ELSE 'person' END AS level, t.grp[1] AS person, salesops.mean(t.total)::numeric AS predicted,
            COALESCE(t.lower, salesops.quantile(t.total, 0.1)::numeric) AS lower, COALESCE(t.upper, salesops.quantile(t.total, 0.9)::numeric) AS upper
@@ -371,7 +371,7 @@ CREATE VIEW salesops.forecast_accuracy WITH (security_invoker = true) AS
       LEFT JOIN (SELECT g.opportunity_id, pg_catalog.max(g.entered_at) AS closed_at
                    FROM salesops.opportunity_stage_change g JOIN kinds k ON k.stage = g.stage AND k.kind <> 'open' GROUP BY 1) h
         ON h.opportunity_id = o.opportunity_id
-  ), outcome AS (
+  ), outcome AS MATERIALIZED (
     SELECT s.*, COALESCE((SELECT pg_catalog.sum(w.amount) FROM won w
                            WHERE w.day <@ s.period
                              AND (s.level = 'all' OR w.owner_id IS NOT DISTINCT FROM s.person

@@ -18,6 +18,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
+#include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 #include "utils/rangetypes.h"
@@ -163,7 +164,7 @@ group_won(const ForecastPlan *plan, int group)
 
 /*
  * Shares of new business by group, adding up to 1: arrivals, each group's with its own season, times mean amount, everyone's where a
- * group has won too few.
+ * group has won too few. A group of credits among others takes no share; where all together is a credit, a group of sales takes none.
  */
 static double *
 new_shares(const ForecastPlan *plan)
@@ -173,6 +174,7 @@ new_shares(const ForecastPlan *plan)
 	double	   *share = palloc_extended(sizeof(double) * (Size) (groups + 1), MCXT_ALLOC_HUGE);
 	double	   *arrivals = palloc_extended(sizeof(double) * (Size) (groups + 1), MCXT_ALLOC_HUGE);
 	int		   *group = palloc_extended(sizeof(int) * (Size) Max(book->count, 1), MCXT_ALLOC_HUGE);
+	double		sign = plan->whole.fresh < 0.0 ? -1.0 : 1.0;
 	double		total = 0.0;
 
 	for (int i = 0; i < book->count; i++)
@@ -182,7 +184,7 @@ new_shares(const ForecastPlan *plan)
 	{
 		if (g % 1024 == 0)
 			CHECK_FOR_INTERRUPTS();
-		share[g] = Max(arrivals[g] * group_won(plan, g).mean, 0.0);
+		share[g] = sign * plan->won.mean > 0.0 ? Max(sign * arrivals[g] * group_won(plan, g).mean, 0.0) : 0.0;
 		total += share[g];
 	}
 	for (int g = 0; g < groups; g++)
@@ -267,7 +269,7 @@ forecast_plan_total(const ForecastPlan *plan, const ForecastState *open, const F
 
 	forecast_merge(state, open);
 	forecast_merge(state, fresh);
-	state->certain += booked;
+	forecast_add_certain(state, booked);
 	state->common = common_deviation(forecast_uncertain_mean(state), plan->total_deviation);
 	return state;
 }
@@ -306,6 +308,7 @@ forecast_read_period(RangeType *range, int32 *lower, int32 *upper)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the period of a forecast must have a first and a last day"),
+				 errdetail("The period is %s.", DatumGetCString(OidFunctionCall1(F_RANGE_OUT, RangeTypePGetDatum(range)))),
 				 errhint("Write it as '[2027-01-01,2027-04-01)'.")));
 	*lower = DatumGetDateADT(from.val);
 	*upper = DatumGetDateADT(to.val);
@@ -373,12 +376,13 @@ salesops_forecast_bookings(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	forecast_read_period(PG_GETARG_RANGE_P(0), &lower, &upper);
 	forecast_check_by(by);
-	if (TIMESTAMP_NOT_FINITE(as_of))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("as_of must be a finite time")));
+	forecast_require_time(as_of);
 	if (upper - DatumGetDateADT(DirectFunctionCall1(timestamptz_date, TimestampTzGetDatum(as_of))) > LONGEST_DAYS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("the period ends more than ten years after as_of")));
+				 errmsg("the period of a forecast ends more than ten years after as_of"),
+				 errdetail("The period is %s.", DatumGetCString(OidFunctionCall1(F_RANGE_OUT, PG_GETARG_DATUM(0)))),
+				 errhint("Ask for a nearer period, or a later as_of.")));
 	progress_start("forecast_bookings", "");
 	kept = forecast_hold(as_of, by);
 	put_groups(rsinfo, forecast_kept_plan(kept, lower, upper), !forecast_by_nothing(by), lower, upper);

@@ -44,6 +44,8 @@ typedef struct ForecastPlan
 	double		total_deviation;
 } ForecastPlan;
 
+/* Refuse an as_of that is not a finite time. */
+extern void forecast_require_time(TimestampTz as_of);
 extern void forecast_read_period(RangeType *range, int32 *lower, int32 *upper);
 /* Everything a plan keeps is in the current memory context. */
 extern void forecast_plan(ForecastBook *book, int32 known, int32 from, int32 to, ForecastPlan *plan);

@@ -3,7 +3,7 @@
  *		Reading the contract views opportunity, opportunity_stage_change and sales_rep into arrays for the kernel.
  *
  * What was known when: a deal exists from created_at on (else its first stage change), is open until closed_at (else its
- * last change to a closed stage, else close_date), and is worth what its latest stage change said by then. Its
+ * last change to a closed stage, be it later than the limit, else close_date), and is worth what its latest stage change said by then. Its
  * own amount counts from updated_at on; where that is not mapped only for a reading of the present, since the amount of a
  * deal may have been written at its close. Where no amount is known it is estimated from won deals of the same segment.
  * Its stage is what the stage changes say; its type and source are today's, so only what deals have from their creation on is
@@ -49,7 +49,7 @@ typedef struct Row
 	TimestampTz closed_at;
 	TimestampTz updated_at;
 	double		worth;			/* the amount; NAN where unknown */
-	Numeric		amount;			/* the same, of a deal in a won stage */
+	Numeric		amount;			/* the same, of a deal in a won stage and of one that is no number */
 	int			id;
 	int			stage;			/* -1: NULL */
 	int			currency;		/* -1: NULL */
@@ -170,12 +170,12 @@ read_amount(Loader *loader, TupleTableSlot *slot, Row *row)
 		return;
 	amount = rate == NULL ? slot->tts_values[6] : DirectFunctionCall2(numeric_mul, slot->tts_values[6], NumericGetDatum(rate));
 	row->worth = forecast_datum_to_double(amount);
-	if (!isfinite(row->worth) || fabs(row->worth) > FORECAST_MAX_AMOUNT)
+	if (!(fabs(row->worth) <= FORECAST_MAX_AMOUNT))
 	{
 		row->bad_amount = true;
 		row->worth = 0.0;
 	}
-	if (kind_of(loader, row->stage) == 'w')
+	if (row->bad_amount || kind_of(loader, row->stage) == 'w')
 		row->amount = DatumGetNumericCopy(amount);
 	if (rate != NULL)
 		pfree(DatumGetPointer(amount));
@@ -263,6 +263,17 @@ close_of(const Row *row, const ForecastSpan *span)
 	return DatumGetTimestampTz(DirectFunctionCall1(date_timestamptz, DateADTGetDatum(row->close_date)));
 }
 
+/* Refuse an amount that is no number, naming its opportunity. */
+static void
+refuse_amount(const char *id, const char *amount, const char *where)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+			 errmsg("amount of opportunity \"%s\" is not a usable number", id),
+			 errdetail("It is %s%s; amounts up to 1e18 either way are allowed.", amount, where),
+			 errhint("Where an amount is not known, it is to be NULL.")));
+}
+
 /* What a row is at the limit. False: nothing is to be seen of it yet, or it cannot be used. */
 static bool
 see_row(Loader *loader, Row *row)
@@ -289,11 +300,14 @@ see_row(Loader *loader, Row *row)
 		return false;
 	}
 	if (!open && row->closed_at == DT_NOEND)
+	{
+		loader->book->undated++;
 		return false;
+	}
 	if (row->bad_amount)
-		ereport(ERROR,
-				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("amount of opportunity \"%s\" is not a usable number", names_text(loader->book->ids, row->id))));
+		refuse_amount(names_text(loader->book->ids, row->id), numeric_normalize(row->amount), "");
+	if (span->bad_amount != NULL)
+		refuse_amount(names_text(loader->book->ids, row->id), span->bad_amount, " in a stage change");
 	row->amount_known = !isnan(row->worth) &&
 		(row->updated_at != DT_NOEND ? row->updated_at <= limit : open && limit >= loader->now);
 	if (!isnan(row->worth) && row->currency >= 0)
@@ -789,7 +803,10 @@ forecast_require_history(const ForecastBook *book, TimestampTz as_of)
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 TIMESTAMP_NOT_FINITE(as_of) ? errmsg("cannot forecast: no opportunity has been closed") :
 			 errmsg("cannot forecast: no opportunity was closed by %s", timestamptz_to_str(as_of)),
-			 book->count == 0 ? errdetail("There is no opportunity that was created by then and has an id.") :
+			 book->count == 0 && book->undated == 0 ? errdetail("There is no opportunity that was created by then and has an id.") :
+			 book->undated > 0 ?
+			 errdetail("There are %d open opportunities; %d are closed, but no closed_at, stage change or close_date says when.",
+					   book->count, book->undated) :
 			 errdetail("There are %d opportunities, all of them open.", book->count),
 			 errhint("Attach opportunities with created_at and closed_at. Without history, forecast(amount, probability) takes probabilities of your own.")));
 }

@@ -48,6 +48,7 @@ typedef struct ForecastBook
 	TimestampTz limit;			/* nothing later was read */
 	ForecastOpportunity *deal;	/* by id, then creation */
 	int			count;
+	int			undated;		/* closed ones that nothing says the day of: left out */
 	Names	   *ids;
 	int		   *deal_of_id;		/* by the id's number: the last deal of that id, or -1 */
 	bool		twins;			/* some id is that of several deals */

@@ -55,12 +55,16 @@ typedef struct Chances
 	int32		median_day;		/* of a win, if it comes */
 } Chances;
 
-/* An as_of that can be used. */
-static void
-require_time(TimestampTz as_of)
+/* See bookings_pg.h. */
+void
+forecast_require_time(TimestampTz as_of)
 {
 	if (TIMESTAMP_NOT_FINITE(as_of))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("as_of must be a finite time")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("as_of of a forecast must be a finite time"),
+				 errdetail("It is %s.", timestamptz_to_str(as_of)),
+				 errhint("Leave it out for now, or write it as '2027-01-31' or '2027-01-31 12:00+00'.")));
 }
 
 /* Chance of a deal created on a day to be won in (known, known + days], by age and calendar. */
@@ -134,8 +138,8 @@ quarter_of(int32 known, int32 *lower, int32 *upper)
 static void
 put_deal(ReturnSetInfo *rsinfo, const ForecastPlan *plan, int i, bool stated, const Chances *c, double ever_of_new)
 {
-	Datum		values[12];
-	bool		nulls[12] = {false};
+	Datum		values[13];
+	bool		nulls[13] = {false};
 
 	values[0] = CStringGetTextDatum(forecast_deal_id(plan->book, i));
 	values[1] = NumericGetDatum(forecast_money(plan->amount[i]));
@@ -149,6 +153,7 @@ put_deal(ReturnSetInfo *rsinfo, const ForecastPlan *plan, int i, bool stated, co
 	values[9] = DateADTGetDatum(c->median_day);
 	values[10] = Float8GetDatum(c->ever_by_age);
 	values[11] = Float8GetDatum(plan->spread[i]);
+	values[12] = Float8GetDatum(plan->amount[i]);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
@@ -211,7 +216,7 @@ salesops_forecast_deals(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(1))
 		return (Datum) 0;
 	as_of = PG_GETARG_TIMESTAMPTZ(1);
-	require_time(as_of);
+	forecast_require_time(as_of);
 	if (!PG_ARGISNULL(0))
 		forecast_read_period(PG_GETARG_RANGE_P(0), &lower, &upper);
 	progress_start("forecast_deals", "");
@@ -235,7 +240,9 @@ days_within(TimestampTz as_of, const Interval *within)
 	if (end < as_of || days > 3660)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("within must be between 0 and ten years")));
+				 errmsg("within must be between 0 and ten years"),
+				 errdetail("It is %s.", DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(within)))),
+				 errhint("SELECT salesops.win_probability('D1', '90 days')")));
 	return (int) days;
 }
 
@@ -254,7 +261,7 @@ salesops_win_probability_now(PG_FUNCTION_ARGS)
 	int			days;
 	int			i;
 
-	require_time(as_of);
+	forecast_require_time(as_of);
 	days = days_within(as_of, PG_GETARG_INTERVAL_P(1));
 	kept = forecast_hold(as_of, NULL);
 	book = forecast_kept_book(kept);
@@ -391,7 +398,7 @@ salesops_fit_win_model(PG_FUNCTION_ARGS)
 	options_parse(PG_GETARG_JSONB_P(0), fit_options, lengthof(fit_options), &options, &problems, "options");
 	problems_raise(&problems, ERRCODE_INVALID_PARAMETER_VALUE, "They are: half_life, cell_events, age_events, calendar.",
 				   "invalid options for a win model");
-	require_time(as_of);
+	forecast_require_time(as_of);
 	progress_start("train_win_model", "");
 	book = forecast_book_load(as_of, NULL, &options);
 	forecast_require_history(book, as_of);

@@ -73,6 +73,21 @@ next_statement(ForecastStatements *s)
 	return &s->statement[s->count++];
 }
 
+/* What a change says the deal is worth, or NAN; what is no number is told when it is known whether the deal counts. */
+static double
+take_amount(ForecastStatements *s, int id, Datum value)
+{
+	double		amount = stated_amount(s, id, value);
+
+	if (fabs(amount) <= FORECAST_MAX_AMOUNT)
+		return amount;
+	if (s->rate_of_id != NULL && s->rate_of_id[id] != NULL)
+		value = DirectFunctionCall2(numeric_mul, value, NumericGetDatum(s->rate_of_id[id]));
+	if (s->span[id].bad_amount == NULL)
+		s->span[id].bad_amount = numeric_normalize(DatumGetNumeric(value));
+	return NAN;
+}
+
 /* One stage change: id, instant, amount, stage. */
 static void
 take_change(TupleTableSlot *slot, void *arg)
@@ -84,10 +99,6 @@ take_change(TupleTableSlot *slot, void *arg)
 	if (slot->tts_isnull[0] || (said.id = find_text(s->ids, slot->tts_values[0])) < 0)
 		return;
 	said.at = DatumGetTimestampTz(slot->tts_values[1]);
-	if (!slot->tts_isnull[2])
-		said.amount = stated_amount(s, said.id, slot->tts_values[2]);
-	if (!isfinite(said.amount))
-		said.amount = NAN;
 	if (!slot->tts_isnull[3])
 		said.stage = number_text(s->stages, slot->tts_values[3]);
 	span = &s->span[said.id];
@@ -99,6 +110,10 @@ take_change(TupleTableSlot *slot, void *arg)
 	}
 	else
 		said.stage = -1;
+	if (said.at > s->limit)
+		return;
+	if (!slot->tts_isnull[2])
+		said.amount = take_amount(s, said.id, slot->tts_values[2]);
 	if (said.stage < 0 && isnan(said.amount))
 		return;
 	s->amounts += !isnan(said.amount);
@@ -111,15 +126,15 @@ take_change(TupleTableSlot *slot, void *arg)
 void
 forecast_statements_read(ForecastBook *book, ForecastStatements *s)
 {
-	SpiArg		args[1] = {spi_timestamptz(book->limit)};
 	int			ids = names_count(s->ids);
 
+	s->limit = book->limit;
 	s->span = palloc_extended(sizeof(ForecastSpan) * (Size) Max(ids, 1), MCXT_ALLOC_HUGE);
 	for (int i = 0; i < ids; i++)
-		s->span[i] = (ForecastSpan) {DT_NOEND, DT_NOBEGIN};
+		s->span[i] = (ForecastSpan) {DT_NOEND, DT_NOBEGIN, NULL};
 	progress_phase("reading stage changes", 0);
 	spi_stream("SELECT c.opportunity_id, c.entered_at, c.amount, c.stage FROM salesops.opportunity_stage_change c "
-			   "WHERE c.entered_at OPERATOR(pg_catalog.<=) $1", 1, args, true, take_change, s);
+			   "WHERE c.entered_at IS NOT NULL", 0, NULL, true, take_change, s);
 }
 
 /* By time, then stage: of several at one instant the later in the pipeline is the last. */

@@ -16,7 +16,8 @@
 typedef struct ForecastSpan
 {
 	TimestampTz first_at;		/* DT_NOEND: there is none */
-	TimestampTz closed_at;		/* the last change to a stage that is not open; DT_NOBEGIN: there is none */
+	TimestampTz closed_at;		/* the last change to a stage that is not open, be it after the limit; DT_NOBEGIN: there is none */
+	char	   *bad_amount;		/* what one of them until the limit says that is no number; NULL: none does */
 } ForecastSpan;
 
 /* One stage change */
@@ -30,6 +31,7 @@ typedef struct ForecastStatement
 
 typedef struct ForecastStatements
 {
+	TimestampTz limit;			/* what is later says only when a deal was closed */
 	const Names *ids;			/* only these are of interest */
 	Names	   *stages;
 	const char *stage_kind;		/* by number, 'o', 'w' or 'l'; of the first stages only */
@@ -49,7 +51,10 @@ typedef struct ForecastOwnAmount
 	int32		day;
 } ForecastOwnAmount;
 
-/* Read the stage changes up to the limit, within an open scope. */
+/*
+ * Read the stage changes, within an open scope. A close is looked for in all of them, not in those until the limit: where it comes later
+ * the deal was open then, and the expected close_date must not stand in for it.
+ */
 extern void forecast_statements_read(ForecastBook *book, ForecastStatements *statements);
 /* Give the kernel the stages and amounts of each deal, in order of time. */
 extern void forecast_statements_place(ForecastBook *book, ForecastStatements *statements, const ForecastOwnAmount *own);

@@ -370,26 +370,31 @@ CREATE VIEW salesops.forecast_accuracy WITH (security_invoker = true) AS
       FROM salesops.forecast_adjustment a WHERE pg_catalog.upper(a.period) <= pg_catalog.now()::date
   ), kinds AS MATERIALIZED (
     SELECT DISTINCT ON (g.stage) g.stage, g.kind FROM salesops.stage g ORDER BY g.stage, g.pipeline <> 'default', g.pipeline
-  ), won AS MATERIALIZED (   -- what was won when, as forecast_bookings() counts it
-    SELECT o.owner_id, o.amount * COALESCE(c.rate, 1) AS amount, COALESCE(o.closed_at, h.closed_at, o.close_date::timestamptz)::date AS day
+  ), won AS MATERIALIZED (   -- what was won when, as forecast_bookings() counts it; of several currencies one without a rate adds up to nothing known
+    SELECT o.owner_id, o.amount * COALESCE(c.rate, 1) AS amount,
+           o.amount IS NOT NULL AND o.currency IS NOT NULL AND c.rate IS NULL
+             AND EXISTS (SELECT FROM salesops.opportunity p WHERE p.currency <> o.currency AND p.amount IS NOT NULL) AS no_rate,
+           COALESCE(o.closed_at, h.closed_at, o.close_date::timestamptz)::date AS day
       FROM salesops.opportunity o JOIN kinds k ON k.stage = o.stage AND k.kind = 'won'
       LEFT JOIN salesops.currency_rate c ON c.currency = o.currency
       LEFT JOIN (SELECT g.opportunity_id, pg_catalog.max(g.entered_at) AS closed_at
                    FROM salesops.opportunity_stage_change g JOIN kinds k ON k.stage = g.stage AND k.kind <> 'open' GROUP BY 1) h
         ON h.opportunity_id = o.opportunity_id
   ), outcome AS MATERIALIZED (
-    SELECT s.*, COALESCE((SELECT pg_catalog.sum(w.amount) FROM won w
+    SELECT s.*, COALESCE((SELECT CASE WHEN pg_catalog.bool_or(w.no_rate) THEN 'NaN' ELSE pg_catalog.sum(w.amount) END FROM won w
                            WHERE w.day <@ s.period
                              AND (s.level = 'all' OR w.owner_id IS NOT DISTINCT FROM s.person
-                                  OR (s.level = 'team' AND w.owner_id IN (SELECT m.member FROM team m WHERE m.person = s.person)))), 0) AS actual,
+                                  OR (s.level = 'team' AND w.owner_id IN (SELECT m.member FROM team m WHERE m.person = s.person)))), 0) AS sum,
            pg_catalog.floor((pg_catalog.upper(s.period) - s.as_of::date) / 30.0)::integer * 30 AS days_ahead
       FROM said s
+  ), known AS (
+    SELECT o.*, NULLIF(o.sum, 'NaN') AS actual FROM outcome o
   )
   SELECT o.forecaster, o.category, o.level, o.days_ahead, pg_catalog.count(*) AS forecasts,
          salesops.wape(o.actual, o.predicted) AS wape,
          (pg_catalog.sum(o.predicted - o.actual) / NULLIF(pg_catalog.sum(pg_catalog.abs(o.actual)), 0))::double precision AS bias,
          pg_catalog.avg((o.actual BETWEEN o.lower AND o.upper)::integer)::double precision AS coverage_80
-    FROM outcome o GROUP BY 1, 2, 3, 4;
+    FROM known o GROUP BY 1, 2, 3, 4;
 COMMENT ON VIEW salesops.forecast_accuracy IS
   'how right past forecasts of periods that are over were, by forecaster (salesops, or who adjusted), category (expected, commit, best case, pipeline), level (all, team with all who report to it, person) and days ahead (of the end of the period, by 30; below 0: said when it was over): WAPE, bias (forecast over actual, less 1), share held by the 80 % interval';
 

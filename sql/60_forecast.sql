@@ -143,11 +143,12 @@ CREATE FUNCTION salesops.forecast_deals(period daterange DEFAULT NULL, as_of tim
                                         OUT probability double precision, OUT probability_30 double precision,
                                         OUT probability_90 double precision, OUT probability_ever double precision,
                                         OUT probability_new double precision, OUT expected_on date,
-                                        OUT probability_by_age double precision, OUT amount_spread double precision)
+                                        OUT probability_by_age double precision, OUT amount_spread double precision,
+                                        OUT amount_unrounded double precision)
   RETURNS SETOF record
   LANGUAGE c STABLE PARALLEL RESTRICTED COST 100000 ROWS 1000 AS 'MODULE_PATHNAME', 'salesops_forecast_deals';
 COMMENT ON FUNCTION salesops.forecast_deals(daterange, timestamptz) IS
-  'each deal open at as_of: amount as seen then, age in days, chance to be won in the period (default: the quarter of as_of), in 30 and 90 days and ever, ever by age and calendar alone, and of a new deal; amount_spread is the mean square of amounts like an estimated one over its square, 1 where the amount is stated';
+  'each deal open at as_of: amount as seen then, age in days, chance to be won in the period (default: the quarter of as_of), in 30 and 90 days and ever, ever by age and calendar alone, and of a new deal; amount_spread is the mean square of amounts like an estimated one over its square, 1 where the amount is stated; amount_unrounded is what the forecasts add up';
 
 CREATE VIEW salesops.opportunity_outlook WITH (security_invoker = true) AS
   SELECT o.opportunity_id, o.name, o.owner_id, o.account_id, o.stage, o.close_date, d.amount, d.amount_is_estimate, d.age,
@@ -221,11 +222,15 @@ CREATE FUNCTION salesops.win_probability(opportunity_id text, within interval, a
     FROM (SELECT) one
     LEFT JOIN LATERAL (SELECT w.* FROM salesops.win_model w WHERE w.name = 'default' AND w.active AND w.as_of <= $3) m ON true
     LEFT JOIN LATERAL (SELECT p.stage, p.created_at, p.type, p.source, p.amount, p.currency, p.updated_at,
-                              coalesce(p.closed_at, p.close_date::timestamptz) AS ended_at
+                              coalesce(p.closed_at, (SELECT max(e.entered_at) FROM salesops.opportunity_stage_change e
+                                                      WHERE e.opportunity_id = $1 AND EXISTS (SELECT FROM salesops.stage g WHERE g.stage = e.stage AND g.kind <> 'open')),
+                                       p.close_date::timestamptz) AS ended_at
                          FROM salesops.opportunity p WHERE p.opportunity_id = $1 LIMIT 1) o ON m.name IS NOT NULL
     LEFT JOIN LATERAL (SELECT g.kind FROM salesops.stage g WHERE g.stage = o.stage ORDER BY g.pipeline <> 'default', g.pipeline LIMIT 1) s ON true
     LEFT JOIN LATERAL (SELECT h.stage, h.entered_at FROM salesops.opportunity_stage_change h
-                        WHERE m.name IS NOT NULL AND h.opportunity_id = $1 AND h.entered_at <= $3 ORDER BY h.entered_at DESC, h.stage DESC LIMIT 1) c ON true
+                        WHERE m.name IS NOT NULL AND h.opportunity_id = $1 AND h.entered_at <= $3
+                        ORDER BY h.entered_at DESC, (SELECT g.ordinal FROM salesops.stage g WHERE g.stage = h.stage
+                                                      ORDER BY g.pipeline <> 'default', g.pipeline LIMIT 1) DESC, h.stage DESC LIMIT 1) c ON true
     LEFT JOIN LATERAL (SELECT k.amount FROM (
                          SELECT h.amount, h.entered_at AS at FROM salesops.opportunity_stage_change h
                           WHERE m.name IS NOT NULL AND h.opportunity_id = $1 AND h.entered_at <= $3 AND h.amount IS NOT NULL

@@ -21,7 +21,8 @@ DECLARE
   cells constant text[] := '{none,month of the quarter,month of the quarter and how near its end is,thirds of the month,month of the year,day of the week}';
 BEGIN
   IF train_win_model.name = '' THEN
-    RAISE EXCEPTION 'a win model needs a name' USING ERRCODE = 'invalid_parameter_value';
+    RAISE EXCEPTION 'a win model needs a name' USING ERRCODE = 'invalid_parameter_value', DETAIL = 'The name is empty.',
+      HINT = 'SELECT salesops.train_win_model(); its name is then "default", which win_probability() uses.';
   END IF;
   SELECT f.* INTO fit FROM salesops.fit_win_model(train_win_model.options, now()) f;
   stored := salesops.store_win_model(ROW(train_win_model.name, 0, true, current_user, now(), now(), fit.deals, fit.closed, fit.won,

@@ -29,10 +29,13 @@ CREATE TABLE salesops.forecast_snapshot_total (
   total salesops.forecast NOT NULL,
   taken_by name NOT NULL,
   taken_at timestamptz NOT NULL,
+  lower numeric,
+  upper numeric,
   PRIMARY KEY (as_of, period, by, grp)
 );
 COMMENT ON TABLE salesops.forecast_snapshot_total IS
   'forecasts as take_forecast_snapshot() made them, of all and by owner_id; shown to the role that took them and to its members';
+COMMENT ON COLUMN salesops.forecast_snapshot_total.lower IS 'of the 80 % interval of total, and upper: worked out once, when the snapshot is taken';
 SELECT pg_catalog.pg_extension_config_dump('salesops.forecast_snapshot_deal', '');
 SELECT pg_catalog.pg_extension_config_dump('salesops.forecast_snapshot_total', '');
 
@@ -45,48 +48,93 @@ CREATE POLICY visible ON salesops.forecast_snapshot_total FOR SELECT
 
 CREATE FUNCTION salesops.store_forecast_snapshot(deals salesops.forecast_snapshot_deal[], totals salesops.forecast_snapshot_total[])
   RETURNS integer
-  LANGUAGE sql VOLATILE STRICT SECURITY DEFINER PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
-  DELETE FROM salesops.forecast_snapshot_deal d WHERE d.as_of IN (SELECT t.as_of FROM unnest($2) t);
-  DELETE FROM salesops.forecast_snapshot_total d WHERE d.as_of IN (SELECT t.as_of FROM unnest($2) t);
-  INSERT INTO salesops.forecast_snapshot_total SELECT t.* FROM unnest($2) t;
-  INSERT INTO salesops.forecast_snapshot_deal SELECT d.* FROM unnest($1) d;
-  SELECT cardinality($1);
+  LANGUAGE plpgsql VOLATILE STRICT SECURITY DEFINER PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  other record;
+BEGIN
+  -- one after the other where two store the same instant
+  PERFORM pg_advisory_xact_lock(hashtextextended('salesops.forecast_snapshot ' || extract(epoch FROM t.as_of), 0))
+    FROM (SELECT DISTINCT u.as_of FROM unnest(totals) u ORDER BY 1) t;
+  SELECT d.as_of, d.taken_by, t.taken_by AS by_whom INTO other
+    FROM salesops.forecast_snapshot_total d JOIN unnest(totals) t ON t.as_of = d.as_of
+   WHERE to_regrole(quote_ident(d.taken_by)) IS NOT NULL AND NOT pg_has_role(t.taken_by, d.taken_by, 'MEMBER') LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION 'the forecast snapshot of % was taken by role "%"', other.as_of, other.taken_by
+      USING ERRCODE = 'insufficient_privilege',
+            DETAIL = format('Role "%s" may see other deals than that role, which it is no member of; its snapshot must not take the place of that one.', other.by_whom),
+            HINT = 'Take it as a member of that role, or of another as_of.';
+  END IF;
+  DELETE FROM salesops.forecast_snapshot_deal d WHERE d.as_of IN (SELECT t.as_of FROM unnest(totals) t);
+  DELETE FROM salesops.forecast_snapshot_total d WHERE d.as_of IN (SELECT t.as_of FROM unnest(totals) t);
+  INSERT INTO salesops.forecast_snapshot_total SELECT t.* FROM unnest(totals) t;
+  INSERT INTO salesops.forecast_snapshot_deal SELECT d.* FROM unnest(deals) d;
+  RETURN cardinality(deals);
+END
 $$;
 COMMENT ON FUNCTION salesops.store_forecast_snapshot(salesops.forecast_snapshot_deal[], salesops.forecast_snapshot_total[]) IS
-  'keeps a snapshot, in place of an earlier one of the same as_of';
+  'keeps a snapshot, in place of an earlier one of the same as_of by the same role or one it is a member of';
 
 CREATE FUNCTION salesops.take_forecast_snapshot(as_of timestamptz DEFAULT now()) RETURNS integer
   LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  this_quarter constant date := date_trunc('quarter', take_forecast_snapshot.as_of)::date;
+  first_day constant date := date_trunc('quarter', take_forecast_snapshot.as_of)::date;
+  this_quarter constant daterange := daterange(first_day, (first_day + interval '3 months')::date);
+  next_quarter constant daterange := daterange((first_day + interval '3 months')::date, (first_day + interval '6 months')::date);
+  past constant boolean := take_forecast_snapshot.as_of < now();
   deals salesops.forecast_snapshot_deal[];
   totals salesops.forecast_snapshot_total[];
+  twice text;
 BEGIN
   IF NOT isfinite(take_forecast_snapshot.as_of) THEN
-    RAISE EXCEPTION 'as_of must be a finite time' USING ERRCODE = 'invalid_parameter_value';
+    RAISE EXCEPTION 'as_of of a forecast snapshot must be a finite time' USING ERRCODE = 'invalid_parameter_value',
+      DETAIL = format('It is %s.', take_forecast_snapshot.as_of), HINT = 'SELECT salesops.take_forecast_snapshot() takes one of now.';
   END IF;
+  -- one statement: it reads and fits once, and deals and totals are of the same view of the data. Closes are found as forecast_bookings()
+  -- finds them; amounts are in the forecasts' currency, to the cent where a rate made them
   WITH kinds AS MATERIALIZED (
-    SELECT DISTINCT ON (s.stage) s.stage, s.kind FROM salesops.stage s ORDER BY s.stage, s.pipeline <> 'default', s.pipeline
+    SELECT DISTINCT ON (s.stage) s.stage, s.kind, s.ordinal FROM salesops.stage s ORDER BY s.stage, s.pipeline <> 'default', s.pipeline
+  ), change AS (
+    SELECT c.opportunity_id, min(c.entered_at) AS first_at, max(c.entered_at) FILTER (WHERE k.kind <> 'open') AS closed_at
+      FROM salesops.opportunity_stage_change c LEFT JOIN kinds k ON k.stage = c.stage GROUP BY 1
   ), seen AS (
-    SELECT o.*, coalesce(o.closed_at, CASE WHEN k.kind <> 'open' THEN o.close_date::timestamptz END) AS ended_at, k.kind
-      FROM salesops.opportunity o LEFT JOIN kinds k ON k.stage = o.stage
-     WHERE o.created_at <= take_forecast_snapshot.as_of OR o.created_at IS NULL
+    SELECT o.opportunity_id, o.stage AS stage_now, k.kind, o.close_date, o.owner_id, o.forecast_category,
+           CASE WHEN r.rate IS NULL OR r.rate = 1 THEN o.amount ELSE round(o.amount * r.rate, 2) END AS amount,
+           coalesce(o.created_at, h.first_at) AS created_at,
+           CASE WHEN k.kind <> 'open' THEN coalesce(o.closed_at, h.closed_at, o.close_date::timestamptz) END AS ended_at
+      FROM salesops.opportunity o LEFT JOIN kinds k ON k.stage = o.stage LEFT JOIN change h ON h.opportunity_id = o.opportunity_id
+      LEFT JOIN salesops.currency_rate r ON r.currency = o.currency
+     WHERE coalesce(o.created_at, h.first_at, '-infinity') <= take_forecast_snapshot.as_of
+  ), told AS MATERIALIZED (
+    SELECT s.*, coalesce(s.ended_at <= take_forecast_snapshot.as_of, false) AS ended FROM seen s
+     WHERE (s.ended_at <= take_forecast_snapshot.as_of - interval '400 days') IS NOT true
+  ), stage_then AS (   -- of deals not closed then only: sorting all changes would take longer than the forecast
+    SELECT DISTINCT ON (c.opportunity_id) c.opportunity_id, c.stage
+      FROM salesops.opportunity_stage_change c LEFT JOIN kinds k ON k.stage = c.stage
+     WHERE c.entered_at <= take_forecast_snapshot.as_of
+       AND c.opportunity_id IN (SELECT s.opportunity_id FROM told s WHERE NOT s.ended AND (past OR s.kind <> 'open'))
+     ORDER BY c.opportunity_id, c.entered_at DESC, k.ordinal DESC, c.stage DESC
   )
-  SELECT array_agg(ROW(take_forecast_snapshot.as_of, s.opportunity_id, s.stage,
-                       CASE WHEN s.kind <> 'open' AND s.ended_at <= take_forecast_snapshot.as_of THEN s.kind ELSE 'open' END,
-                       CASE WHEN s.kind = 'open' OR s.ended_at <= take_forecast_snapshot.as_of THEN s.amount ELSE d.amount END,
-                       s.close_date, s.created_at, CASE WHEN s.kind <> 'open' AND s.ended_at <= take_forecast_snapshot.as_of THEN s.ended_at END,
+  SELECT (SELECT array_agg(ROW(take_forecast_snapshot.as_of, s.opportunity_id,
+                       CASE WHEN s.ended THEN s.stage_now WHEN s.kind = 'open' AND NOT past THEN s.stage_now
+                            ELSE coalesce(h.stage, CASE WHEN s.kind = 'open' THEN s.stage_now END) END,
+                       CASE WHEN s.ended THEN s.kind ELSE 'open' END,
+                       CASE WHEN s.ended OR (s.kind = 'open' AND (NOT past OR coalesce(d.amount_is_estimate, true))) THEN s.amount
+                            WHEN s.amount IS NOT NULL OR NOT d.amount_is_estimate THEN d.amount END,
+                       s.close_date, s.created_at, CASE WHEN s.ended THEN s.ended_at END,
                        s.owner_id, s.forecast_category, d.probability)::salesops.forecast_snapshot_deal)
-    INTO deals
-    FROM seen s LEFT JOIN salesops.forecast_deals(NULL, take_forecast_snapshot.as_of) d ON d.opportunity_id = s.opportunity_id
-   WHERE s.kind IS NULL OR s.kind = 'open' OR s.ended_at > take_forecast_snapshot.as_of - interval '400 days';
-  SELECT array_agg(ROW(take_forecast_snapshot.as_of, p.period, g.by, f.grp, f.booked, f.open_pipeline, f.new_business, f.total,
-                       current_user, now())::salesops.forecast_snapshot_total)
-    INTO totals
-    FROM (VALUES (daterange(this_quarter, (this_quarter + interval '3 months')::date)),
-                 (daterange((this_quarter + interval '3 months')::date, (this_quarter + interval '6 months')::date))) p(period),
-         (VALUES ('{}'::text[]), ('{owner_id}')) g(by),
-         salesops.forecast_bookings(p.period, g.by, take_forecast_snapshot.as_of) f;
+            FROM told s LEFT JOIN salesops.forecast_deals(NULL, take_forecast_snapshot.as_of) d ON d.opportunity_id = s.opportunity_id
+            LEFT JOIN stage_then h ON h.opportunity_id = s.opportunity_id),
+         (SELECT array_agg(ROW(take_forecast_snapshot.as_of, p.period, p.by, f.grp, f.booked, f.open_pipeline, f.new_business, f.total,
+                       current_user, now(), salesops.quantile(f.total, 0.1)::numeric, salesops.quantile(f.total, 0.9)::numeric)::salesops.forecast_snapshot_total)
+            FROM (VALUES (this_quarter, '{}'::text[]), (this_quarter, '{owner_id}'), (next_quarter, '{}'), (next_quarter, '{owner_id}')) p(period, by),
+                 salesops.forecast_bookings(p.period, p.by, take_forecast_snapshot.as_of) f),
+         (SELECT string_agg(format('opportunity "%s" is there %s times', x.opportunity_id, x.times), E'\n' ORDER BY x.opportunity_id)
+            FROM (SELECT s.opportunity_id, count(*) AS times FROM told s GROUP BY 1 HAVING count(*) > 1 ORDER BY 1 LIMIT 10) x)
+    INTO deals, totals, twice;
+  IF twice IS NOT NULL THEN
+    RAISE EXCEPTION 'cannot take a forecast snapshot of opportunities that are not unique' USING ERRCODE = 'unique_violation', DETAIL = twice,
+      HINT = 'Attach a relation that has each opportunity once, or map opportunity_id to its key.';
+  END IF;
   RETURN salesops.store_forecast_snapshot(coalesce(deals, '{}'), totals);
 END
 $$;
@@ -97,8 +145,8 @@ CREATE VIEW salesops.forecast_snapshot WITH (security_invoker = true) AS
   SELECT t.as_of, t.period, t.by, t.grp, t.booked, pg_catalog.round(salesops.mean(t.open_pipeline)::numeric, 2) AS open_pipeline,
          pg_catalog.round(salesops.mean(t.new_business)::numeric, 2) AS new_business,
          pg_catalog.round(salesops.mean(t.total)::numeric, 2) AS expected,
-         pg_catalog.round(salesops.quantile(t.total, 0.1)::numeric, 2) AS lower,
-         pg_catalog.round(salesops.quantile(t.total, 0.9)::numeric, 2) AS upper, t.total, t.taken_by, t.taken_at
+         pg_catalog.round(COALESCE(t.lower, salesops.quantile(t.total, 0.1)::numeric), 2) AS lower,
+         pg_catalog.round(COALESCE(t.upper, salesops.quantile(t.total, 0.9)::numeric), 2) AS upper, t.total, t.taken_by, t.taken_at
     FROM salesops.forecast_snapshot_total t;
 COMMENT ON VIEW salesops.forecast_snapshot IS
   'forecasts as they were made, of all deals (by = {}) and by owner, with the 80 % interval from lower to upper; total is the whole distribution';
@@ -113,7 +161,14 @@ DECLARE
 BEGIN
   SELECT max(d.as_of) INTO first_at FROM salesops.forecast_snapshot_deal d WHERE d.as_of <= from_at;
   SELECT max(d.as_of) INTO last_at FROM salesops.forecast_snapshot_deal d WHERE d.as_of <= to_at;
-  IF first_at IS NULL OR last_at IS NULL OR from_at > to_at THEN
+  IF from_at > to_at THEN
+    RAISE EXCEPTION 'the change of a forecast from % to % would run backwards', from_at, to_at
+      USING ERRCODE = 'invalid_parameter_value', DETAIL = 'from_at is later than to_at.',
+            HINT = format('SELECT * FROM salesops.forecast_change(%L, %L)', to_at, from_at);
+  ELSIF isempty(period) THEN
+    RAISE EXCEPTION 'the period of a forecast must have a day' USING ERRCODE = 'invalid_parameter_value', DETAIL = 'The period is empty.',
+      HINT = 'Write it as ''[2027-01-01,2027-04-01)''.';
+  ELSIF first_at IS NULL OR last_at IS NULL THEN
     RAISE EXCEPTION 'there is no forecast snapshot for a change from % to %', coalesce(from_at::text, 'NULL'), coalesce(to_at::text, 'NULL')
       USING ERRCODE = 'invalid_parameter_value',
             DETAIL = coalesce('Snapshots were taken at: ' || (SELECT string_agg(s.as_of::text, ', ' ORDER BY s.as_of DESC)
@@ -197,7 +252,8 @@ DECLARE
   answer bigint;
 BEGIN
   IF problem IS NOT NULL THEN
-    RAISE EXCEPTION 'invalid forecast adjustment' USING ERRCODE = 'invalid_parameter_value', DETAIL = problem;
+    RAISE EXCEPTION 'invalid forecast adjustment of "%"', coalesce(person, 'NULL') USING ERRCODE = 'invalid_parameter_value', DETAIL = problem,
+      HINT = 'SELECT salesops.adjust_forecast(''R1'', ''[2027-01-01,2027-04-01)'', 250000, ''commit'', ''why'')';
   END IF;
   INSERT INTO salesops.forecast_adjustment AS a (person, period, category, amount, note, author, made_at)
     VALUES (adjust_forecast.person, adjust_forecast.period, lower(adjust_forecast.category), adjust_forecast.amount, adjust_forecast.note,
@@ -224,7 +280,8 @@ DECLARE
     CASE WHEN quota <= 0 OR quota IN ('NaN', 'Infinity') THEN 'quota must be a number above 0, or NULL for none' END), '');
 BEGIN
   IF problem IS NOT NULL THEN
-    RAISE EXCEPTION 'invalid quota' USING ERRCODE = 'invalid_parameter_value', DETAIL = problem;
+    RAISE EXCEPTION 'invalid quota of "%"', coalesce(person, 'NULL') USING ERRCODE = 'invalid_parameter_value', DETAIL = problem,
+      HINT = 'SELECT salesops.set_quota(''R1'', ''[2027-01-01,2027-04-01)'', 1000000)';
   END IF;
   IF quota IS NULL THEN
     DELETE FROM salesops.forecast_quota q WHERE q.person = set_quota.person AND q.period = set_quota.period;
@@ -248,13 +305,16 @@ CREATE FUNCTION salesops.forecast_team(period daterange, as_of timestamptz DEFAU
     SELECT f.grp[1] AS owner_id, f.booked, f.total FROM salesops.forecast_bookings($1, '{owner_id}', $2) f
   ), owner AS (
     SELECT b.owner_id FROM base b WHERE b.owner_id IS NOT NULL UNION SELECT r.rep_id FROM rep r
+    UNION SELECT q.person FROM salesops.forecast_quota q WHERE q.period = $1 AND q.person <> '*'   -- gone, but a number is theirs
+    UNION SELECT a.person FROM salesops.forecast_adjustment a WHERE a.period = $1 AND a.made_at <= $2 AND a.person <> '*'
   ), team(person, member) AS (
     SELECT o.owner_id, o.owner_id FROM owner o
     UNION
     SELECT r.manager_id, t.member FROM team t JOIN rep r ON r.rep_id = t.person WHERE r.manager_id IS NOT NULL
   ), everyone AS (
     SELECT t.person, t.member FROM team t
-    UNION ALL SELECT '*', b.owner_id FROM base b
+    UNION ALL SELECT '*', o.owner_id FROM owner o
+    UNION ALL SELECT '*', NULL
   ), category AS (
     SELECT o.owner_id, sum(d.amount) FILTER (WHERE pg_catalog.lower(o.forecast_category) = 'commit') AS commit,
            sum(d.amount) FILTER (WHERE replace(pg_catalog.lower(o.forecast_category), '_', ' ') IN ('best case', 'bestcase', 'upside')) AS best_case,
@@ -291,48 +351,73 @@ CREATE VIEW salesops.forecast_accuracy WITH (security_invoker = true) AS
     SELECT r.manager_id, r.rep_id FROM rep r WHERE r.manager_id IS NOT NULL
     UNION
     SELECT r.manager_id, t.member FROM team t JOIN rep r ON r.rep_id = t.person WHERE r.manager_id IS NOT NULL
-  ), said AS (
+  ), said AS MATERIALIZED (
     SELECT 'salesops'::text AS forecaster, 'expected'::text AS category, t.as_of, t.period,
            CASE WHEN t.by = '{}' THEN 'all' ELSE 'person' END AS level, t.grp[1] AS person, salesops.mean(t.total)::numeric AS predicted,
-           salesops.quantile(t.total, 0.1)::numeric AS lower, salesops.quantile(t.total, 0.9)::numeric AS upper
+           COALESCE(t.lower, salesops.quantile(t.total, 0.1)::numeric) AS lower, COALESCE(t.upper, salesops.quantile(t.total, 0.9)::numeric) AS upper
       FROM salesops.forecast_snapshot_total t WHERE pg_catalog.upper(t.period) <= pg_catalog.now()::date
+    UNION ALL   -- what the forecasts of its people said of each team
+    SELECT 'salesops', 'expected', x.as_of, x.period, 'team', x.person, salesops.mean(x.total)::numeric,
+           salesops.quantile(x.total, 0.1)::numeric, salesops.quantile(x.total, 0.9)::numeric
+      FROM (SELECT t.as_of, t.period, m.person, salesops.merge(t.total) AS total
+              FROM salesops.forecast_snapshot_total t
+              JOIN (SELECT u.person, u.member FROM team u UNION SELECT u.person, u.person FROM team u) m ON m.member = t.grp[1]
+             WHERE t.by = '{owner_id}' AND pg_catalog.upper(t.period) <= pg_catalog.now()::date GROUP BY 1, 2, 3) x
     UNION ALL
     SELECT a.author::text, a.category, a.made_at, a.period,
            CASE WHEN a.person = '*' THEN 'all' WHEN EXISTS (SELECT FROM team m WHERE m.person = a.person) THEN 'team' ELSE 'person' END,
            a.person, a.amount, NULL, NULL
       FROM salesops.forecast_adjustment a WHERE pg_catalog.upper(a.period) <= pg_catalog.now()::date
-  ), outcome AS (
-    SELECT s.*, COALESCE((SELECT pg_catalog.sum(o.amount * COALESCE(c.rate, 1))
-                            FROM salesops.opportunity o LEFT JOIN salesops.currency_rate c ON c.currency = o.currency
-                           WHERE EXISTS (SELECT FROM salesops.stage g WHERE g.stage = o.stage AND g.kind = 'won')
-                             AND COALESCE(o.closed_at::date, o.close_date) <@ s.period
-                             AND (s.level = 'all' OR o.owner_id IS NOT DISTINCT FROM s.person
-                                  OR (s.level = 'team' AND o.owner_id IN (SELECT m.member FROM team m WHERE m.person = s.person)))), 0) AS actual,
-           (pg_catalog.upper(s.period) - s.as_of::date) / 30 * 30 AS days_ahead
+  ), kinds AS MATERIALIZED (
+    SELECT DISTINCT ON (g.stage) g.stage, g.kind FROM salesops.stage g ORDER BY g.stage, g.pipeline <> 'default', g.pipeline
+  ), won AS MATERIALIZED (   -- what was won when, as forecast_bookings() counts it; of several currencies one without a rate adds up to nothing known
+    SELECT o.owner_id, o.amount * COALESCE(c.rate, 1) AS amount,
+           o.amount IS NOT NULL AND o.currency IS NOT NULL AND c.rate IS NULL
+             AND EXISTS (SELECT FROM salesops.opportunity p WHERE p.currency <> o.currency AND p.amount IS NOT NULL) AS no_rate,
+           COALESCE(o.closed_at, h.closed_at, o.close_date::timestamptz)::date AS day
+      FROM salesops.opportunity o JOIN kinds k ON k.stage = o.stage AND k.kind = 'won'
+      LEFT JOIN salesops.currency_rate c ON c.currency = o.currency
+      LEFT JOIN (SELECT g.opportunity_id, pg_catalog.max(g.entered_at) AS closed_at
+                   FROM salesops.opportunity_stage_change g JOIN kinds k ON k.stage = g.stage AND k.kind <> 'open' GROUP BY 1) h
+        ON h.opportunity_id = o.opportunity_id
+  ), outcome AS MATERIALIZED (
+    SELECT s.*, COALESCE((SELECT CASE WHEN pg_catalog.bool_or(w.no_rate) THEN 'NaN' ELSE pg_catalog.sum(w.amount) END FROM won w
+                           WHERE w.day <@ s.period
+                             AND (s.level = 'all' OR w.owner_id IS NOT DISTINCT FROM s.person
+                                  OR (s.level = 'team' AND w.owner_id IN (SELECT m.member FROM team m WHERE m.person = s.person)))), 0) AS sum,
+           pg_catalog.floor((pg_catalog.upper(s.period) - s.as_of::date) / 30.0)::integer * 30 AS days_ahead
       FROM said s
+  ), known AS (
+    SELECT o.*, NULLIF(o.sum, 'NaN') AS actual FROM outcome o
   )
   SELECT o.forecaster, o.category, o.level, o.days_ahead, pg_catalog.count(*) AS forecasts,
          salesops.wape(o.actual, o.predicted) AS wape,
          (pg_catalog.sum(o.predicted - o.actual) / NULLIF(pg_catalog.sum(pg_catalog.abs(o.actual)), 0))::double precision AS bias,
          pg_catalog.avg((o.actual BETWEEN o.lower AND o.upper)::integer)::double precision AS coverage_80
-    FROM outcome o GROUP BY 1, 2, 3, 4;
+    FROM known o GROUP BY 1, 2, 3, 4;
 COMMENT ON VIEW salesops.forecast_accuracy IS
-  'how right past forecasts of periods that are over were, by forecaster (salesops, or who adjusted), category (expected, commit, best case, pipeline), level (all, team with all who report to it, person) and days ahead: WAPE, bias (forecast over actual, less 1), share held by the 80 % interval';
+  'how right past forecasts of periods that are over were, by forecaster (salesops, or who adjusted), category (expected, commit, best case, pipeline), level (all, team with all who report to it, person) and days ahead (of the end of the period, by 30; below 0: said when it was over): WAPE, bias (forecast over actual, less 1), share held by the 80 % interval';
 
 -- ---- why, and what if ------------------------------------------------------------------------------------------------------
 CREATE FUNCTION salesops.opportunity_risk(period daterange DEFAULT NULL, as_of timestamptz DEFAULT now(), OUT opportunity_id text,
                                           OUT risk text, OUT contribution numeric) RETURNS SETOF record
   LANGUAGE sql STABLE PARALLEL RESTRICTED COST 100000 ROWS 1000 SET search_path = pg_catalog, pg_temp AS $$
+  -- of the open deals' changes only: sorting all would take longer than the forecast
+  WITH deal AS MATERIALIZED (SELECT f.* FROM salesops.forecast_deals($1, $2) f),
+  kinds AS MATERIALIZED (SELECT DISTINCT ON (s.stage) s.stage, s.kind, s.ordinal FROM salesops.stage s ORDER BY s.stage, s.pipeline <> 'default', s.pipeline)
   SELECT d.opportunity_id, w.risk, round(w.contribution, 2)
-    FROM salesops.forecast_deals($1, $2) d JOIN salesops.opportunity o ON o.opportunity_id = d.opportunity_id
-    LEFT JOIN (SELECT DISTINCT ON (h.opportunity_id) h.opportunity_id, h.stage FROM salesops.opportunity_stage_change h
-                WHERE h.entered_at <= $2 ORDER BY h.opportunity_id, h.entered_at DESC, h.stage DESC) c ON c.opportunity_id = d.opportunity_id,
+    FROM deal d JOIN salesops.opportunity o ON o.opportunity_id = d.opportunity_id
+    LEFT JOIN kinds k ON k.stage = o.stage
+    LEFT JOIN (SELECT DISTINCT ON (h.opportunity_id) h.opportunity_id, h.stage
+                 FROM salesops.opportunity_stage_change h LEFT JOIN kinds e ON e.stage = h.stage
+                WHERE h.entered_at <= $2 AND h.opportunity_id IN (SELECT f.opportunity_id FROM deal f)
+                ORDER BY h.opportunity_id, h.entered_at DESC, e.ordinal DESC, h.stage DESC) c ON c.opportunity_id = d.opportunity_id,
          LATERAL (VALUES
            (format('open for %s days: %s of such deals are won in the end, %s of new ones', d.age,
-                   to_char(100 * d.probability_by_age, 'FM990') || ' %', to_char(100 * d.probability_new, 'FM990') || ' %'),
+                   to_char(100 * d.probability_by_age, 'FM990.0') || ' %', to_char(100 * d.probability_new, 'FM990.0') || ' %'),
             d.amount * (d.probability_by_age - d.probability_new)::numeric),
            (format('%s: deals like it are won %s times as often as others of their age',
-                   coalesce(nullif(concat_ws(', ', 'stage ' || coalesce(c.stage, o.stage), 'type ' || o.type, 'source ' || o.source, 'amount ' || round(d.amount)), ''), 'the deal'),
+                   coalesce(nullif(concat_ws(', ', 'stage ' || coalesce(c.stage, CASE WHEN k.kind = 'open' THEN o.stage END), 'type ' || o.type, 'source ' || o.source, 'amount ' || round(d.amount)), ''), 'the deal'),
                    to_char(d.probability_ever / nullif(d.probability_by_age, 0), 'FM990.00')),
             d.amount * (d.probability_ever - d.probability_by_age)::numeric),
            (format('%s of its chance lies outside the period; half of it is used up by %s',
@@ -359,31 +444,44 @@ COMMENT ON FUNCTION salesops.relative_deviation(salesops.forecast) IS
 
 CREATE FUNCTION salesops.simulation_problem(changes jsonb) RETURNS text
   LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+  WITH known(key, type, wanted) AS (
+    VALUES ('drop', 'array', 'a list of opportunity ids'), ('amount', 'object', 'an object of id: amount'),
+           ('probability', 'object', 'an object of id: probability'), ('move', 'object', 'an object of id: date'),
+           ('win_rate', 'number', 'a number'), ('new_business', 'number', 'a number'), ('add_reps', 'number', 'a number')
+  ), entry AS (   -- of the keys that hold what they should
+    SELECT k.key, k.type, $1 -> k.key AS value FROM known k WHERE jsonb_typeof($1) = 'object' AND jsonb_typeof($1 -> k.key) = k.type
+  ), deal AS (
+    SELECT e.key, d.key AS id, d.value, d.value #>> '{}' AS said FROM entry e, jsonb_each(CASE WHEN e.type = 'object' THEN e.value ELSE '{}' END) d
+  ), dropped AS (
+    SELECT d.id, jsonb_typeof(d.id) AS type, d.place
+      FROM entry e, jsonb_array_elements(CASE WHEN e.type = 'array' THEN e.value ELSE '[]' END) WITH ORDINALITY d(id, place)
+  ), day AS (
+    SELECT d.id, CASE WHEN d.said ~ '^(?!0000)\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$' AND jsonb_typeof(d.value) = 'string'
+                      THEN regexp_split_to_array(d.said, '-')::integer[] END AS part
+      FROM deal d WHERE d.key = 'move'
+  )
   SELECT CASE WHEN $1 IS NULL OR jsonb_typeof($1) <> 'object' THEN 'it is not a JSON object' ELSE (
     SELECT string_agg(p.problem, E'\n' ORDER BY p.problem) FROM (
-      SELECT format('"%s" is not known', k) AS problem FROM jsonb_object_keys($1) k
-       WHERE k NOT IN ('drop', 'amount', 'probability', 'move', 'win_rate', 'new_business', 'add_reps')
+      SELECT format('"%s" is not known', o.k) AS problem FROM jsonb_object_keys($1) o(k) WHERE o.k NOT IN (SELECT k.key FROM known k)
       UNION ALL
-      SELECT format('"%s" must be %s', w.key, w.wanted)
-        FROM (VALUES ('drop', 'array', 'a list of opportunity ids'), ('amount', 'object', 'an object of id: amount'),
-                     ('probability', 'object', 'an object of id: probability'), ('move', 'object', 'an object of id: date'),
-                     ('win_rate', 'number', 'a number'), ('new_business', 'number', 'a number'), ('add_reps', 'number', 'a number')) w(key, type, wanted)
-       WHERE $1 ? w.key AND jsonb_typeof($1 -> w.key) <> w.type
+      SELECT format('"%s" must be %s', k.key, k.wanted) FROM known k WHERE $1 ? k.key AND jsonb_typeof($1 -> k.key) <> k.type
       UNION ALL
-      SELECT format('"%s" must be between 0 and 100', k) FROM unnest('{win_rate,new_business}'::text[]) k
-       WHERE CASE WHEN jsonb_typeof($1 -> k) = 'number' THEN NOT ($1 ->> k)::numeric BETWEEN 0 AND 100 END
+      SELECT format('"%s" must be between %s and %s', e.key, CASE e.key WHEN 'add_reps' THEN -1000000 ELSE 0 END, CASE e.key WHEN 'add_reps' THEN 1000000 ELSE 100 END)
+        FROM entry e WHERE CASE WHEN e.type = 'number' THEN NOT (e.value #>> '{}')::numeric
+                             BETWEEN CASE e.key WHEN 'add_reps' THEN -1000000 ELSE 0 END AND CASE e.key WHEN 'add_reps' THEN 1000000 ELSE 100 END END
       UNION ALL
-      SELECT format('"probability" of "%s" must be a number between 0 and 1', e.key)
-        FROM jsonb_each(CASE WHEN jsonb_typeof($1 -> 'probability') = 'object' THEN $1 -> 'probability' ELSE '{}' END) e
-       WHERE CASE WHEN jsonb_typeof(e.value) = 'number' THEN NOT (e.value #>> '{}')::numeric BETWEEN 0 AND 1 ELSE true END
+      SELECT format('element %s of "drop" must be an opportunity id', d.place) FROM dropped d WHERE d.type NOT IN ('string', 'number')
       UNION ALL
-      SELECT format('"amount" of "%s" must be a number', e.key)
-        FROM jsonb_each(CASE WHEN jsonb_typeof($1 -> 'amount') = 'object' THEN $1 -> 'amount' ELSE '{}' END) e
-       WHERE jsonb_typeof(e.value) <> 'number'
+      SELECT format('"probability" of "%s" must be a number between 0 and 1', d.id) FROM deal d
+       WHERE d.key = 'probability' AND CASE WHEN jsonb_typeof(d.value) = 'number' THEN NOT d.said::numeric BETWEEN 0 AND 1 ELSE true END
       UNION ALL
-      SELECT format('"move" of "%s" must be a date as YYYY-MM-DD', e.key)
-        FROM jsonb_each(CASE WHEN jsonb_typeof($1 -> 'move') = 'object' THEN $1 -> 'move' ELSE '{}' END) e
-       WHERE jsonb_typeof(e.value) <> 'string' OR e.value #>> '{}' !~ '^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$') p) END
+      SELECT format('"amount" of "%s" must be a number within 1e18 either way', d.id) FROM deal d
+       WHERE d.key = 'amount' AND CASE WHEN jsonb_typeof(d.value) = 'number' THEN abs(d.said::numeric) > 1e18 ELSE true END
+      UNION ALL
+      SELECT format('"move" of "%s" must be a date as YYYY-MM-DD', d.id) FROM day d
+       WHERE CASE WHEN d.part IS NOT NULL THEN d.part[3] > extract(day FROM make_date(d.part[1], d.part[2], 1) + interval '1 month' - interval '1 day') ELSE true END
+      UNION ALL
+      SELECT DISTINCT format('opportunity "%s" is dropped and changed', d.id) FROM deal d WHERE d.id IN (SELECT x.id #>> '{}' FROM dropped x)) p) END
 $$;
 COMMENT ON FUNCTION salesops.simulation_problem(jsonb) IS 'all that is wrong with the changes of simulate_forecast(), a line each, or NULL';
 
@@ -397,41 +495,48 @@ DECLARE
   fresh salesops.forecast;
   growth float8 := 1;
   reps bigint;
-  problem text;
+  win_rate float8;
+  dropped text[];
+  named text[];
+  problem text := salesops.simulation_problem(changes);
 BEGIN
-  IF period IS NULL THEN
+  IF as_of IS NULL OR NOT isfinite(as_of) THEN
+    problem := concat_ws(E'\n', problem, 'as_of must be a finite time');
+  ELSIF period IS NULL THEN
     period := daterange(date_trunc('quarter', as_of)::date, (date_trunc('quarter', as_of) + interval '3 months')::date);
   END IF;
-  problem := salesops.simulation_problem(changes);
   IF problem IS NULL THEN
-    SELECT string_agg(format('opportunity "%s" is not open at as_of', u.id), E'\n' ORDER BY u.id) INTO problem
-      FROM (SELECT jsonb_array_elements_text(coalesce(changes -> 'drop', '[]')) AS id UNION SELECT jsonb_object_keys(coalesce(changes -> 'amount', '{}'))
-            UNION SELECT jsonb_object_keys(coalesce(changes -> 'probability', '{}')) UNION SELECT jsonb_object_keys(coalesce(changes -> 'move', '{}'))) u
-     WHERE NOT EXISTS (SELECT FROM salesops.forecast_deals(period, as_of) d WHERE d.opportunity_id = u.id);
+    SELECT f.* INTO base FROM salesops.forecast_bookings(period, '{}', as_of) f;
+    dropped := ARRAY(SELECT jsonb_array_elements_text(coalesce(changes -> 'drop', '[]')));
+    named := dropped || ARRAY(SELECT k.id FROM jsonb_each(changes) c, jsonb_object_keys(CASE jsonb_typeof(c.value) WHEN 'object' THEN c.value ELSE '{}' END) k(id));
+    win_rate := coalesce((changes ->> 'win_rate')::float8, 1);
+    -- one by one, as forecast_bookings() adds them up; an estimated amount varies: a larger and less likely deal of the same mean
+    WITH deal AS MATERIALIZED (
+      SELECT d.opportunity_id, d.amount_unrounded, d.amount_spread, d.probability, d.probability_ever,
+             (changes -> 'amount' ->> d.opportunity_id)::float8 AS new_amount, (changes -> 'probability' ->> d.opportunity_id)::float8 AS new_probability,
+             (changes -> 'move' ->> d.opportunity_id)::date AS new_date
+        FROM salesops.forecast_deals(period, as_of) d
+    ), changed AS (
+      SELECT coalesce(d.new_amount, d.amount_unrounded) AS amount, CASE WHEN d.new_amount IS NULL THEN d.amount_spread ELSE 1 END AS spread,
+             CASE WHEN NOT d.new_date <@ period THEN 0
+                  ELSE least(1, win_rate * coalesce(d.new_probability, CASE WHEN d.new_date <@ period THEN d.probability_ever END, d.probability)) END AS probability
+        FROM deal d WHERE d.opportunity_id <> ALL (dropped)
+    )
+    SELECT (SELECT salesops.forecast(c.amount * c.spread, c.probability / c.spread) FROM changed c),
+           (SELECT string_agg(format('opportunity "%s" is not open at as_of', n.id), E'\n' ORDER BY n.id)
+              FROM (SELECT DISTINCT unnest(named) AS id) n WHERE NOT EXISTS (SELECT FROM deal d WHERE d.opportunity_id = n.id))
+      INTO deals, problem;
   END IF;
   IF problem IS NOT NULL THEN
     RAISE EXCEPTION 'invalid changes for a simulation' USING ERRCODE = 'invalid_parameter_value', DETAIL = problem,
       HINT = '{"drop": ["id"], "amount": {"id": 1000}, "probability": {"id": 0.5}, "move": {"id": "2027-05-01"}, "win_rate": 1.1, "new_business": 1.2, "add_reps": 2}';
   END IF;
-  SELECT f.* INTO base FROM salesops.forecast_bookings(period, '{}', as_of) f;
   IF changes ? 'add_reps' THEN
-    SELECT coalesce(nullif(count(*), 0), (SELECT count(DISTINCT o.owner_id) FROM salesops.opportunity o)) INTO reps
+    SELECT coalesce(nullif(count(DISTINCT r.rep_id), 0), (SELECT count(DISTINCT o.owner_id) FROM salesops.opportunity o)) INTO reps
       FROM salesops.sales_rep r WHERE r.is_active IS NOT false;
     growth := greatest(0, 1 + (changes ->> 'add_reps')::float8 / greatest(reps, 1));
   END IF;
-  growth := growth * coalesce((changes ->> 'new_business')::float8, 1) * coalesce((changes ->> 'win_rate')::float8, 1);
-  -- an estimated amount varies as in forecast_bookings(): a larger and less likely deal of the same mean
-  SELECT salesops.forecast(w.amount * w.spread::numeric, w.probability / w.spread) INTO deals
-    FROM (SELECT coalesce((changes -> 'amount' ->> d.opportunity_id)::numeric, d.amount) AS amount,
-                 CASE WHEN coalesce(changes -> 'amount' ? d.opportunity_id, false) THEN 1 ELSE d.amount_spread END AS spread,
-                 least(1, coalesce((changes ->> 'win_rate')::float8, 1) *
-                   coalesce((changes -> 'probability' ->> d.opportunity_id)::float8,
-                            CASE WHEN changes -> 'move' ? d.opportunity_id THEN
-                              CASE WHEN (changes -> 'move' ->> d.opportunity_id)::date <@ period THEN d.probability_ever ELSE 0 END END,
-                            d.probability)) AS probability
-            FROM salesops.forecast_deals(period, as_of) d
-           WHERE NOT coalesce(changes -> 'drop' ? d.opportunity_id, false)) w;
-  fresh := salesops.forecast_scale(base.new_business, growth);
+  fresh := salesops.forecast_scale(base.new_business, growth * coalesce((changes ->> 'new_business')::float8, 1) * win_rate);
   SELECT v.scenario, round(salesops.mean(v.total)::numeric, 2), round(salesops.quantile(v.total, 0.1)::numeric, 2),
          round(salesops.quantile(v.total, 0.5)::numeric, 2), round(salesops.quantile(v.total, 0.9)::numeric, 2), v.total
     INTO scenario, expected, lower, median, upper, total FROM (VALUES ('as it is', base.total)) v(scenario, total);
@@ -445,7 +550,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION salesops.simulate_forecast(jsonb, daterange, timestamptz) IS
-  'the forecast of a period (default: the quarter of as_of) as it is and with changes: drop deals, amount, probability, move (a date in the period: the deal''s chance ever; outside: none), win_rate and new_business (factors), add_reps';
+  'the forecast of a period (default: the quarter of as_of) as it is and with changes: drop deals, amount, probability (to be won in the period), move (a date in the period: the deal''s chance ever; outside: none), win_rate and new_business (factors), add_reps (new business per active rep)';
 
 INSERT INTO salesops.access_right (level, kind, object) VALUES
   ('reader', 'table', 'salesops.forecast_snapshot_deal'), ('reader', 'table', 'salesops.forecast_snapshot_total'),

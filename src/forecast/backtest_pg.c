@@ -135,15 +135,13 @@ forecast_cell(const Backtest *b, ForecastBook *book, int32 known, int days, Datu
 
 	env.context = CurrentMemoryContext;
 	forecast_plan(book, known, known + 1, known + 1 + days, &plan);
-	state = forecast_plan_open(&plan, -1);
+	state = forecast_plan_open(&plan, NULL, 0);
 	if (!b->open_only)
-		state = forecast_plan_total(&plan, state, forecast_plan_new(&plan, -1, state), 0.0);
+		state = forecast_plan_total(&plan, state, forecast_plan_new(&plan, &plan.won, 1.0, state), 0.0);
 	forecast_distribution(&env, state, 0.0, &distribution);
 	values[2] = NumericGetDatum(forecast_money(forecast_mean(state)));
 	values[3] = NumericGetDatum(forecast_money(forecast_quantile(&distribution, 0.5 - 0.5 * b->coverage)));
 	values[4] = NumericGetDatum(forecast_money(forecast_quantile(&distribution, 0.5 + 0.5 * b->coverage)));
-	pfree(plan.amount);
-	pfree(plan.spread);
 }
 
 /* One row: as_of, horizon, forecast where there was any history, actual where the horizon is over. */
@@ -191,12 +189,12 @@ salesops_backtest_forecast(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	read_arguments(fcinfo, &b);
+	progress_start("backtest_forecast", b.open_only ? "open" : "total");
 	book = forecast_book_load(DT_NOEND, NULL, &hazard_defaults);
 	forecast_require_history(book, DT_NOEND);
 	b.last_day = last_known_day(book);
 	while (step_time(&b, steps) < ((Timestamp) b.to + 1) * USECS_PER_DAY)
 		steps++;
-	progress_start("backtest_forecast", b.open_only ? "open" : "total");
 	progress_phase("forecasting", (double) steps * b.horizons);
 	row_context = AllocSetContextCreate(CurrentMemoryContext, "salesops backtest row", ALLOCSET_DEFAULT_SIZES);
 	for (int horizon = 0; horizon < b.horizons; horizon++)

@@ -18,18 +18,21 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
+#include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 #include "utils/rangetypes.h"
 #include "utils/typcache.h"
 
 #include "core/errors.h"
+#include "core/progress.h"
 #include "forecast/bookings_pg.h"
 #include "forecast/forecast_pg.h"
+#include "forecast/groups_pg.h"
+#include "forecast/kept_pg.h"
 
 PG_FUNCTION_INFO_V1(salesops_forecast_bookings);
 
-#define AMOUNT_BINS		16		/* amounts that stand for those of deals yet to come */
 #define RARE_DEAL		0.05	/* probability of the deals a Poisson stream is made of */
 #define FEW_WON			5		/* won deals below which a group has no amounts of its own */
 #define LONGEST_DAYS	3660	/* ahead */
@@ -42,38 +45,31 @@ add_deal(ForecastState *state, double amount, double probability, int64 count)
 		elog(ERROR, "a full forecast state has no room");
 }
 
-/*
- * Corrected probability that a deal is won within so many days (of the plan, or of another horizon), from what its age and the
- * calendar say.
- */
+/* Corrected probability that a deal is won within so many days (of the plan, or of another horizon), from its base: what hazards say. */
 double
-forecast_plan_probability(const ForecastPlan *plan, int deal, double by_age, int days)
+forecast_plan_probability(const ForecastPlan *plan, int deal, double base, int days)
 {
-	if (by_age <= 0.0)
+	if (base <= 0.0)
 		return 0.0;
-	by_age *= hazard_ratio(plan->book->past, plan->model, deal, plan->known, days, by_age);
-	return Min(0.995, plan->whole.open_correction * Min(0.995, by_age));
+	base *= hazard_ratio(plan->book->past, plan->model, deal, plan->known, days, base);
+	return Min(0.995, plan->whole.open_correction * Min(0.995, base));
 }
 
-/* What age and the calendar say of deals created on a day and open now, for the planned days. */
+/* What stage, age and the calendar say of a deal for the planned days. Deals created on one day share a look at the days. */
 double
-forecast_plan_by_age(const ForecastPlan *plan, int32 created)
+forecast_plan_base(const ForecastPlan *plan, int deal)
 {
-	return plan->from < plan->to ? hazard_win_probability(plan->book->past, &plan->fit, created, plan->known, plan->from, plan->to) : 0.0;
-}
-
-/* What stage, age and the calendar say of an open deal, for the planned days; deals created on one day share a look at the days. */
-static double
-open_deal_base(const ForecastPlan *plan, int deal, int32 *cached_for, double by_state[HAZARD_STATES])
-{
+	HazardPast *past = plan->book->past;
 	int32		created = plan->book->history.created[deal];
+	int			state = hazard_state(past, &plan->fit, deal, plan->known);
+	double		own[HAZARD_STATES];
+	double	   *chance = created >= plan->oldest && created <= plan->known ? plan->base[created - plan->oldest] : own;
 
 	if (plan->from >= plan->to)
 		return 0.0;
-	if (created != *cached_for)
-		hazard_chances(plan->book->past, &plan->fit, created, plan->known, plan->from, plan->to, by_state);
-	*cached_for = created;
-	return by_state[hazard_state(plan->book->past, &plan->fit, deal, plan->known)];
+	if (chance == own || isnan(chance[0]))
+		hazard_chances(past, &plan->fit, created, plan->known, plan->from, plan->to, chance);
+	return chance[state];
 }
 
 /* Deviation in money of a lognormal factor of mean 1 on a mean. */
@@ -83,25 +79,27 @@ common_deviation(double mean, double log_deviation)
 	return fabs(mean) * sqrt(expm1(log_deviation * log_deviation));
 }
 
-/* Open deals of a group (-1: of all). */
+/* Open deals among those numbered, or (NULL) all. */
 ForecastState *
-forecast_plan_open(const ForecastPlan *plan, int group)
+forecast_plan_open(const ForecastPlan *plan, const int *member, int count)
 {
-	const ForecastBook *book = plan->book;
+	const HazardHistory *h = &plan->book->history;
 	ForecastState *state = forecast_state_full();
-	int32		cached_for = PG_INT32_MIN;
-	double		by_state[HAZARD_STATES];
 
-	for (int i = 0; i < book->count; i++)
+	if (member == NULL)
 	{
-		double		base;
+		member = plan->open;
+		count = plan->opens;
+	}
+	for (int k = 0; k < count; k++)
+	{
+		int			i = member[k];
+		double		chance;
 
-		if ((group >= 0 && book->deal[i].group != group) || book->history.created[i] > plan->known ||
-			book->history.closed[i] <= plan->known)
+		if (h->created[i] > plan->known || h->closed[i] <= plan->known)
 			continue;
-		base = open_deal_base(plan, i, &cached_for, by_state);
-		add_deal(state, plan->amount[i] * plan->spread[i],
-				 forecast_plan_probability(plan, i, base, plan->to - 1 - plan->known) / plan->spread[i], 1);
+		chance = forecast_plan_probability(plan, i, forecast_plan_base(plan, i), plan->to - 1 - plan->known);
+		add_deal(state, plan->amount[i] * plan->spread[i], chance / plan->spread[i], 1);
 	}
 	state->common = common_deviation(forecast_uncertain_mean(state), plan->open_deviation);
 	return state;
@@ -117,82 +115,101 @@ compare_doubles(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* Won amounts of a group (-1: of all) in the year before the known day, ascending. */
-static double *
-won_amounts(const ForecastPlan *plan, int group, int *count)
+/* What deals that were won in the year before the known day brought, among those numbered, or (NULL) of all. */
+static ForecastWon
+won_amounts(const ForecastBook *book, int32 known, const int *member, int members)
 {
-	const ForecastBook *book = plan->book;
-	double	   *amount = palloc_extended(sizeof(double) * (Size) Max(book->count, 1), MCXT_ALLOC_HUGE);
+	const HazardHistory *h = &book->history;
+	int			count = member == NULL ? book->count : members;
+	double	   *amount = palloc_extended(sizeof(double) * (Size) Max(count, 1), MCXT_ALLOC_HUGE);
+	ForecastWon won = {0};
 
-	*count = 0;
-	for (int i = 0; i < book->count; i++)
-		if ((group < 0 || book->deal[i].group == group) && book->history.outcome[i] == HAZARD_WON &&
-			book->history.closed[i] <= plan->known && book->history.closed[i] > plan->known - 365 &&
-			!isnan(book->history.won_amount[i]))
-			amount[(*count)++] = book->history.won_amount[i];
-	qsort(amount, *count, sizeof(double), compare_doubles);
-	return amount;
+	for (int k = 0; k < count; k++)
+	{
+		int			i = member == NULL ? k : member[k];
+
+		if (h->outcome[i] == HAZARD_WON && h->closed[i] <= known && h->closed[i] > known - 365 && !isnan(h->won_amount[i]))
+			amount[won.count++] = h->won_amount[i];
+	}
+	qsort(amount, won.count, sizeof(double), compare_doubles);
+	for (int i = 0; i < won.count; i++)
+		won.mean += amount[i] / won.count;
+	won.bins = Min(won.count, FORECAST_AMOUNT_BINS);
+	for (int b = 0; b < won.bins; b++)
+	{
+		int			begin = (int) ((int64) won.count * b / won.bins);
+		int			end = (int) ((int64) won.count * (b + 1) / won.bins);
+
+		for (int i = begin; i < end; i++)
+			won.value[b] += amount[i];
+		won.value[b] /= end - begin;
+		won.share[b] = (double) (end - begin) / won.count;
+	}
+	pfree(amount);
+	return won;
 }
 
-/* What won deals of the last year brought: of each group, the last entry of all */
-typedef struct GroupPast
+/* A group's, or everyone's where it has won too few. */
+static ForecastWon
+group_won(const ForecastPlan *plan, int group)
 {
-	double		sum;
-	int			won;
-} GroupPast;
+	const ForecastGroups *groups = &plan->book->groups;
+	int			start = groups->start[group];
+	ForecastWon won = won_amounts(plan->book, plan->known, &groups->member[start], groups->start[group + 1] - start);
 
-/* Count them. */
-static GroupPast *
-group_pasts(const ForecastPlan *plan)
-{
-	const ForecastBook *book = plan->book;
-	const HazardHistory *h = &book->history;
-	GroupPast  *past = palloc0(sizeof(GroupPast) * (book->groups + 1));
-
-	for (int i = 0; i < book->count; i++)
-	{
-		GroupPast  *mine[2] = {&past[book->deal[i].group], &past[book->groups]};
-
-		for (int k = 0; k < 2; k++)
-		{
-			if (h->outcome[i] == HAZARD_WON && h->closed[i] <= plan->known && h->closed[i] > plan->known - 365 &&
-				!isnan(h->won_amount[i]))
-			{
-				mine[k]->won++;
-				mine[k]->sum += h->won_amount[i];
-			}
-		}
-	}
-	return past;
+	return won.count < FEW_WON ? plan->won : won;
 }
 
 /*
  * Shares of new business by group, adding up to 1: arrivals, each group's with its own season, times mean amount, everyone's where a
- * group has won too few.
+ * group has won too few. A group of credits among others takes no share; where all together is a credit, a group of sales takes none.
  */
 static double *
 new_shares(const ForecastPlan *plan)
 {
-	int			groups = plan->book->groups;
-	GroupPast  *past = group_pasts(plan);
-	double	   *share = palloc(sizeof(double) * (groups + 1));
-	double	   *arrivals = palloc(sizeof(double) * (groups + 1));
-	int		   *group = palloc_extended(sizeof(int) * (Size) Max(plan->book->count, 1), MCXT_ALLOC_HUGE);
+	const ForecastBook *book = plan->book;
+	int			groups = book->groups.count;
+	double	   *share = palloc_extended(sizeof(double) * (Size) (groups + 1), MCXT_ALLOC_HUGE);
+	double	   *arrivals = palloc_extended(sizeof(double) * (Size) (groups + 1), MCXT_ALLOC_HUGE);
+	int		   *group = palloc_extended(sizeof(int) * (Size) Max(book->count, 1), MCXT_ALLOC_HUGE);
+	double		sign = plan->whole.fresh < 0.0 ? -1.0 : 1.0;
 	double		total = 0.0;
 
-	for (int i = 0; i < plan->book->count; i++)
-		group[i] = plan->book->deal[i].group;
-	hazard_arrivals_by_group(plan->book->past, plan->known, Max(plan->to - 1 - plan->known, 0), group, groups, arrivals);
+	for (int i = 0; i < book->count; i++)
+		group[i] = book->deal[i].group;
+	hazard_arrivals_by_group(book->past, plan->known, Max(plan->to - 1 - plan->known, 0), group, groups, arrivals);
 	for (int g = 0; g < groups; g++)
 	{
-		const GroupPast *source = past[g].won < FEW_WON ? &past[groups] : &past[g];
-
-		share[g] = source->won > 0 ? Max(arrivals[g] * source->sum / source->won, 0.0) : 0.0;
+		if (g % 1024 == 0)
+			CHECK_FOR_INTERRUPTS();
+		share[g] = sign * plan->won.mean > 0.0 ? Max(sign * arrivals[g] * group_won(plan, g).mean, 0.0) : 0.0;
 		total += share[g];
 	}
 	for (int g = 0; g < groups; g++)
 		share[g] = total > 0.0 ? share[g] / total : 0.0;
+	pfree(group);
+	pfree(arrivals);
 	return share;
+}
+
+/* The deals that are open on the known day. */
+static void
+list_open(ForecastPlan *plan)
+{
+	const HazardHistory *h = &plan->book->history;
+
+	plan->oldest = plan->known + 1;
+	plan->open = palloc_extended(sizeof(int) * (Size) Max(h->count, 1), MCXT_ALLOC_HUGE);
+	plan->opens = 0;
+	for (int i = 0; i < h->count; i++)
+		if (h->created[i] <= plan->known && h->closed[i] > plan->known)
+		{
+			plan->open[plan->opens++] = i;
+			plan->oldest = Min(plan->oldest, h->created[i]);
+		}
+	plan->base = palloc_extended(sizeof(*plan->base) * ((Size) plan->known - plan->oldest + 2), MCXT_ALLOC_HUGE);
+	for (int k = 0; k <= plan->known - plan->oldest; k++)
+		plan->base[k][0] = NAN;
 }
 
 /* Fit, correct and look at what own past forecasts say about being wrong. */
@@ -205,55 +222,36 @@ forecast_plan(ForecastBook *book, int32 known, int32 from, int32 to, ForecastPla
 	plan->to = to;
 	plan->model = hazard_choose_model(book->past, known);
 	hazard_fit(book->past, known, plan->model, &plan->fit);
-	plan->amount = MemoryContextAllocHuge(book->context, sizeof(double) * (Size) Max(book->count, 1));
-	plan->spread = MemoryContextAllocHuge(book->context, sizeof(double) * (Size) Max(book->count, 1));
+	plan->amount = palloc_extended(sizeof(double) * (Size) Max(book->count, 1), MCXT_ALLOC_HUGE);
+	plan->spread = palloc_extended(sizeof(double) * (Size) Max(book->count, 1), MCXT_ALLOC_HUGE);
 	hazard_amounts(book->past, known, plan->amount, plan->spread);
+	list_open(plan);
+	plan->won = won_amounts(book, known, NULL, 0);
 	memset(&plan->whole, 0, sizeof(plan->whole));
 	if (plan->from < to)
 		hazard_forecast(book->past, known, plan->from, to, &plan->fit, &plan->whole);
 	hazard_correct(book->past, known, plan->model, &plan->whole);
 	plan->open_deviation = forecast_deviation(book, known, plan->model, to - 1 - known, true);
 	plan->total_deviation = forecast_deviation(book, known, plan->model, to - 1 - known, false);
-	plan->new_share = new_shares(plan);
-	plan->stated = MemoryContextAllocHuge(book->context, sizeof(int) * (Size) Max(book->count, 1));
-	for (int i = 0; i < book->count; i++)
-		plan->stated[i] = -1;
-	for (int k = book->history.amounts - 1; k >= 0; k--)
-		plan->stated[book->history.amount[k].deal] = k;
 }
 
 /*
- * Deals yet to come, of a group (-1: of all). A group with few won deals of its own takes everyone's amounts. 'open' is
- * the group's open forecast: the two common deviations add up to the total's.
+ * Deals yet to come: so much of all, with such amounts. 'open' is the group's open forecast: the two common deviations add up to the
+ * total's.
  */
 ForecastState *
-forecast_plan_new(const ForecastPlan *plan, int group, const ForecastState *open)
+forecast_plan_new(const ForecastPlan *plan, const ForecastWon *won, double share, const ForecastState *open)
 {
 	ForecastState *state = forecast_state_full();
-	int			count;
-	double	   *amount = won_amounts(plan, group, &count);
-	double		wanted = plan->whole.fresh * (group < 0 ? 1.0 : plan->new_share[group]);
-	double		mean = 0.0;
-	double		wins;
-	int			bins;
+	double		wins = won->mean != 0.0 ? Max(plan->whole.fresh * share / won->mean, 0.0) : 0.0;
+	double		mean;
 
-	if (count < FEW_WON && group >= 0)
-		amount = won_amounts(plan, -1, &count);
-	for (int i = 0; i < count; i++)
-		mean += amount[i] / count;
-	wins = mean != 0.0 ? Max(wanted / mean, 0.0) : 0.0;
-	bins = Min(count, AMOUNT_BINS);
-	for (int b = 0; b < bins && wins > 0.0; b++)
+	for (int b = 0; b < won->bins && wins > 0.0; b++)
 	{
-		int			begin = (int) ((int64) count * b / bins);
-		int			end = (int) ((int64) count * (b + 1) / bins);
-		double		rate = wins * (end - begin) / count;
+		double		rate = wins * won->share[b];
 		double		deals = ceil(rate / RARE_DEAL);
-		double		sum = 0.0;
 
-		for (int i = begin; i < end; i++)
-			sum += amount[i];
-		add_deal(state, sum / (end - begin), rate / deals, (int64) deals);
+		add_deal(state, won->value[b], rate / deals, (int64) deals);
 	}
 	mean = forecast_uncertain_mean(state);
 	state->common = Max(common_deviation(forecast_uncertain_mean(open) + mean, plan->total_deviation) - open->common,
@@ -269,24 +267,27 @@ forecast_plan_total(const ForecastPlan *plan, const ForecastState *open, const F
 
 	forecast_merge(state, open);
 	forecast_merge(state, fresh);
-	state->certain += booked;
+	forecast_add_certain(state, booked);
 	state->common = common_deviation(forecast_uncertain_mean(state), plan->total_deviation);
 	return state;
 }
 
-/* What was won in the period by the known instant, exactly. */
+/* What was won in the period by the known instant, exactly: of the deals numbered, or (NULL) of all. */
 static Numeric
-booked_amount(const ForecastBook *book, int group, int32 lower, int32 upper)
+booked_amount(const ForecastBook *book, const int *member, int members, int32 lower, int32 upper)
 {
+	int			count = member == NULL ? book->count : members;
 	Datum		sum = DirectFunctionCall1(int8_numeric, Int64GetDatum(0));
 
-	for (int i = 0; i < book->count; i++)
+	for (int k = 0; k < count; k++)
 	{
-		const ForecastOpportunity *deal = &book->deal[i];
+		int			i = member == NULL ? k : member[k];
+		Datum		before = sum;
 
-		if (deal->outcome == HAZARD_WON && deal->amount != NULL && (group < 0 || deal->group == group) &&
-			deal->closed >= lower && deal->closed < upper)
-			sum = DirectFunctionCall2(numeric_add, sum, NumericGetDatum(deal->amount));
+		if (book->deal[i].amount == NULL || book->history.closed[i] < lower || book->history.closed[i] >= upper)
+			continue;
+		sum = DirectFunctionCall2(numeric_add, sum, NumericGetDatum(book->deal[i].amount));
+		pfree(DatumGetPointer(before));
 	}
 	return DatumGetNumeric(sum);
 }
@@ -305,33 +306,54 @@ forecast_read_period(RangeType *range, int32 *lower, int32 *upper)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the period of a forecast must have a first and a last day"),
+				 errdetail("The period is %s.", DatumGetCString(OidFunctionCall1(F_RANGE_OUT, RangeTypePGetDatum(range)))),
 				 errhint("Write it as '[2027-01-01,2027-04-01)'.")));
 	*lower = DatumGetDateADT(from.val);
 	*upper = DatumGetDateADT(to.val);
 }
 
-/* One result row. */
+/* One result row: of a group (-1: of all), whose share of new business is given. */
 static void
-put_group(ReturnSetInfo *rsinfo, const ForecastPlan *plan, Datum key, int group, int32 lower, int32 upper)
+put_group(ReturnSetInfo *rsinfo, const ForecastPlan *plan, int group, double share, int32 lower, int32 upper)
 {
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "salesops forecast group", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(context);
-	Numeric		booked = booked_amount(plan->book, group, lower, Min(upper, plan->known + 1));
-	ForecastState *open = forecast_plan_open(plan, group);
-	ForecastState *fresh = forecast_plan_new(plan, group, open);
+	const ForecastBook *book = plan->book;
+	const int  *member = group < 0 ? NULL : &book->groups.member[book->groups.start[group]];
+	int			count = group < 0 ? 0 : book->groups.start[group + 1] - book->groups.start[group];
+	ForecastWon won = group < 0 ? plan->won : group_won(plan, group);
+	Numeric		booked = booked_amount(book, member, count, lower, Min(upper, plan->known + 1));
+	ForecastState *open = forecast_plan_open(plan, member, count);
+	ForecastState *fresh = forecast_plan_new(plan, &won, share, open);
 	ForecastState *total = forecast_plan_total(plan, open, fresh, forecast_numeric_to_double(booked));
 	Datum		values[5];
 	bool		nulls[5] = {false};
 
-	values[0] = key;
+	values[0] = group < 0 ? PointerGetDatum(construct_empty_array(TEXTOID)) : book->groups.key[group];
 	values[1] = NumericGetDatum(booked);
 	values[2] = PointerGetDatum(forecast_state_small(open));
 	values[3] = PointerGetDatum(forecast_state_small(fresh));
 	values[4] = PointerGetDatum(forecast_state_small(total));
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+/* A row of all, or one a group. */
+static void
+put_groups(ReturnSetInfo *rsinfo, const ForecastPlan *plan, bool grouped, int32 lower, int32 upper)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "salesops forecast group", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old;
+	double	   *share = grouped ? new_shares(plan) : NULL;
+
+	old = MemoryContextSwitchTo(context);
+	if (!grouped)
+		put_group(rsinfo, plan, -1, 1.0, lower, upper);
+	for (int group = 0; grouped && group < plan->book->groups.count; group++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		put_group(rsinfo, plan, group, share[group], lower, upper);
+		MemoryContextReset(context);
+	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
-	CHECK_FOR_INTERRUPTS();
 }
 
 /*
@@ -345,29 +367,24 @@ salesops_forecast_bookings(PG_FUNCTION_ARGS)
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	ArrayType  *by = PG_GETARG_ARRAYTYPE_P(1);
 	TimestampTz as_of = PG_GETARG_TIMESTAMPTZ(2);
-	ForecastBook *book;
-	ForecastPlan plan;
+	ForecastKept *kept;
 	int32		lower;
 	int32		upper;
-	int32		known;
 
 	InitMaterializedSRF(fcinfo, 0);
 	forecast_read_period(PG_GETARG_RANGE_P(0), &lower, &upper);
 	forecast_check_by(by);
-	if (TIMESTAMP_NOT_FINITE(as_of))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("as_of must be a finite time")));
+	forecast_require_time(as_of);
 	if (upper - DatumGetDateADT(DirectFunctionCall1(timestamptz_date, TimestampTzGetDatum(as_of))) > LONGEST_DAYS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("the period ends more than ten years after as_of")));
-	book = forecast_book_load(as_of, by, &hazard_defaults);
-	forecast_require_history(book, as_of);
-	known = forecast_known_day(book, as_of);
-	forecast_plan(book, known, lower, upper, &plan);
-	if (ARR_NDIM(by) == 0)
-		put_group(rsinfo, &plan, PointerGetDatum(construct_empty_array(TEXTOID)), -1, lower, upper);
-	for (int group = 0; group < book->groups && ARR_NDIM(by) > 0; group++)
-		put_group(rsinfo, &plan, book->group[group], group, lower, upper);
-	MemoryContextDelete(book->context);
+				 errmsg("the period of a forecast ends more than ten years after as_of"),
+				 errdetail("The period is %s.", DatumGetCString(OidFunctionCall1(F_RANGE_OUT, PG_GETARG_DATUM(0)))),
+				 errhint("Ask for a nearer period, or a later as_of.")));
+	progress_start("forecast_bookings", "");
+	kept = forecast_hold(as_of, by);
+	put_groups(rsinfo, forecast_kept_plan(kept, lower, upper), !forecast_by_nothing(by), lower, upper);
+	forecast_release(kept);
+	progress_end();
 	return (Datum) 0;
 }

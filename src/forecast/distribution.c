@@ -26,7 +26,11 @@
 #define NODES_MAX			89		/* 12 with the steps halved three times */
 #define NODE_RANGE			4.75	/* of the factor, in deviations */
 #define GRID_NODES			9		/* nodes that are asked how far the grid must reach */
-#define TAIL_LOG			18.0	/* leave out less than exp(-18) on each side */
+#define TAIL_LOG		18.0	/* leave out less than exp(-18) on each side */
+#define TAIL_LOG_LEAST	10.0	/* ... or than exp(-10), where cells would be too coarse */
+#define MARGIN			16		/* cells on each side of a grid that is no lattice */
+#define STEP_MOST		0.004	/* deviations that a cell should not be wider than */
+#define SMOOTH_LOG		14.0	/* a sum is smooth where its function is below exp(-14) at the highest frequency */
 #define FACTOR_GROUPS		1024
 
 /* Standard normal distribution function. */
@@ -105,8 +109,9 @@ take_probits(const ForecastState *state, Probits *probits)
 static void
 rest_under_factor(const ForecastRest *rest, const Probits *probits, double correlation, double z, ForecastNode *node)
 {
+	double		variance = forecast_sum(&rest->cumulant[1]);
 	double		free_variance = 0.0;
-	double		at_one = rest->cumulant[0];
+	double		at_one = forecast_sum(&rest->cumulant[0]);
 	double		mean = 0.0;
 
 	for (int k = 0; k < FORECAST_KNOTS; k++)
@@ -120,6 +125,8 @@ rest_under_factor(const ForecastRest *rest, const Probits *probits, double corre
 		double	   *sum = node->rare[p < 0.5 ? 0 : 1];
 
 		mean += p * power[0];
+		for (int j = 0; j < 4; j++)
+			node->intensity[p < 0.5 ? 0 : 1][j] += (j % 2 == 0 ? sign : 1.0) * rare * power[j];
 		sum[0] += sign * rare * power[0];
 		sum[1] += v * power[1];
 		sum[2] += sign * v * (1.0 - 2.0 * rare) * power[2];
@@ -131,7 +138,10 @@ rest_under_factor(const ForecastRest *rest, const Probits *probits, double corre
 	for (int j = 1; j < 4; j++)
 	{
 		for (int half = 0; half < 2 && free_variance > 0.0; half++)
-			node->rare[half][j] *= rest->cumulant[1] / free_variance;
+		{
+			node->rare[half][j] *= variance / free_variance;
+			node->intensity[half][j] *= variance / free_variance;
+		}
 		node->cumulant[j] = node->rare[0][j] + node->rare[1][j];
 	}
 }
@@ -144,11 +154,12 @@ set_node(const ForecastState *state, const Probits *probits, double correlation,
 
 	memset(node->cumulant, 0, sizeof(node->cumulant));
 	memset(node->rare, 0, sizeof(node->rare));
+	memset(node->intensity, 0, sizeof(node->intensity));
 	if (rest != NULL && rest->deals > 0)
 	{
 		rest_under_factor(rest, probits, correlation, z, node);
-		if (probits == NULL)
-			memcpy(node->cumulant, rest->cumulant, sizeof(node->cumulant));
+		for (int j = 0; j < 4 && probits == NULL; j++)
+			node->cumulant[j] = forecast_sum(&rest->cumulant[j]);
 	}
 	node->mean = node->cumulant[0];
 	node->variance = node->cumulant[1];
@@ -395,19 +406,23 @@ log_generating(const ForecastState *state, const ForecastNode *node, double t)
 	return sum;
 }
 
-/* Chernoff's bound: where the upper (sign 1) or lower (sign -1) tail falls below exp(-TAIL_LOG). */
+/* Chernoff's bound: where the upper (sign 1) or lower (sign -1) tail falls below exp(-left_out). */
 static double
-tail_bound(const ForecastState *state, const ForecastNode *node, double sign)
+tail_bound(const ForecastState *state, const ForecastNode *node, double sign, double left_out)
 {
 	double		best = INFINITY;
 	double		deviation = sqrt(node->variance);
 	double		hard = 0.0;
+	double		widest = deviation;
 
 	if (deviation <= 0.0)
 		return node->mean;
-	for (double t = 0.5 / deviation; t < 1e6 / deviation; t *= 1.25)
+	for (int i = 0; i < state->kept; i++)
+		widest = fmax(widest, fabs(state->deal[i].amount));
+	/* where deals are rare the best exponent is a few over the largest amount, not over the deviation */
+	for (double t = 0.5 / widest; t < 1e6 / deviation; t *= 1.25)
 	{
-		double		bound = (log_generating(state, node, sign * t) + TAIL_LOG) / t;
+		double		bound = (log_generating(state, node, sign * t) + left_out) / t;
 
 		if (bound < best)
 			best = bound;
@@ -455,23 +470,40 @@ power_of_two(double n, int least, int most)
 	return power;
 }
 
-/* Choose the grid: the exact lattice where it fits, else cells of about .002 deviations. */
+/* Does the sum have no detail as fine as a cell? Asked of the normal part and of deals below a cell, at the highest frequency. */
+static bool
+is_smooth(const ForecastState *state, const ForecastNode *node, double step)
+{
+	double		size = 0.5 * M_PI * M_PI * node->cumulant[1] / (step * step);
+
+	for (int i = 0; i < state->kept; i++)
+	{
+		double		p = node->probability[i];
+		double		a = fabs(state->deal[i].amount) / step;
+
+		if (a <= 1.0)
+			size -= 0.5 * (double) state->deal[i].count * log1p(-2.0 * p * (1.0 - p) * (1.0 - cos(M_PI * a)) * (1.0 - 1e-12));
+	}
+	return size >= SMOOTH_LOG;
+}
+
+/* A grid that leaves so little out. */
 static void
-choose_grid(const ForecastState *state, const ForecastNode *node, int nodes, ForecastGrid *grid)
+grid_for_tails(const ForecastState *state, const ForecastNode *node, int nodes, double left_out, int64_t cents, ForecastGrid *grid)
 {
 	const ForecastRest *rest = forecast_rest_const(state);
 	double		low = INFINITY;
 	double		high = -INFINITY;
 	double		deviation = sqrt(forecast_variance(state));
-	int64_t		cents = common_step(state);
 
 	for (int k = 0; k < (nodes > 1 ? GRID_NODES : 1); k++)
 	{
 		int			n = k * (nodes - 1) / (GRID_NODES - 1);
 
-		low = fmin(low, tail_bound(state, &node[n], -1.0));
-		high = fmax(high, tail_bound(state, &node[n], 1.0));
+		low = fmin(low, tail_bound(state, &node[n], -1.0, left_out));
+		high = fmax(high, tail_bound(state, &node[n], 1.0, left_out));
 	}
+	grid->smooth = false;
 	grid->step = (double) cents / 100.0;
 	grid->lattice = cents > 0 && (high - low) / grid->step + 4.0 <= (nodes > 1 ? LATTICE_NODES_MAX : LATTICE_MAX);
 	if (grid->lattice)
@@ -482,10 +514,27 @@ choose_grid(const ForecastState *state, const ForecastNode *node, int nodes, For
 	else
 	{
 		grid->cells = power_of_two((high - low) / (0.002 * deviation), CELLS_MIN, nodes > 1 ? CELLS_NODES_MAX : CELLS_MAX);
-		grid->step = (high - low) / (grid->cells - 4);
+		grid->step = (high - low) / (grid->cells - 2 * MARGIN);
 		grid->rest_period = 1.0;
+		if (nodes == 1)
+			grid->smooth = is_smooth(state, node, grid->step);
 	}
 	grid->first = floor(0.5 * (low + high) / grid->step) - grid->cells / 2;
+}
+
+/* Choose the grid: the exact lattice where it fits, else cells of about .002 deviations; so that they are no coarser, tails may go. */
+static void
+choose_grid(const ForecastState *state, const ForecastNode *node, int nodes, ForecastGrid *grid)
+{
+	int64_t		cents = common_step(state);
+	double		deviation = sqrt(forecast_variance(state));
+
+	for (double left_out = TAIL_LOG; left_out >= TAIL_LOG_LEAST; left_out -= 4.0)
+	{
+		grid_for_tails(state, node, nodes, left_out, cents, grid);
+		if (nodes > 1 || grid->lattice || grid->step <= STEP_MOST * deviation)
+			break;
+	}
 }
 
 /* Roots of unity exp(-2 pi i k / cells). */
@@ -534,9 +583,38 @@ transform(Complex *x, const Complex *root, int n)
 			}
 }
 
-/* Turn cell probabilities into an ascending distribution function; the first cell sits at 'first' on the circle. */
+/*
+ * The ascending sequence nearest to what should be one (pools of neighbours at their mean; Ayer et al. 1955): where a deal between cells
+ * has made the distribution function run over and back within a few cells, what follows is not left too high.
+ */
 static void
-accumulate(const KernelEnv *env, const ForecastGrid *grid, const Complex *mass, ForecastDistribution *distribution)
+make_ascending(const KernelEnv *env, double *level, int count)
+{
+	double	   *mean = kernel_alloc_array(env, double, count);
+	int		   *size = kernel_alloc_array(env, int, count);
+	int			pools = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		mean[pools] = level[i];
+		size[pools++] = 1;
+		while (pools > 1 && mean[pools - 2] > mean[pools - 1])
+		{
+			pools--;
+			mean[pools - 1] = (mean[pools - 1] * size[pools - 1] + mean[pools] * size[pools]) / (size[pools - 1] + size[pools]);
+			size[pools - 1] += size[pools];
+		}
+	}
+	for (int k = 0, i = 0; k < pools; k++)
+		for (int end = i + size[k]; i < end; i++)
+			level[i] = mean[k];
+	kernel_release(env, mean);
+	kernel_release(env, size);
+}
+
+/* Turn cell probabilities into an ascending distribution function; the first cell sits at 'first' on the circle; 'before' is added. */
+static void
+accumulate(const KernelEnv *env, const ForecastGrid *grid, const Complex *mass, double before, ForecastDistribution *distribution)
 {
 	int			cells = grid->cells;
 	int64_t		mask = cells - 1;
@@ -551,26 +629,52 @@ accumulate(const KernelEnv *env, const ForecastGrid *grid, const Complex *mass, 
 		double		position = grid->first + i;
 
 		sum += mass[(offset + i) & mask].re / cells;
-		distribution->value[i] = grid->lattice ? position * cents / 100.0 : position * grid->step;
+		distribution->value[i] = grid->lattice ? (position * cents + floor(before * 100.0 + 0.5)) / 100.0 : position * grid->step + before;
 		distribution->cumulative[i] = sum;
 	}
 	for (int i = 0; i < cells; i++)
-	{
-		double		level = fmin(fmax(distribution->cumulative[i] / sum, 0.0), 1.0);
-
-		distribution->cumulative[i] = i > 0 ? fmax(level, distribution->cumulative[i - 1]) : level;
-	}
+		distribution->cumulative[i] = fmin(fmax(distribution->cumulative[i] / sum, 0.0), 1.0);
+	make_ascending(env, distribution->cumulative, cells);
 	distribution->count = cells;
 	distribution->smooth = !grid->lattice;
 }
 
-/* The distribution on a grid. */
+/*
+ * See deals of more than even odds from the other side: they are won, and may be lost. Between the cells of a grid a deal is off by what
+ * is uncertain of it alone. Answers what is won beforehand.
+ */
+static double
+turn_likely_deals(ForecastState *state, ForecastNode *node, int nodes)
+{
+	double		sum = 0.0;
+
+	for (int i = 0; i < state->kept; i++)
+	{
+		ForecastDeal *deal = &state->deal[i];
+		double		whole = (double) deal->count * deal->amount;
+
+		if (deal->probability <= 0.5)
+			continue;
+		sum += whole;
+		for (int n = 0; n < nodes; n++)
+		{
+			node[n].probability[i] = 1.0 - node[n].probability[i];
+			node[n].mean -= whole;
+		}
+		deal->amount = -deal->amount;
+		deal->probability = 1.0 - deal->probability;
+	}
+	return sum;
+}
+
+/* The distribution on a grid; the state is turned in place. */
 static void
-convolve(const KernelEnv *env, const ForecastState *state, const ForecastNode *node, int nodes, ForecastDistribution *distribution)
+convolve(const KernelEnv *env, ForecastState *state, ForecastNode *node, int nodes, ForecastDistribution *distribution)
 {
 	ForecastGrid		grid;
 	Complex    *root;
 	Complex    *spectrum;
+	double		before = turn_likely_deals(state, node, nodes);
 
 	choose_grid(state, node, nodes, &grid);
 	root = make_roots(env, grid.cells);
@@ -581,31 +685,77 @@ convolve(const KernelEnv *env, const ForecastState *state, const ForecastNode *n
 	for (int k = 1; k < grid.cells / 2; k++)
 		spectrum[grid.cells - k] = (Complex) {spectrum[k].re, -spectrum[k].im};
 	transform(spectrum, root, grid.cells);
-	accumulate(env, &grid, spectrum, distribution);
+	accumulate(env, &grid, spectrum, before, distribution);
 	kernel_release(env, root);
 	kernel_release(env, spectrum);
+}
+
+/* A number to thirty binary digits of a scale. */
+static double
+snapped(double value, double scale)
+{
+	double		unit = scale > 0.0 ? ldexp(1.0, ilogb(scale) - 30) : 0.0;
+
+	return unit > 0.0 ? floor(value / unit + 0.5) * unit : value;
+}
+
+/*
+ * Wipe off what the order of adding up has left in the plain sums of a rest, so that equal deals read equal to the last bit, however they
+ * were merged. (Of sums to twice the digits only their doubles count.)
+ */
+static void
+wipe_order(ForecastRest *rest)
+{
+	double		fourth = 0.0;
+
+	for (int k = 0; k < FORECAST_KNOTS; k++)
+		fourth += forecast_knots[k] * (1.0 - forecast_knots[k]) * rest->knot[k][3];
+	for (int j = 0; j < 4; j++)
+		rest->cumulant[j] = (ForecastSum) {forecast_sum(&rest->cumulant[j]), 0.0};
+	rest->cumulant[2].high = snapped(rest->cumulant[2].high, sqrt(rest->cumulant[1].high) * sqrt(fourth));
+	rest->cumulant[3].high = snapped(rest->cumulant[3].high, fourth);
+	for (int k = 0; k < FORECAST_KNOTS; k++)
+	{
+		double	   *power = rest->knot[k];
+		double		scale[4] = {sqrt(power[1] * (double) rest->deals), power[1], sqrt(power[1]) * sqrt(power[3]), power[3]};
+
+		for (int j = 0; j < 4; j++)
+			power[j] = snapped(power[j], scale[j]);
+	}
+	for (int i = 0; i < FORECAST_PRICES && rest->price[i].deals > 0; i++)
+		for (int j = 0; j < 4; j++)
+			rest->price[i].power[j] = snapped(rest->price[i].power[j], (double) rest->price[i].deals);
 }
 
 /*
  * The distribution of a forecast's sum; correlation in [0, 1) (the caller checks). The arrays are the environment's.
  */
 void
-forecast_distribution(const KernelEnv *env, const ForecastState *state, double correlation,
+forecast_distribution(const KernelEnv *env, const ForecastState *given, double correlation,
 					  ForecastDistribution *distribution)
 {
-	const ForecastRest *rest = forecast_rest_const(state);
-	bool		no_rest = rest == NULL || rest->deals == 0;
-	bool		few = no_rest && outcome_count(state) <= (correlation > 0.0 ? OUTCOMES_NODES_MAX : OUTCOMES_MAX);
+	size_t		size = forecast_state_size(given);
+	ForecastState *state = kernel_alloc(env, size);
+	ForecastRest *rest;
 	ForecastNode *node = kernel_alloc_array(env, ForecastNode, correlation > 0.0 ? NODES_MAX : 1);
-	int			nodes = make_nodes(state, correlation, few, node);
+	bool		few;
+	int			nodes;
 
+	memcpy(state, given, size);
+	rest = forecast_rest(state);
+	if (rest != NULL)
+		wipe_order(rest);
+	few = (rest == NULL || rest->deals == 0) &&
+		outcome_count(state) <= (correlation > 0.0 ? OUTCOMES_NODES_MAX : OUTCOMES_MAX);
+	nodes = make_nodes(state, correlation, few, node);
 	if (few)
 		enumerate_outcomes(env, state, node, nodes, distribution);
 	else
 		convolve(env, state, node, nodes, distribution);
-	distribution->certain = state->certain;
-	distribution->sigma = forecast_common_sigma(state);
+	distribution->certain = forecast_sum(&given->certain);
+	distribution->sigma = forecast_common_sigma(given);
 	kernel_release(env, node);
+	kernel_release(env, state);
 }
 
 /* ---- reading --------------------------------------------------------------------------------------------------------- */

@@ -95,7 +95,8 @@ forecast_state_from_datum(Datum value)
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("forecast value has an unknown layout"),
 				 errdetail("Version %d, %zu bytes; this release reads version %d.", state->version, (size_t) VARSIZE(state),
-						   FORECAST_VERSION)));
+						   FORECAST_VERSION),
+				 errhint("It was stored by another release: make it anew with salesops.forecast(amount, probability).")));
 	return state;
 }
 
@@ -128,6 +129,24 @@ salesops_forecast_out(PG_FUNCTION_ARGS)
 	PG_RETURN_CSTRING(text);
 }
 
+/* The prices of a rest; says what is wrong, or NULL. */
+static const char *
+receive_prices(StringInfo buf, ForecastRest *rest)
+{
+	int			prices = pq_getmsgbyte(buf);
+
+	if (prices > FORECAST_PRICES)
+		return "it has too many prices";
+	for (int i = 0; i < prices; i++)
+	{
+		rest->price[i].amount = pq_getmsgfloat8(buf);
+		rest->price[i].deals = pq_getmsgint64(buf);
+		for (int j = 0; j < 4; j++)
+			rest->price[i].power[j] = pq_getmsgfloat8(buf);
+	}
+	return NULL;
+}
+
 /* Binary form to forecast: version, sums, kept deals, rest; everything is checked as for text. */
 Datum
 salesops_forecast_recv(PG_FUNCTION_ARGS)
@@ -141,7 +160,8 @@ salesops_forecast_recv(PG_FUNCTION_ARGS)
 		problem = "its version is not known to this release";
 	state->deals = problem ? 0 : pq_getmsgint64(buf);
 	state->unknown = problem ? 0 : pq_getmsgint64(buf);
-	state->certain = problem ? 0 : pq_getmsgfloat8(buf);
+	state->certain.high = problem ? 0 : pq_getmsgfloat8(buf);
+	state->certain.low = problem ? 0 : pq_getmsgfloat8(buf);
 	state->common = problem ? 0 : pq_getmsgfloat8(buf);
 	kept = problem ? 0 : (int) pq_getmsgint(buf, 2);
 	if (kept > FORECAST_KEPT)
@@ -160,9 +180,13 @@ salesops_forecast_recv(PG_FUNCTION_ARGS)
 		rest->deals = pq_getmsgint64(buf);
 		rest->step = pq_getmsgint64(buf);
 		for (int j = 0; j < 4; j++)
-			rest->cumulant[j] = pq_getmsgfloat8(buf);
+		{
+			rest->cumulant[j].high = pq_getmsgfloat8(buf);
+			rest->cumulant[j].low = pq_getmsgfloat8(buf);
+		}
 		for (int k = 0; k < FORECAST_KNOTS * FORECAST_POWERS; k++)
 			rest->knot[k / FORECAST_POWERS][k % FORECAST_POWERS] = pq_getmsgfloat8(buf);
+		problem = receive_prices(buf, rest);
 	}
 	if (problem == NULL)
 		problem = forecast_problem(state);
@@ -170,8 +194,27 @@ salesops_forecast_recv(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
 				 errmsg("invalid binary input for type salesops.forecast"),
-				 errdetail("Reason: %s.", problem)));
+				 errdetail("Reason: %s.", problem),
+				 errhint("Send it as salesops.forecast_send() or COPY (FORMAT binary) of the same release writes it.")));
 	PG_RETURN_POINTER(forecast_state_small(state));
+}
+
+/* The prices of a rest. */
+static void
+send_prices(StringInfo buf, const ForecastRest *rest)
+{
+	int			prices = 0;
+
+	while (prices < FORECAST_PRICES && rest->price[prices].deals > 0)
+		prices++;
+	pq_sendbyte(buf, prices);
+	for (int i = 0; i < prices; i++)
+	{
+		pq_sendfloat8(buf, rest->price[i].amount);
+		pq_sendint64(buf, rest->price[i].deals);
+		for (int j = 0; j < 4; j++)
+			pq_sendfloat8(buf, rest->price[i].power[j]);
+	}
 }
 
 /* Forecast to its binary form. */
@@ -186,7 +229,8 @@ salesops_forecast_send(PG_FUNCTION_ARGS)
 	pq_sendbyte(&buf, FORECAST_VERSION);
 	pq_sendint64(&buf, state->deals);
 	pq_sendint64(&buf, state->unknown);
-	pq_sendfloat8(&buf, state->certain);
+	pq_sendfloat8(&buf, state->certain.high);
+	pq_sendfloat8(&buf, state->certain.low);
 	pq_sendfloat8(&buf, state->common);
 	pq_sendint16(&buf, state->kept);
 	for (int i = 0; i < state->kept; i++)
@@ -201,9 +245,13 @@ salesops_forecast_send(PG_FUNCTION_ARGS)
 		pq_sendint64(&buf, rest->deals);
 		pq_sendint64(&buf, rest->step);
 		for (int j = 0; j < 4; j++)
-			pq_sendfloat8(&buf, rest->cumulant[j]);
+		{
+			pq_sendfloat8(&buf, rest->cumulant[j].high);
+			pq_sendfloat8(&buf, rest->cumulant[j].low);
+		}
 		for (int k = 0; k < FORECAST_KNOTS * FORECAST_POWERS; k++)
 			pq_sendfloat8(&buf, rest->knot[k / FORECAST_POWERS][k % FORECAST_POWERS]);
+		send_prices(&buf, rest);
 	}
 	PG_RETURN_BYTEA_P(pq_endtypsend(&buf));
 }
@@ -231,6 +279,18 @@ double
 forecast_numeric_to_double(Numeric value)
 {
 	return amount_of((struct varlena *) value, NumericGetDatum(value));
+}
+
+/* The same for one as it lies in a row: its header may be a short one. */
+double
+forecast_datum_to_double(Datum value)
+{
+	struct varlena *packed = PG_DETOAST_DATUM_PACKED(value);
+	double		amount = amount_of(packed, PointerGetDatum(packed));
+
+	if ((Pointer) packed != DatumGetPointer(value))
+		pfree(packed);
+	return amount;
 }
 
 /* A sum of money as numeric, to the cent. */
@@ -261,11 +321,25 @@ static void bad_amount(double amount) pg_attribute_noreturn();
 static void
 bad_amount(double amount)
 {
-	require_finite(amount, "amount");
 	ereport(ERROR,
 			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-			 errmsg("amount %g is out of range for a forecast", amount),
-			 errdetail("Amounts up to 1e18 either way are allowed.")));
+			 isfinite(amount) ? errmsg("amount %g is out of range for a forecast", amount) :
+			 errmsg("amount of a forecast must be a finite number, not %g", amount),
+			 errdetail("Amounts up to 1e18 either way are allowed."),
+			 errhint("Give an amount that is not known as NULL: such rows are counted by unknown_count().")));
+}
+
+static void bad_probability(double amount, double probability) pg_attribute_noreturn();
+
+/* And the probability. */
+static void
+bad_probability(double amount, double probability)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+			 errmsg("probability must be between 0 and 1, not %g", probability),
+			 errdetail("It is that of a deal of amount %.15g.", amount),
+			 errhint("Divide percentages by 100; give a probability that is not known as NULL.")));
 }
 
 /* Add one deal to the state of an aggregate, growing it where needed. */
@@ -275,7 +349,7 @@ accumulate(ForecastState *state, double amount, double probability)
 	if (unlikely(!(amount >= -FORECAST_MAX_AMOUNT && amount <= FORECAST_MAX_AMOUNT)))
 		bad_amount(amount);
 	if (unlikely(!(probability >= 0.0 && probability <= 1.0)))
-		require_probability(probability, "probability");
+		bad_probability(amount, probability);
 	while (unlikely(!forecast_add(state, amount, probability, 1)))
 	{
 		int			capacity;

@@ -23,6 +23,7 @@ extern ForecastState *forecast_state_from_datum(Datum value);
 extern ForecastState *forecast_state_small(const ForecastState *state);
 extern ForecastState *forecast_state_full(void);
 extern double forecast_numeric_to_double(Numeric value);
+extern double forecast_datum_to_double(Datum value);
 extern Numeric forecast_money(double value);
 
 #endif /* SALESOPS_FORECAST_PG_H */

@@ -3,11 +3,15 @@
  *		Reading the contract views opportunity, opportunity_stage_change and sales_rep into arrays for the kernel.
  *
  * What was known when: a deal exists from created_at on (else its first stage change), is open until closed_at (else its
- * last change to a closed stage, else close_date), and is worth what its latest stage change said by then. Its
+ * last change to a closed stage, be it later than the limit, else close_date), and is worth what its latest stage change said by then. Its
  * own amount counts from updated_at on; where that is not mapped only for a reading of the present, since the amount of a
  * deal may have been written at its close. Where no amount is known it is estimated from won deals of the same segment.
  * Its stage is what the stage changes say; its type and source are today's, so only what deals have from their creation on is
  * learned from: not the owner, who may change when a deal is lost.
+ *
+ * Each view is read once, without a join or a sort in the server: opportunities as rows, with their texts as numbers; then stage
+ * changes (statements_pg.c), found by id; then the rows are sorted by id, since sums must not depend on where rows lie in a
+ * table, and everything that is numbered in order of arrival is numbered anew in that order.
  */
 #include "postgres.h"
 
@@ -15,195 +19,95 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
-#include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
-#include "utils/hsearch.h"
 #include "utils/memutils.h"
 
 #include "core/errors.h"
 #include "core/kernel_pg.h"
+#include "core/progress.h"
 #include "core/spi.h"
 #include "forecast/forecast_pg.h"
+#include "forecast/groups_pg.h"
 #include "forecast/history_pg.h"
+#include "forecast/statements_pg.h"
+#include "forecast/zone_pg.h"
 
 #define STAGES_NAMED	10		/* in an error, at most */
+#define SEGMENTINGS		3		/* ways to tell deals of like amount apart: type; and source; and name */
 #define FEW_PER_SEGMENT 20		/* deals a value must have on average to tell segments apart */
 #define SEGMENTS_MAX	5000	/* more values than that tell nothing apart */
+#define TICK_ROWS		16384
+#define GROUP_COLUMN	11		/* of the query: the first that is grouped by */
 
-/* What a grouping name reads: from the opportunity (o) or its owner (r) */
-static const struct
+/* A row of opportunity */
+typedef struct Row
 {
-	const char *name;
-	const char *expression;
-}			groupings[] = {
-	{"owner_id", "o.owner_id"}, {"rep", "o.owner_id"}, {"manager", "r.manager_id"}, {"region", "r.region"},
-	{"type", "o.type"}, {"product", "o.type"}, {"source", "o.source"}, {"account_id", "o.account_id"},
-	{"currency", "o.currency"}, {"stage", "o.stage"}, {"forecast_category", "o.forecast_category"}, {"name", "o.name"},
-};
+	TimestampTz created_at;		/* DT_NOEND where it is not said */
+	TimestampTz closed_at;
+	TimestampTz updated_at;
+	double		worth;			/* the amount; NAN where unknown */
+	Numeric		amount;			/* the same, of a deal in a won stage and of one that is no number */
+	int			id;
+	int			stage;			/* -1: NULL */
+	int			currency;		/* -1: NULL */
+	int			trait[SEGMENTINGS];	/* type, source, name */
+	int			group;
+	DateADT		close_date;		/* DATEVAL_NOEND where there is none */
+	uint8		outcome;
+	bool		bad_amount;
+	bool		amount_known;	/* at the limit */
+} Row;
 
 /* State of a load */
 typedef struct Loader
 {
 	ForecastBook *book;
 	TimestampTz now;
-	HTAB	   *segments[FORECAST_SEGMENTINGS];
-	HTAB	   *sources;
-	HTAB	   *groups;
-	HTAB	   *currencies;
-	HTAB	   *unknown_stages;
-	char	   *bad_amount;		/* an opportunity whose amount is no number */
-	bool		by_currency;
+	Names	   *stages;
+	char	   *stage_kind;		/* of the defined ones, by number */
+	int			stage_kinds;
+	Names	   *currencies;
+	Numeric    *rate;			/* of the first currencies, by number */
+	int			rates;
+	Names	   *texts[SEGMENTINGS];	/* of the traits */
+	bool		names_kept;		/* there are not too many of them yet */
+	ForecastGrouper *grouper;
+	Row		   *row;
+	int			count;
+	int			size;
+	ForecastStatements statements;
+	int		   *unknown_stage;	/* deals in each stage that is not defined, by number */
+	int			unknown;
+	int		   *in_currency;	/* deals with an amount in each currency, by number */
 } Loader;
 
-/* A text and its number */
-typedef struct TextEntry
+/* Room for one more element of an array that doubles. */
+#define GROW(array, count, size) \
+	do { \
+		if ((count) == (size)) \
+		{ \
+			(size) = (size) == 0 ? 1024 : (size) * 2; \
+			(array) = (count) == 0 ? palloc(sizeof(*(array)) * (size)) : repalloc_huge((array), sizeof(*(array)) * (Size) (size)); \
+		} \
+	} while (0)
+
+/* The number of a column's text, or of a NULL. */
+static int
+number_of(Names *names, TupleTableSlot *slot, int column)
 {
-	char		key[FORECAST_TEXT_MAX];
+	text	   *value;
 	int			number;
-	int			count;
-	bool		rate_missing;
-} TextEntry;
 
-/* A table of texts, cut at 255 bytes. */
-static HTAB *
-text_table(MemoryContext context, const char *name)
-{
-	HASHCTL		control = {0};
-
-	control.keysize = FORECAST_TEXT_MAX;
-	control.entrysize = sizeof(TextEntry);
-	control.hcxt = context;
-	return hash_create(name, 64, &control, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
-}
-
-/* The entry of a text, numbered in order of arrival. */
-static TextEntry *
-text_entry(HTAB *table, const char *text)
-{
-	char		key[FORECAST_TEXT_MAX];
-	bool		found;
-	TextEntry  *entry;
-
-	strlcpy(key, text, sizeof(key));
-	entry = hash_search(table, key, HASH_ENTER, &found);
-	if (!found)
-	{
-		entry->number = (int) hash_get_num_entries(table) - 1;
-		entry->count = 0;
-		entry->rate_missing = false;
-	}
-	entry->count++;
-	return entry;
-}
-
-/* The expression of a grouping name, or NULL. */
-static const char *
-grouping_expression(const char *name)
-{
-	for (int i = 0; i < (int) lengthof(groupings); i++)
-		if (strcmp(groupings[i].name, name) == 0)
-			return groupings[i].expression;
-	return NULL;
-}
-
-/* Refuse grouping names that mean nothing here, all at once. */
-void
-forecast_check_by(ArrayType *by)
-{
-	Problems	problems;
-	StringInfoData choices;
-	Datum	   *names;
-	bool	   *nulls;
-	int			count;
-
-	problems_init(&problems);
-	deconstruct_array(by, TEXTOID, -1, false, TYPALIGN_INT, &names, &nulls, &count);
-	for (int i = 0; i < count; i++)
-	{
-		if (nulls[i])
-			problems_add(&problems, "element %d is NULL", i + 1);
-		else if (grouping_expression(TextDatumGetCString(names[i])) == NULL)
-			problems_add(&problems, "cannot group by \"%s\"", TextDatumGetCString(names[i]));
-	}
-	if (ARR_NDIM(by) > 1)
-		problems_add(&problems, "it has %d dimensions", ARR_NDIM(by));
-	initStringInfo(&choices);
-	for (int i = 0; i < (int) lengthof(groupings); i++)
-		append_choice(&choices, groupings[i].name);
-	problems_raise(&problems, ERRCODE_INVALID_PARAMETER_VALUE, psprintf("It may hold: %s.", choices.data), "invalid \"by\" for a forecast");
-}
-
-/* Append ARRAY[…] of the grouping expressions, and say whether owners are needed. */
-static bool
-append_grouping(StringInfo sql, ArrayType *by, bool *by_currency)
-{
-	Datum	   *names;
-	int			count;
-	bool		owners = false;
-
-	*by_currency = false;
-	appendStringInfoString(sql, "ARRAY[");
-	deconstruct_array(by, TEXTOID, -1, false, TYPALIGN_INT, &names, NULL, &count);
-	for (int i = 0; i < count; i++)
-	{
-		const char *expression = grouping_expression(TextDatumGetCString(names[i]));
-
-		appendStringInfo(sql, "%s%s", i > 0 ? ", " : "", expression);
-		owners |= expression[0] == 'r';
-		*by_currency |= strcmp(expression, "o.currency") == 0;
-	}
-	appendStringInfoString(sql, "]::pg_catalog.text[]");
-	return owners;
-}
-
-/* The query over the contract views. */
-static char *
-history_query(ArrayType *by, bool *by_currency)
-{
-	StringInfoData sql;
-	bool		owners;
-
-	initStringInfo(&sql);
-	appendStringInfoString(&sql,
-						   "WITH stage AS MATERIALIZED (SELECT DISTINCT ON (s.stage) s.stage, s.kind FROM salesops.stage s "
-						   "ORDER BY s.stage, s.pipeline <> 'default', s.pipeline), "
-						   "change AS (SELECT c.opportunity_id, pg_catalog.min(c.entered_at) AS first_at, "
-						   "pg_catalog.max(c.entered_at) FILTER (WHERE s.kind <> 'open') AS closed_at "
-						   "FROM salesops.opportunity_stage_change c LEFT JOIN stage s ON s.stage = c.stage "
-						   "WHERE c.entered_at <= $1 GROUP BY 1) "
-						   "SELECT o.opportunity_id, o.stage, s.kind, COALESCE(o.created_at, h.first_at), "
-						   "COALESCE(o.closed_at, h.closed_at, o.close_date::pg_catalog.timestamptz), o.updated_at, "
-						   "CASE WHEN c.rate IS NULL THEN o.amount ELSE o.amount * c.rate END, o.currency, c.rate IS NULL, "
-						   "o.type, o.name, o.source, ");
-	owners = append_grouping(&sql, by, by_currency);
-	appendStringInfoString(&sql,
-						   " FROM salesops.opportunity o LEFT JOIN stage s ON s.stage = o.stage "
-						   "LEFT JOIN change h ON h.opportunity_id = o.opportunity_id "
-						   "LEFT JOIN salesops.currency_rate c ON c.currency = o.currency");
-	if (owners)
-		appendStringInfoString(&sql, " LEFT JOIN salesops.sales_rep r ON r.rep_id = o.owner_id");
-	return sql.data;
-}
-
-/* Local calendar day of an instant, and whether it is midnight there. */
-static int32
-local_day(TimestampTz at, bool *midnight)
-{
-	Timestamp	local = DatumGetTimestamp(DirectFunctionCall1(timestamptz_timestamp, TimestampTzGetDatum(at)));
-	int64		day = local / USECS_PER_DAY - (local % USECS_PER_DAY < 0);
-
-	if (midnight != NULL)
-		*midnight = local % USECS_PER_DAY == 0;
-	return (int32) Max(Min(day, 20000000), -20000000);
-}
-
-/* Text of a column, or NULL. */
-static char *
-slot_text(TupleTableSlot *slot, int column)
-{
-	return slot->tts_isnull[column] ? NULL : TextDatumGetCString(slot->tts_values[column]);
+	if (slot->tts_isnull[column])
+		return names_number(names, FORECAST_UNKNOWN, strlen(FORECAST_UNKNOWN));
+	value = DatumGetTextPP(slot->tts_values[column]);
+	number = names_number(names, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+	if ((Pointer) value != DatumGetPointer(slot->tts_values[column]))
+		pfree(value);
+	return number;
 }
 
 /* An instant of a column; infinite and NULL ones are DT_NOEND. */
@@ -215,455 +119,556 @@ slot_time(TupleTableSlot *slot, int column)
 	return TIMESTAMP_NOT_FINITE(at) ? DT_NOEND : at;
 }
 
-/* Which currencies there are, and which have no rate. */
+/* One defined stage, in the order of the pipeline. */
 static void
-note_currency(Loader *loader, TupleTableSlot *slot)
+take_stage(TupleTableSlot *slot, void *arg)
 {
-	TextEntry  *entry;
+	Loader	   *loader = arg;
+	char	   *kind = TextDatumGetCString(slot->tts_values[1]);
+	int			number = number_of(loader->stages, slot, 0);
 
-	if (slot->tts_isnull[7] || slot->tts_isnull[6])
-		return;
-	entry = text_entry(loader->currencies, TextDatumGetCString(slot->tts_values[7]));
-	entry->rate_missing = DatumGetBool(slot->tts_values[8]);
+	loader->stage_kind = loader->stage_kind == NULL ? palloc(1) : repalloc(loader->stage_kind, number + 1);
+	loader->stage_kind[number] = kind[0];
+	loader->stage_kinds = number + 1;
 }
 
-/* The texts of a table by their numbers, each without so many bytes at its end. */
-static char **
-names_of(HTAB *table, int without)
-{
-	HASH_SEQ_STATUS status;
-	TextEntry  *entry;
-	char	  **name = palloc0(sizeof(char *) * (hash_get_num_entries(table) + 1));
-
-	hash_seq_init(&status, table);
-	while ((entry = hash_seq_search(&status)) != NULL)
-		name[entry->number] = pnstrdup(entry->key, Max((int) strlen(entry->key) - without, 0));
-	return name;
-}
-
-/* The values that tell segments apart: type; type and source; and name too. Which of them to use is decided at the end. */
+/* One currency's rate. */
 static void
-note_segment(Loader *loader, TupleTableSlot *slot, ForecastOpportunity *deal)
+take_rate(TupleTableSlot *slot, void *arg)
 {
-	static const int columns[FORECAST_SEGMENTINGS] = {9, 11, 10};
-	StringInfoData key;
+	Loader	   *loader = arg;
+	int			number = number_of(loader->currencies, slot, 0);
 
-	initStringInfo(&key);
-	for (int k = 0; k < FORECAST_SEGMENTINGS; k++)
-	{
-		char	   *value = slot_text(slot, columns[k]);
-
-		appendStringInfo(&key, "%s\x01", value != NULL ? value : FORECAST_UNKNOWN);
-		deal->segment[k] = hash_get_num_entries(loader->segments[k]) > SEGMENTS_MAX ? 0 :
-			text_entry(loader->segments[k], key.data)->number;
-	}
-	pfree(key.data);
-	key.data = slot_text(slot, 11);
-	deal->source = text_entry(loader->sources, key.data != NULL ? key.data : FORECAST_UNKNOWN)->number;
+	loader->rate = loader->rate == NULL ? palloc(sizeof(Numeric)) : repalloc(loader->rate, sizeof(Numeric) * (number + 1));
+	loader->rate[number] = DatumGetNumericCopy(slot->tts_values[1]);
+	loader->rates = number + 1;
 }
 
-/* The finest segments that hold enough deals each; -1: none do. */
-static int
-choose_segmenting(const Loader *loader)
+/* What kind a stage is, or 0. */
+static char
+kind_of(const Loader *loader, int stage)
 {
-	for (int k = FORECAST_SEGMENTINGS - 1; k >= 0; k--)
-	{
-		long		values = hash_get_num_entries(loader->segments[k]);
-
-		if (values <= SEGMENTS_MAX && values * FEW_PER_SEGMENT <= loader->book->count)
-			return k;
-	}
-	return -1;
+	return stage >= 0 && stage < loader->stage_kinds ? loader->stage_kind[stage] : 0;
 }
 
-/* The group's number; a new group keeps its array. */
-static int
-group_number(Loader *loader, Datum array)
+/* The rate of a row's currency, or NULL. */
+static Numeric
+rate_of(const Loader *loader, const Row *row)
 {
-	ForecastBook *book = loader->book;
-	char	   *key = OidOutputFunctionCall(F_ARRAY_OUT, array);
-	TextEntry  *entry = text_entry(loader->groups, key);
-
-	if (entry->count == 1)
-	{
-		book->group = book->groups == 0 ? palloc(sizeof(Datum)) : repalloc(book->group, sizeof(Datum) * (book->groups + 1));
-		book->group[book->groups++] = PointerGetDatum(PG_DETOAST_DATUM_COPY(array));
-	}
-	pfree(key);
-	return entry->number;
+	return row->currency >= 0 && row->currency < loader->rates ? loader->rate[row->currency] : NULL;
 }
 
-/* Room for one more deal. */
-static ForecastOpportunity *
-next_deal(ForecastBook *book)
-{
-	if (book->count == book->size)
-	{
-		book->size = book->size == 0 ? 1024 : book->size * 2;
-		book->deal = book->count == 0 ? palloc(sizeof(ForecastOpportunity) * book->size) :
-			repalloc_huge(book->deal, sizeof(ForecastOpportunity) * (Size) book->size);
-	}
-	memset(&book->deal[book->count], 0, sizeof(ForecastOpportunity));
-	return &book->deal[book->count];
-}
-
-/* A deal's amount, which must be a number (raised when all are read: an error from here would quote our query). */
+/* A row's amount in the one currency; whether it is a number is said when all are read: an error from here would quote our query. */
 static void
-read_amount(Loader *loader, TupleTableSlot *slot, ForecastOpportunity *deal)
+read_amount(Loader *loader, TupleTableSlot *slot, Row *row)
 {
-	Numeric		amount;
+	Numeric		rate = rate_of(loader, row);
+	Datum		amount;
 
+	row->worth = NAN;
 	if (slot->tts_isnull[6])
 		return;
-	amount = DatumGetNumericCopy(slot->tts_values[6]);
-	if (numeric_is_nan(amount) || numeric_is_inf(amount) || fabs(forecast_numeric_to_double(amount)) > FORECAST_MAX_AMOUNT)
-		loader->bad_amount = deal->id;
-	deal->amount = amount;
+	amount = rate == NULL ? slot->tts_values[6] : DirectFunctionCall2(numeric_mul, slot->tts_values[6], NumericGetDatum(rate));
+	row->worth = forecast_datum_to_double(amount);
+	if (!(fabs(row->worth) <= FORECAST_MAX_AMOUNT))
+	{
+		row->bad_amount = true;
+		row->worth = 0.0;
+	}
+	if (row->bad_amount || kind_of(loader, row->stage) == 'w')
+		row->amount = DatumGetNumericCopy(amount);
+	if (rate != NULL)
+		pfree(DatumGetPointer(amount));
 }
 
-/* Take up one row, as far as it may be seen. */
+/* Take up one row. */
 static void
 take_row(TupleTableSlot *slot, void *arg)
 {
 	Loader	   *loader = arg;
-	ForecastBook *book = loader->book;
-	ForecastOpportunity *deal = next_deal(book);
-	char	   *kind = slot_text(slot, 2);
+	Row		   *row;
 
-	deal->created_at = slot_time(slot, 3);
-	deal->closed_at = slot_time(slot, 4);
-	deal->updated_at = slot_time(slot, 5);
-	if (deal->created_at == DT_NOEND && kind != NULL && strcmp(kind, "open") != 0)
-		deal->created_at = deal->closed_at; /* what it brought counts, whenever it began */
-	if (deal->created_at == DT_NOEND || deal->created_at > book->limit || slot->tts_isnull[0])
+	if (slot->tts_isnull[0])
 		return;
-	deal->id = slot_text(slot, 0);
-	deal->stage = slot_text(slot, 1);
-	if (kind == NULL)
+	GROW(loader->row, loader->count, loader->size);
+	row = &loader->row[loader->count++];
+	memset(row, 0, sizeof(Row));
+	row->id = number_of(loader->book->ids, slot, 0);
+	row->stage = slot->tts_isnull[1] ? -1 : number_of(loader->stages, slot, 1);
+	row->created_at = slot_time(slot, 2);
+	row->closed_at = slot_time(slot, 3);
+	row->close_date = slot->tts_isnull[4] ? DATEVAL_NOEND : DatumGetDateADT(slot->tts_values[4]);
+	row->updated_at = slot_time(slot, 5);
+	row->currency = slot->tts_isnull[7] ? -1 : number_of(loader->currencies, slot, 7);
+	read_amount(loader, slot, row);
+	row->trait[0] = number_of(loader->texts[0], slot, 8);
+	row->trait[1] = number_of(loader->texts[1], slot, 9);
+	if (loader->names_kept)
+		row->trait[2] = number_of(loader->texts[2], slot, 10);
+	loader->names_kept = names_count(loader->texts[2]) <= SEGMENTS_MAX;
+	row->group = loader->grouper == NULL ? 0 : forecast_group_of(loader->grouper, slot);
+	if (loader->count % TICK_ROWS == 0)
+		progress_update(loader->count, 0);
+}
+
+/* Read everything, as the caller. */
+static void
+read_views(Loader *loader, ArrayType *by)
+{
+	MemoryContext context = loader->book->context;
+	StringInfoData sql;
+	SpiScope	scope;
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql,
+						   "SELECT o.opportunity_id, o.stage, o.created_at, o.closed_at, o.close_date, o.updated_at, o.amount, o.currency, "
+						   "o.type, o.source, o.name");
+	forecast_append_grouping(&sql, by);
+	appendStringInfo(&sql, " FROM salesops.opportunity o%s", forecast_grouping_join(by));
+	spi_open(&scope, SPI_AS_CALLER);
+	MemoryContextSwitchTo(context);
+	spi_stream("SELECT d.stage, d.kind FROM (SELECT DISTINCT ON (s.stage) s.stage, s.kind, s.ordinal FROM salesops.stage s "
+			   "ORDER BY s.stage, s.pipeline OPERATOR(pg_catalog.<>) 'default', s.pipeline) d ORDER BY d.ordinal, d.stage",
+			   0, NULL, true, take_stage, loader);
+	spi_stream("SELECT r.currency, r.rate FROM salesops.currency_rate r", 0, NULL, true, take_rate, loader);
+	progress_phase("reading opportunities", 0);
+	spi_stream(sql.data, 0, NULL, true, take_row, loader);
+	MemoryContextSwitchTo(context);
+	loader->statements.stage_kind = loader->stage_kind;
+	loader->statements.stage_kinds = loader->stage_kinds;
+	if (loader->rates > 0)
 	{
-		text_entry(loader->unknown_stages, deal->stage != NULL ? deal->stage : "(NULL)");
-		return;
+		Numeric    *rate = palloc_extended(sizeof(Numeric) * (Size) Max(names_count(loader->book->ids), 1), MCXT_ALLOC_HUGE);
+
+		for (int i = 0; i < loader->count; i++)
+			rate[loader->row[i].id] = rate_of(loader, &loader->row[i]);
+		loader->statements.rate_of_id = rate;
 	}
-	deal->outcome = strcmp(kind, "won") == 0 ? HAZARD_WON : strcmp(kind, "lost") == 0 ? HAZARD_LOST : HAZARD_OPEN;
-	if (deal->outcome != HAZARD_OPEN && deal->closed_at == DT_NOEND)
+	forecast_statements_read(loader->book, &loader->statements);
+	spi_close(&scope);
+	MemoryContextSwitchTo(context);
+	pfree(sql.data);
+}
+
+/* When a row was closed: as it says, else as its stage changes do, else on its close_date. */
+static TimestampTz
+close_of(const Row *row, const ForecastSpan *span)
+{
+	if (row->closed_at != DT_NOEND)
+		return row->closed_at;
+	if (span->closed_at != DT_NOBEGIN)
+		return span->closed_at;
+	if (DATE_NOT_FINITE(row->close_date))
+		return DT_NOEND;
+	return DatumGetTimestampTz(DirectFunctionCall1(date_timestamptz, DateADTGetDatum(row->close_date)));
+}
+
+/* Refuse an amount that is no number, naming its opportunity. */
+static void
+refuse_amount(const char *id, const char *amount, const char *where)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+			 errmsg("amount of opportunity \"%s\" is not a usable number", id),
+			 errdetail("It is %s%s; amounts up to 1e18 either way are allowed.", amount, where),
+			 errhint("Where an amount is not known, it is to be NULL.")));
+}
+
+/* What a row is at the limit. False: nothing is to be seen of it yet, or it cannot be used. */
+static bool
+see_row(Loader *loader, Row *row)
+{
+	TimestampTz limit = loader->book->limit;
+	const ForecastSpan *span = &loader->statements.span[row->id];
+	char		kind = kind_of(loader, row->stage);
+	bool		open = kind == 'o';
+
+	if (row->created_at == DT_NOEND)
+		row->created_at = span->first_at;
+	if (kind != 0 && !open)
 	{
-		book->undated++;
-		return;
+		row->closed_at = close_of(row, span);
+		if (row->created_at == DT_NOEND)
+			row->created_at = row->closed_at;	/* what it brought counts, whenever it began */
 	}
-	read_amount(loader, slot, deal);
-	deal->amount_known = deal->updated_at != DT_NOEND ? deal->updated_at <= book->limit :
-		deal->outcome == HAZARD_OPEN && book->limit >= loader->now;
-	if (deal->outcome == HAZARD_OPEN || deal->closed_at > book->limit)
+	if (row->created_at == DT_NOEND || row->created_at > limit)
+		return false;
+	if (kind == 0)
 	{
-		deal->outcome = HAZARD_OPEN;
-		deal->closed_at = DT_NOEND;
+		loader->unknown_stage[row->stage + 1]++;
+		loader->unknown++;
+		return false;
 	}
-	note_currency(loader, slot);
-	note_segment(loader, slot, deal);
-	deal->group = group_number(loader, slot->tts_values[12]);
-	book->count++;
+	if (!open && row->closed_at == DT_NOEND)
+	{
+		loader->book->undated++;
+		return false;
+	}
+	if (row->bad_amount)
+		refuse_amount(names_text(loader->book->ids, row->id), numeric_normalize(row->amount), "");
+	if (span->bad_amount != NULL)
+		refuse_amount(names_text(loader->book->ids, row->id), span->bad_amount, " in a stage change");
+	row->amount_known = !isnan(row->worth) &&
+		(row->updated_at != DT_NOEND ? row->updated_at <= limit : open && limit >= loader->now);
+	if (!isnan(row->worth) && row->currency >= 0)
+		loader->in_currency[row->currency]++;
+	row->outcome = kind == 'w' ? HAZARD_WON : open ? HAZARD_OPEN : HAZARD_LOST;
+	if (open || row->closed_at > limit)
+	{
+		row->outcome = HAZARD_OPEN;
+		row->closed_at = DT_NOEND;
+	}
+	return true;
+}
+
+/* Keep the rows that may be seen. */
+static void
+see_rows(Loader *loader)
+{
+	int			kept = 0;
+
+	loader->unknown_stage = palloc0(sizeof(int) * (names_count(loader->stages) + 1));
+	loader->in_currency = palloc_extended(sizeof(int) * (Size) Max(names_count(loader->currencies), 1), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	for (int i = 0; i < loader->count; i++)
+	{
+		if (i % TICK_ROWS == 0)
+			CHECK_FOR_INTERRUPTS();
+		if (see_row(loader, &loader->row[i]))
+			loader->row[kept++] = loader->row[i];
+	}
+	loader->count = kept;
 }
 
 /* Refuse stages that no pipeline defines, naming them. */
 static void
 require_stages(Loader *loader)
 {
-	HASH_SEQ_STATUS status;
-	TextEntry  *entry;
 	Problems	problems;
 
 	problems_init(&problems);
-	hash_seq_init(&status, loader->unknown_stages);
-	while ((entry = hash_seq_search(&status)) != NULL)
-		if (problems.count < STAGES_NAMED)
-			problems_add(&problems, "stage \"%s\" of %d opportunities is not defined", entry->key, entry->count);
+	for (int stage = -1; stage < names_count(loader->stages) && loader->unknown > 0; stage++)
+	{
+		int			deals = loader->unknown_stage[stage + 1];
+
+		if (deals > 0 && problems.count < STAGES_NAMED)
+			problems_add(&problems, "stage \"%s\" of %d opportunities is not defined",
+						 stage < 0 ? "(NULL)" : names_text(loader->stages, stage), deals);
 		else
-			problems.count++;
+			problems.count += deals > 0;
+	}
 	problems_raise(&problems, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 				   "Say which stages are open, won and lost: SELECT salesops.define_stages('default', '[{\"stage\": \"…\", \"ordinal\": 1, \"kind\": \"open\"}, …]').",
 				   "cannot forecast: some opportunities are in a stage that is not defined");
 }
 
-/* Refuse several currencies without rates, naming them; a single currency needs none. */
+/* Which of several currencies have no rate. */
 static void
-require_currency(Loader *loader)
+note_currencies(Loader *loader)
 {
-	HASH_SEQ_STATUS status;
-	TextEntry  *entry;
-	Problems	problems;
-	bool		several = hash_get_num_entries(loader->currencies) > 1;
+	ForecastBook *book = loader->book;
+	int			currencies = names_count(loader->currencies);
+	int			used = 0;
 
-	problems_init(&problems);
-	hash_seq_init(&status, loader->currencies);
-	while ((entry = hash_seq_search(&status)) != NULL)
-	{
-		if (several && entry->rate_missing)
-			problems_add(&problems, "%s (%d opportunities)", entry->key, entry->count);
-		loader->book->currency = MemoryContextStrdup(loader->book->context, entry->key);
-	}
-	if (loader->by_currency)
+	for (int c = 0; c < currencies; c++)
+		used += loader->in_currency[c] > 0;
+	book->without_rate = palloc_extended(sizeof(ForecastCurrency) * (Size) Max(currencies, 1), MCXT_ALLOC_HUGE);
+	for (int c = loader->rates; c < currencies && used > 1; c++)
+		if (loader->in_currency[c] > 0)
+			book->without_rate[book->without_rates++] = (ForecastCurrency) {names_text(loader->currencies, c), loader->in_currency[c]};
+}
+
+/* Refuse several currencies without rates, naming them; a single currency needs none, nor do forecasts by currency. */
+void
+forecast_require_currency(const ForecastBook *book, ArrayType *by)
+{
+	Problems	problems;
+
+	if (book->without_rates == 0 || forecast_by_currency(by))
 		return;
+	problems_init(&problems);
+	for (int k = 0; k < book->without_rates; k++)
+		problems_add(&problems, "%s (%d opportunities)", book->without_rate[k].name, book->without_rate[k].deals);
 	problems_raise(&problems, ERRCODE_INVALID_PARAMETER_VALUE,
 				   "Insert a rate for each into salesops.currency_rate (currency, rate), or forecast by => '{currency}'.",
 				   "cannot add up amounts in several currencies without rates");
 }
 
-/* A stage change with its instant: of several on a day the last counts */
-typedef struct StageChange
+/* A row to be sorted: the first eight bytes of its id as a number, which decide most comparisons */
+typedef struct SortRow
 {
-	HazardStage stage;
-	TimestampTz at;
-} StageChange;
+	uint64		prefix;
+	const char *id;
+	TimestampTz created_at;
+	int			row;
+} SortRow;
 
-/* Collect amounts and stages that stage changes stated. */
-typedef struct AmountLoader
+/* By id, then creation, then as they came. */
+static inline int
+compare_rows(const SortRow *a, const SortRow *b)
 {
-	ForecastBook *book;
-	HTAB	   *ids;
-	HazardAmount *amount;
+	int			order;
+
+	if (a->prefix != b->prefix)
+		return a->prefix < b->prefix ? -1 : 1;
+	order = strcmp(a->id, b->id);
+	if (order == 0)
+		order = a->created_at < b->created_at ? -1 : a->created_at > b->created_at;
+	return order != 0 ? order : a->row < b->row ? -1 : a->row > b->row;
+}
+
+#define ST_SORT sort_rows_by_id
+#define ST_ELEMENT_TYPE SortRow
+#define ST_COMPARE(a, b) compare_rows(a, b)
+#define ST_SCOPE static
+#define ST_CHECK_FOR_INTERRUPTS
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
+/* The first eight bytes of a text, in the order of strcmp. */
+static uint64
+text_prefix(const char *text)
+{
+	uint64		prefix = 0;
+
+	for (int k = 0; k < 8; k++)
+	{
+		prefix = prefix << 8 | (unsigned char) *text;
+		text += *text != '\0';
+	}
+	return prefix;
+}
+
+/* The rows by id. */
+static void
+sort_rows(Loader *loader)
+{
+	Size		room = Max(loader->count, 1);
+	SortRow    *order = palloc_extended(sizeof(SortRow) * room, MCXT_ALLOC_HUGE);
+	Row		   *sorted;
+	bool		in_order = true;
+
+	for (int i = 0; i < loader->count; i++)
+	{
+		const Row  *row = &loader->row[i];
+		const char *id = names_text(loader->book->ids, row->id);
+
+		order[i] = (SortRow) {text_prefix(id), id, row->created_at, i};
+		in_order &= i == 0 || compare_rows(&order[i - 1], &order[i]) < 0;
+	}
+	if (!in_order)
+	{
+		sort_rows_by_id(order, loader->count);
+		sorted = palloc_extended(sizeof(Row) * room, MCXT_ALLOC_HUGE);
+		for (int i = 0; i < loader->count; i++)
+			sorted[i] = loader->row[order[i].row];
+		pfree(loader->row);
+		loader->row = sorted;
+	}
+	pfree(order);
+}
+
+/* A trait's numbers in the order in which the sorted deals have them */
+typedef struct Levels
+{
 	int			count;
-	int			size;
-	HTAB	   *stages;
-	StageChange *change;
-	int			changes;
-	int			change_size;
-} AmountLoader;
+	int		   *number;			/* of each level, its text's */
+	int		   *of;				/* of each deal */
+} Levels;
 
-/* Room for, and content of, one more stated amount. */
-static void
-add_amount(AmountLoader *loader, int deal, int32 day, double amount)
+/* Number anew. */
+static Levels
+number_levels(const Loader *loader, int trait)
 {
-	if (loader->count == loader->size)
+	int			texts = names_count(loader->texts[trait]);
+	int		   *level = palloc_extended(sizeof(int) * (Size) Max(texts, 1), MCXT_ALLOC_HUGE);
+	Levels		levels = {0};
+
+	levels.number = palloc_extended(sizeof(int) * (Size) Max(texts, 1), MCXT_ALLOC_HUGE);
+	levels.of = kernel_alloc_array(&loader->book->env, int32, loader->count);
+	for (int t = 0; t < texts; t++)
+		level[t] = -1;
+	for (int i = 0; i < loader->count; i++)
 	{
-		loader->size = loader->size == 0 ? 1024 : loader->size * 2;
-		loader->amount = loader->count == 0 ? palloc(sizeof(HazardAmount) * loader->size) :
-			repalloc_huge(loader->amount, sizeof(HazardAmount) * (Size) loader->size);
+		int			text = loader->row[i].trait[trait];
+
+		if (level[text] < 0)
+		{
+			levels.number[levels.count] = text;
+			level[text] = levels.count++;
+		}
+		levels.of[i] = level[text];
 	}
-	loader->amount[loader->count++] = (HazardAmount) {deal, day, amount};
+	pfree(level);
+	return levels;
 }
 
-/* Room for, and content of, one more stage change. */
-static void
-add_stage(AmountLoader *loader, int deal, TimestampTz at, const char *stage)
+/* The texts of a trait's levels; they are the loader's. */
+static const char **
+level_names(const Loader *loader, int trait, const Levels *levels)
 {
-	if (loader->changes == loader->change_size)
+	const char **name = palloc_extended(sizeof(char *) * (Size) Max(levels->count, 1), MCXT_ALLOC_HUGE);
+
+	for (int k = 0; k < levels->count; k++)
+		name[k] = names_text(loader->texts[trait], levels->number[k]);
+	return name;
+}
+
+/*
+ * Segments of deals of like amounts, as finely as there are enough deals a segment: by type; by type and source; by name too. One segment
+ * where even types are too many.
+ */
+static void
+fill_segments(Loader *loader, const Levels *type, const Levels *source)
+{
+	const KernelEnv *env = &loader->book->env;
+	HazardHistory *h = &loader->book->history;
+	int		   *segment = kernel_alloc_array(env, int32, loader->count);
+	bool		fine = true;
+
+	memset(segment, 0, sizeof(int) * (Size) loader->count);
+	h->segments = 1;
+	for (int k = 0; k < (loader->names_kept ? SEGMENTINGS : SEGMENTINGS - 1) && fine; k++)
 	{
-		loader->change_size = loader->change_size == 0 ? 1024 : loader->change_size * 2;
-		loader->change = loader->changes == 0 ? palloc(sizeof(StageChange) * loader->change_size) :
-			repalloc_huge(loader->change, sizeof(StageChange) * (Size) loader->change_size);
+		Names	   *pairs = names_create(env);
+		int		   *finer = kernel_alloc_array(env, int32, loader->count);
+
+		for (int i = 0; i < loader->count && fine; i++)
+		{
+			finer[i] = names_pair(pairs, segment[i], k == 0 ? type->of[i] : k == 1 ? source->of[i] : loader->row[i].trait[2]);
+			fine = names_count(pairs) <= SEGMENTS_MAX;
+		}
+		fine &= (int64) names_count(pairs) * FEW_PER_SEGMENT <= loader->count;
+		if (fine)
+		{
+			memcpy(segment, finer, sizeof(int) * (Size) loader->count);
+			h->segments = Max(names_count(pairs), 1);
+		}
+		kernel_release(env, finer);
+		names_free(pairs);
 	}
-	loader->change[loader->changes++] = (StageChange)
-	{
-		{deal, local_day(at, NULL), text_entry(loader->stages, stage)->number}, at
-	};
-}
-
-/* One stage change. */
-static void
-take_change(TupleTableSlot *slot, void *arg)
-{
-	AmountLoader *loader = arg;
-	char	   *id = TextDatumGetCString(slot->tts_values[0]);
-	char		key[FORECAST_TEXT_MAX];
-	TextEntry  *entry;
-
-	strlcpy(key, id, sizeof(key));
-	entry = hash_search(loader->ids, key, HASH_FIND, NULL);
-	if (entry != NULL && strcmp(loader->book->deal[entry->number].id, id) == 0)
-	{
-		TimestampTz at = DatumGetTimestampTz(slot->tts_values[1]);
-		double		amount = slot->tts_isnull[2] ? NAN : forecast_numeric_to_double(DatumGetNumeric(slot->tts_values[2]));
-
-		if (isfinite(amount))
-			add_amount(loader, entry->number, local_day(at, NULL), amount);
-		if (!slot->tts_isnull[3] && !TIMESTAMP_NOT_FINITE(at))
-			add_stage(loader, entry->number, at, TextDatumGetCString(slot->tts_values[3]));
-	}
-	pfree(id);
-}
-
-/* By deal, then day, then order of arrival (qsort is not stable: the day decides, ties by the larger amount). */
-static int
-compare_amounts(const void *a, const void *b)
-{
-	const HazardAmount *x = a;
-	const HazardAmount *y = b;
-
-	if (x->deal != y->deal)
-		return x->deal < y->deal ? -1 : 1;
-	if (x->day != y->day)
-		return x->day < y->day ? -1 : 1;
-	return x->amount < y->amount ? -1 : x->amount > y->amount;
-}
-
-/* By deal, then time, then stage, for one order whatever the sort. */
-static int
-compare_changes(const void *a, const void *b)
-{
-	const StageChange *x = a;
-	const StageChange *y = b;
-
-	if (x->stage.deal != y->stage.deal)
-		return x->stage.deal < y->stage.deal ? -1 : 1;
-	if (x->at != y->at)
-		return x->at < y->at ? -1 : 1;
-	return x->stage.level < y->stage.level ? -1 : x->stage.level > y->stage.level;
-}
-
-/* The stages as the kernel wants them. */
-static void
-keep_stages(AmountLoader *loader)
-{
-	HazardStage *stage = kernel_alloc_array(&loader->book->env, HazardStage, loader->changes + 1);
-
-	if (loader->changes > 1)
-		qsort(loader->change, loader->changes, sizeof(StageChange), compare_changes);
-	for (int k = 0; k < loader->changes; k++)
-		stage[k] = loader->change[k].stage;
-	loader->book->history.stage = stage;
-	loader->book->history.stages = loader->changes;
-	loader->book->history.stage_levels = (int) hash_get_num_entries(loader->stages);
-	loader->book->stage_name = names_of(loader->stages, 0);
-}
-
-/* All amounts and stages that were stated, and when. */
-static void
-load_amounts(ForecastBook *book)
-{
-	AmountLoader loader = {book, text_table(book->context, "salesops forecast opportunities"),
-	.stages = text_table(book->context, "salesops forecast stages entered")};
-	SpiArg		args[1] = {spi_timestamptz(book->limit)};
-
-	for (int i = 0; i < book->count; i++)
-	{
-		ForecastOpportunity *deal = &book->deal[i];
-		TextEntry  *entry = text_entry(loader.ids, deal->id);
-
-		entry->number = i;
-		if (deal->amount != NULL && deal->amount_known)
-			add_amount(&loader, i, deal->updated_at != DT_NOEND ? local_day(deal->updated_at, NULL) : local_day(book->limit, NULL) - 1,
-					   forecast_numeric_to_double(deal->amount));
-	}
-	spi_stream("SELECT c.opportunity_id, c.entered_at, CASE WHEN r.rate IS NULL THEN c.amount ELSE c.amount * r.rate END, c.stage "
-			   "FROM salesops.opportunity_stage_change c JOIN salesops.opportunity o ON o.opportunity_id = c.opportunity_id "
-			   "LEFT JOIN salesops.currency_rate r ON r.currency = o.currency "
-			   "WHERE c.entered_at <= $1", 1, args, true, take_change, &loader);
-	if (loader.count > 1)
-		qsort(loader.amount, loader.count, sizeof(HazardAmount), compare_amounts);
-	book->history.amount = loader.amount;
-	book->history.amounts = loader.count;
-	keep_stages(&loader);
+	h->segment = segment;
 }
 
 /* Are closes given as dates? Then a date's events are known at its midnight, which is how a date becomes an instant. */
 static bool
-closes_are_dates(const ForecastBook *book)
+closes_are_dates(const Loader *loader)
 {
 	int			closes = 0;
 	int			midnights = 0;
 
-	for (int i = 0; i < book->count; i++)
+	for (int i = 0; i < loader->count; i++)
 	{
 		bool		midnight;
 
-		if (book->deal[i].closed_at == DT_NOEND)
+		if (loader->row[i].closed_at == DT_NOEND)
 			continue;
-		local_day(book->deal[i].closed_at, &midnight);
+		forecast_local_day(loader->row[i].closed_at, &midnight);
 		closes++;
 		midnights += midnight;
 	}
 	return midnights >= 0.95 * closes;
 }
 
-/* Order of two groups' texts. */
-static int
-compare_keys(const void *a, const void *b, void *keys)
-{
-	return strcmp(((char **) keys)[*(const int *) a], ((char **) keys)[*(const int *) b]);
-}
-
-/* By id: sums must not depend on where rows lie in the table. */
-static int
-compare_opportunities(const void *a, const void *b)
-{
-	const ForecastOpportunity *x = a;
-	const ForecastOpportunity *y = b;
-	int			order = strcmp(x->id, y->id);
-
-	if (order == 0)
-		order = x->created_at < y->created_at ? -1 : x->created_at > y->created_at;
-	return order;
-}
-
-/* Groups by their texts, and the deals' numbers of them with them. */
+/* What each deal is, but for its days. */
 static void
-sort_groups(ForecastBook *book)
+fill_deals(Loader *loader)
 {
-	int		   *place = palloc(sizeof(int) * Max(book->groups, 1));
-	char	  **key = palloc(sizeof(char *) * Max(book->groups, 1));
-	Datum	   *sorted = palloc(sizeof(Datum) * Max(book->groups, 1));
-	int		   *order = palloc(sizeof(int) * Max(book->groups, 1));
+	ForecastBook *book = loader->book;
+	int			ids = names_count(book->ids);
 
-	for (int g = 0; g < book->groups; g++)
-	{
-		key[g] = OidOutputFunctionCall(F_ARRAY_OUT, book->group[g]);
-		order[g] = g;
-	}
-	qsort_arg(order, book->groups, sizeof(int), compare_keys, key);
-	for (int k = 0; k < book->groups; k++)
-	{
-		sorted[k] = book->group[order[k]];
-		place[order[k]] = k;
-	}
+	book->count = loader->count;
+	book->deal = palloc_extended(sizeof(ForecastOpportunity) * (Size) Max(book->count, 1), MCXT_ALLOC_HUGE);
+	book->deal_of_id = palloc_extended(sizeof(int) * (Size) Max(ids, 1), MCXT_ALLOC_HUGE);
+	for (int id = 0; id < ids; id++)
+		book->deal_of_id[id] = -1;
 	for (int i = 0; i < book->count; i++)
-		book->deal[i].group = place[book->deal[i].group];
-	book->group = sorted;
+	{
+		const Row  *row = &loader->row[i];
+
+		book->deal[i] = (ForecastOpportunity) {row->id, row->group, row->outcome == HAZARD_WON ? row->amount : NULL};
+		book->twins |= book->deal_of_id[row->id] >= 0;
+		book->deal_of_id[row->id] = i;
+	}
 }
 
-/* The kernel's arrays. */
-static void
-fill_history(ForecastBook *book, Loader *loader)
+/* The kernel's arrays of days, outcomes and amounts; what the deals themselves say they are worth. */
+static ForecastOwnAmount *
+fill_days(Loader *loader)
 {
-	int			n = book->count;
-	int32	   *created = kernel_alloc_array(&book->env, int32, n);
-	int32	   *closed = kernel_alloc_array(&book->env, int32, n);
-	uint8	   *outcome = kernel_alloc_array(&book->env, uint8, n);
-	double	   *won = kernel_alloc_array(&book->env, double, n);
-	int32	   *segment = kernel_alloc_array(&book->env, int32, n);
-	int32	   *type = kernel_alloc_array(&book->env, int32, n);
-	int32	   *source = kernel_alloc_array(&book->env, int32, n);
-	int			segmenting = choose_segmenting(loader);
+	ForecastBook *book = loader->book;
+	const KernelEnv *env = &book->env;
+	Size		n = (Size) book->count;
+	int32	   *created = kernel_alloc_array(env, int32, n);
+	int32	   *closed = kernel_alloc_array(env, int32, n);
+	uint8	   *outcome = kernel_alloc_array(env, uint8, n);
+	double	   *won = kernel_alloc_array(env, double, n);
+	ForecastOwnAmount *own = kernel_alloc_array(env, ForecastOwnAmount, n);
 
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < book->count; i++)
 	{
-		ForecastOpportunity *deal = &book->deal[i];
+		const Row  *row = &loader->row[i];
 
-		deal->created = local_day(deal->created_at, NULL);
-		deal->closed = deal->closed_at == DT_NOEND ? HAZARD_NEVER : local_day(deal->closed_at, NULL);
-		if (deal->closed < deal->created)
-			deal->created = deal->closed;
-		created[i] = deal->created;
-		closed[i] = deal->closed;
-		outcome[i] = deal->outcome;
-		won[i] = deal->outcome == HAZARD_WON && deal->amount != NULL ? forecast_numeric_to_double(deal->amount) : NAN;
-		segment[i] = segmenting < 0 ? 0 : deal->segment[segmenting];
-		type[i] = deal->segment[0];
-		source[i] = deal->source;
+		closed[i] = row->closed_at == DT_NOEND ? HAZARD_NEVER : forecast_local_day(row->closed_at, NULL);
+		created[i] = Min(forecast_local_day(row->created_at, NULL), closed[i]);
+		outcome[i] = row->outcome;
+		won[i] = row->outcome == HAZARD_WON ? row->worth : NAN;
+		own[i] = (ForecastOwnAmount)
+		{
+			row->amount_known ? row->worth : NAN,
+				forecast_local_day(row->updated_at != DT_NOEND ? row->updated_at : book->limit, NULL) - (row->updated_at == DT_NOEND)
+		};
 	}
-	book->history.count = n;
+	book->history.count = book->count;
 	book->history.created = created;
 	book->history.closed = closed;
 	book->history.outcome = outcome;
 	book->history.won_amount = won;
-	book->history.segment = segment;
-	book->history.segments = segmenting < 0 ? 1 : (int) hash_get_num_entries(loader->segments[segmenting]);
-	book->history.trait[0] = type;
-	book->history.levels[0] = (int) hash_get_num_entries(loader->segments[0]);
-	book->history.trait[1] = source;
-	book->history.levels[1] = (int) hash_get_num_entries(loader->sources);
-	book->trait_name[0] = names_of(loader->segments[0], 1);
-	book->trait_name[1] = names_of(loader->sources, 0);
 	book->history.epoch = 0;
+	return own;
+}
+
+/* The kernel's history. */
+static void
+fill_history(Loader *loader)
+{
+	ForecastBook *book = loader->book;
+	Levels		levels[HAZARD_TRAITS];
+	ForecastOwnAmount *own;
+
+	fill_deals(loader);
+	own = fill_days(loader);
+	for (int k = 0; k < HAZARD_TRAITS; k++)
+	{
+		levels[k] = number_levels(loader, k);
+		book->history.trait[k] = levels[k].of;
+		book->history.levels[k] = levels[k].count;
+		book->trait_name[k] = level_names(loader, k, &levels[k]);
+		pfree(levels[k].number);
+	}
+	fill_segments(loader, &levels[0], &levels[1]);
+	book->whole_days = closes_are_dates(loader);
+	pfree(loader->row);
+	forecast_statements_place(book, &loader->statements, own);
+	pfree(own);
+}
+
+/* Tables that a load begins with. */
+static void
+begin_load(Loader *loader, ForecastBook *book, ArrayType *by)
+{
+	*loader = (Loader) {.book = book, .now = GetCurrentTransactionStartTimestamp(), .names_kept = true};
+	loader->stages = names_create(&book->env);
+	loader->currencies = names_create(&book->env);
+	for (int k = 0; k < SEGMENTINGS; k++)
+		loader->texts[k] = names_create(&book->env);
+	loader->row = palloc(sizeof(Row));
+	loader->statements.ids = book->ids;
+	loader->statements.stages = loader->stages;
+	if (!forecast_by_nothing(by))
+	{
+		book->by = (ArrayType *) PG_DETOAST_DATUM_COPY(PointerGetDatum(by));
+		loader->grouper = forecast_grouper(&book->env, by, GROUP_COLUMN);
+	}
 }
 
 /* See history_pg.h. */
@@ -673,44 +678,103 @@ forecast_book_load(TimestampTz limit, ArrayType *by, const HazardOptions *option
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "salesops forecast history", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	ForecastBook *book = palloc0(sizeof(ForecastBook));
-	Loader		loader = {book, GetCurrentTransactionStartTimestamp()};
-	SpiArg		args[1] = {spi_timestamptz(limit)};
-	SpiScope	scope;
-	char	   *sql;
+	Loader		loader;
 
 	book->context = context;
 	book->env = kernel_env_pg(context);
 	book->limit = limit;
-	for (int k = 0; k < FORECAST_SEGMENTINGS; k++)
-		loader.segments[k] = text_table(context, "salesops forecast segments");
-	loader.sources = text_table(context, "salesops forecast sources");
-	loader.groups = text_table(context, "salesops forecast groups");
-	loader.currencies = text_table(context, "salesops forecast currencies");
-	loader.unknown_stages = text_table(context, "salesops forecast stages");
-	if (by == NULL)
-		by = construct_empty_array(TEXTOID);
-	sql = history_query(by, &loader.by_currency);
-	spi_open(&scope, SPI_AS_CALLER);
-	MemoryContextSwitchTo(context);
-	spi_stream(sql, 1, args, true, take_row, &loader);
-	MemoryContextSwitchTo(context);
-	if (loader.bad_amount != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("amount of opportunity \"%s\" is not a usable number", loader.bad_amount)));
+	book->ids = names_create(&book->env);
+	begin_load(&loader, book, by);
+	read_views(&loader, by);
+	see_rows(&loader);
 	require_stages(&loader);
-	require_currency(&loader);
-	if (book->count > 1)
-		qsort(book->deal, book->count, sizeof(ForecastOpportunity), compare_opportunities);
-	sort_groups(book);
-	load_amounts(book);
-	spi_close(&scope);
-	MemoryContextSwitchTo(context);
-	book->whole_days = closes_are_dates(book);
-	fill_history(book, &loader);
+	note_currencies(&loader);
+	forecast_require_currency(book, by);
+	progress_phase("learning from the past", 0);
+	sort_rows(&loader);
+	fill_history(&loader);
+	if (loader.grouper != NULL)
+		forecast_groups_finish(loader.grouper, book);
+	names_free(loader.texts[2]);
 	book->past = hazard_past(&book->env, &book->history, options);
 	MemoryContextSwitchTo(old);
 	return book;
+}
+
+/* The grouping of one more row: id, and what it is grouped by. */
+typedef struct Regrouping
+{
+	ForecastBook *book;
+	ForecastGrouper *grouper;
+	int		   *group;			/* of each deal */
+} Regrouping;
+
+/* Take it. */
+static void
+take_group(TupleTableSlot *slot, void *arg)
+{
+	Regrouping *r = arg;
+	text	   *id;
+	int			deal;
+
+	if (slot->tts_isnull[0])
+		return;
+	id = DatumGetTextPP(slot->tts_values[0]);
+	deal = forecast_find_deal(r->book, VARDATA_ANY(id), VARSIZE_ANY_EXHDR(id));
+	if (deal >= 0)
+		r->group[deal] = forecast_group_of(r->grouper, slot);
+	if ((Pointer) id != DatumGetPointer(slot->tts_values[0]))
+		pfree(id);
+}
+
+/* See history_pg.h. The rows are those of the load: the caller sees to it that nothing has changed since. */
+void
+forecast_book_group(ForecastBook *book, ArrayType *by)
+{
+	MemoryContext old = MemoryContextSwitchTo(book->context);
+	Regrouping	r = {book, forecast_grouper(&book->env, by, 1),
+	palloc_extended(sizeof(int) * (Size) Max(book->count, 1), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO)};
+	StringInfoData sql;
+	SpiScope	scope;
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "SELECT o.opportunity_id");
+	forecast_append_grouping(&sql, by);
+	appendStringInfo(&sql, " FROM salesops.opportunity o%s", forecast_grouping_join(by));
+	progress_phase("reading groups", 0);
+	spi_open(&scope, SPI_AS_CALLER);
+	MemoryContextSwitchTo(book->context);
+	spi_stream(sql.data, 0, NULL, true, take_group, &r);
+	spi_close(&scope);
+	MemoryContextSwitchTo(book->context);
+	if (book->groups.count > 0)
+	{
+		pfree(book->groups.start);
+		pfree(book->groups.member);
+	}
+	for (int i = 0; i < book->count; i++)
+		book->deal[i].group = r.group[i];
+	pfree(r.group);
+	forecast_groups_finish(r.grouper, book);
+	book->by = (ArrayType *) PG_DETOAST_DATUM_COPY(PointerGetDatum(by));
+	pfree(sql.data);
+	MemoryContextSwitchTo(old);
+}
+
+/* See history_pg.h. */
+const char *
+forecast_deal_id(const ForecastBook *book, int deal)
+{
+	return names_text(book->ids, book->deal[deal].id);
+}
+
+/* See history_pg.h. */
+int
+forecast_find_deal(const ForecastBook *book, const char *id, size_t length)
+{
+	int			number = names_find(book->ids, id, length);
+
+	return number < 0 ? -1 : book->deal_of_id[number];
 }
 
 /*
@@ -722,7 +786,7 @@ forecast_known_day(const ForecastBook *book, TimestampTz as_of)
 {
 	Timestamp	local = DatumGetTimestamp(DirectFunctionCall1(timestamptz_timestamp, TimestampTzGetDatum(as_of)));
 	int64		rest = local % USECS_PER_DAY;
-	int32		day = local_day(as_of, NULL);
+	int32		day = forecast_local_day(as_of, NULL);
 
 	if (rest < 0)
 		rest += USECS_PER_DAY;
@@ -739,7 +803,10 @@ forecast_require_history(const ForecastBook *book, TimestampTz as_of)
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 TIMESTAMP_NOT_FINITE(as_of) ? errmsg("cannot forecast: no opportunity has been closed") :
 			 errmsg("cannot forecast: no opportunity was closed by %s", timestamptz_to_str(as_of)),
-			 book->count == 0 ? errdetail("There is no opportunity that was created by then and has an id.") :
+			 book->count == 0 && book->undated == 0 ? errdetail("There is no opportunity that was created by then and has an id.") :
+			 book->undated > 0 ?
+			 errdetail("There are %d open opportunities; %d are closed, but no closed_at, stage change or close_date says when.",
+					   book->count, book->undated) :
 			 errdetail("There are %d opportunities, all of them open.", book->count),
 			 errhint("Attach opportunities with created_at and closed_at. Without history, forecast(amount, probability) takes probabilities of your own.")));
 }

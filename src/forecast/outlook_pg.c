@@ -2,8 +2,8 @@
  * outlook_pg.c
  *		What is to be expected of each open deal: forecast_deals(), win_probability(), and the fit that train_win_model() stores.
  *
- * One curve a creation day serves all deals created on it: the chance of being won by each coming day, as age and calendar have it.
- * What else is known of a deal (its stage, size, type and source) multiplies it.
+ * One curve serves all deals created on one day and in one stage: the chance of being won by each coming day, as the hazards have it.
+ * What else is known of a deal (time in its stage, size, type and source) changes it.
  */
 #include "postgres.h"
 
@@ -28,8 +28,10 @@
 
 #include "core/errors.h"
 #include "core/options.h"
+#include "core/progress.h"
 #include "forecast/bookings_pg.h"
 #include "forecast/forecast_pg.h"
+#include "forecast/kept_pg.h"
 #include "forecast/stored_pg.h"
 
 PG_FUNCTION_INFO_V1(salesops_forecast_deals);
@@ -40,114 +42,96 @@ PG_FUNCTION_INFO_V1(salesops_fit_win_model);
 #define CHECK_DAYS		90		/* horizon on which a fit is judged */
 #define CHECK_EVERY		28
 
-/* Chances of the deals created on a day, by age and calendar; of one deal, corrected */
+/* Chances of the deals created on a day and in one stage, by the hazards; of one deal, corrected */
 typedef struct Chances
 {
-	int32		created;
 	bool		filled;
 	double		in_period;
 	double		within_30;
 	double		within_90;
 	double		ever;
-	double		ever_by_age;	/* before what else is known of a deal */
+	double		ever_by_age;	/* before what else is known of a deal, its stage too */
 	int32		median_day;		/* of a win, if it comes */
 } Chances;
 
-/* An as_of that can be used. */
-static void
-require_time(TimestampTz as_of)
+/* See bookings_pg.h. */
+void
+forecast_require_time(TimestampTz as_of)
 {
 	if (TIMESTAMP_NOT_FINITE(as_of))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("as_of must be a finite time")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("as_of of a forecast must be a finite time"),
+				 errdetail("It is %s.", timestamptz_to_str(as_of)),
+				 errhint("Leave it out for now, or write it as '2027-01-31' or '2027-01-31 12:00+00'.")));
 }
 
-/* Chance of a deal created on a day to be won in (known, known + days], by age and calendar. */
+/* Chance of a deal created on a day to be won within two years, whatever its stage. */
 static double
-chance_within(const ForecastPlan *plan, int32 created, int days)
+ever_by_age(const ForecastPlan *plan, int32 created)
 {
-	return hazard_win_probability(plan->book->past, &plan->fit, created, plan->known, plan->known + 1, plan->known + 1 + days);
+	return hazard_win_probability(plan->book->past, &plan->fit, created, plan->known, plan->known + 1, plan->known + 1 + CURVE_DAYS);
 }
 
-/* The same of one deal, with what else is known of it, corrected. */
-static double
-deal_chance_within(const ForecastPlan *plan, int deal, int days)
-{
-	return forecast_plan_probability(plan, deal, chance_within(plan, plan->book->history.created[deal], days), days);
-}
-
-/* The chances of a deal created on a day, by age and calendar. */
+/* The chances of a deal created on a day and in a state; the curve is scratch. */
 static Chances
-chances_of(const ForecastPlan *plan, int32 created)
+chances_of(const ForecastPlan *plan, int32 created, int state, double *curve)
 {
-	Chances		c = {created, true};
-	int			low = 1;
-	int			high = CURVE_DAYS;
+	Chances		c = {true};
+	int			day = 1;
 
-	c.in_period = forecast_plan_by_age(plan, created);
-	c.within_30 = chance_within(plan, created, 30);
-	c.within_90 = chance_within(plan, created, 90);
-	c.ever = chance_within(plan, created, CURVE_DAYS);
-	while (low < high)
-	{
-		int			middle = (low + high) / 2;
-
-		if (chance_within(plan, created, middle) >= 0.5 * c.ever)
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	c.median_day = plan->known + low;
+	hazard_curve(plan->book->past, &plan->fit, state, created, plan->known, Max(CURVE_DAYS, plan->to - 1 - plan->known), curve);
+	if (plan->from < plan->to)
+		c.in_period = curve[plan->to - 1 - plan->known] - curve[plan->from - 1 - plan->known];
+	c.within_30 = curve[30];
+	c.within_90 = curve[90];
+	c.ever = curve[CURVE_DAYS];
+	while (day < CURVE_DAYS && curve[day] < 0.5 * c.ever)
+		day++;
+	c.median_day = plan->known + day;
+	c.ever_by_age = ever_by_age(plan, created);
 	return c;
 }
 
-/* One deal's chances, from those of its creation day; a longer time never has a smaller chance. */
+/* One deal's chances, from those of its creation day and stage; a longer time never has a smaller chance. */
 static Chances
-chances_of_deal(const ForecastPlan *plan, int deal, const Chances *by_age)
+chances_of_deal(const ForecastPlan *plan, int deal, const Chances *base)
 {
-	Chances		c = *by_age;
+	Chances		c = *base;
 
 	c.in_period = forecast_plan_probability(plan, deal, c.in_period, Max(plan->to - 1 - plan->known, 1));
 	c.within_30 = forecast_plan_probability(plan, deal, c.within_30, 30);
 	c.within_90 = Max(c.within_30, forecast_plan_probability(plan, deal, c.within_90, 90));
-	c.ever_by_age = Min(0.995, plan->whole.open_correction * Min(0.995, by_age->ever));
+	c.ever_by_age = Min(0.995, plan->whole.open_correction * Min(0.995, base->ever_by_age));
 	c.ever = Max(Max(c.within_90, c.in_period), forecast_plan_probability(plan, deal, c.ever, CURVE_DAYS));
 	return c;
 }
 
-/* Days of a period that may be unbounded neither way; the default is what remains of the quarter of as_of. */
+/* The days of a day's quarter. */
 static void
-period_or_quarter(FunctionCallInfo fcinfo, int32 known, int32 *lower, int32 *upper)
+quarter_of(int32 known, int32 *lower, int32 *upper)
 {
 	int			year;
 	int			month;
 	int			day;
 
-	if (PG_ARGISNULL(0))
-	{
-		j2date(known + POSTGRES_EPOCH_JDATE, &year, &month, &day);
-		month = (month - 1) / 3 * 3 + 1;
-		*lower = date2j(year, month, 1) - POSTGRES_EPOCH_JDATE;
-		*upper = (month == 10 ? date2j(year + 1, 1, 1) : date2j(year, month + 3, 1)) - POSTGRES_EPOCH_JDATE;
-	}
-	else
-		forecast_read_period(PG_GETARG_RANGE_P(0), lower, upper);
+	j2date(known + POSTGRES_EPOCH_JDATE, &year, &month, &day);
+	month = (month - 1) / 3 * 3 + 1;
+	*lower = date2j(year, month, 1) - POSTGRES_EPOCH_JDATE;
+	*upper = (month == 10 ? date2j(year + 1, 1, 1) : date2j(year, month + 3, 1)) - POSTGRES_EPOCH_JDATE;
 }
 
 /* One row of forecast_deals. */
 static void
-put_deal(ReturnSetInfo *rsinfo, const ForecastPlan *plan, int i, const Chances *c, double ever_of_new)
+put_deal(ReturnSetInfo *rsinfo, const ForecastPlan *plan, int i, bool stated, const Chances *c, double ever_of_new)
 {
-	const ForecastOpportunity *deal = &plan->book->deal[i];
-	bool		stated = false;
-	Datum		values[12];
-	bool		nulls[12] = {false};
+	Datum		values[13];
+	bool		nulls[13] = {false};
 
-	for (int k = plan->stated[i]; k >= 0 && k < plan->book->history.amounts && plan->book->history.amount[k].deal == i; k++)
-		stated |= plan->book->history.amount[k].day <= plan->known;
-	values[0] = CStringGetTextDatum(deal->id);
+	values[0] = CStringGetTextDatum(forecast_deal_id(plan->book, i));
 	values[1] = NumericGetDatum(forecast_money(plan->amount[i]));
 	values[2] = BoolGetDatum(!stated);
-	values[3] = Int32GetDatum(plan->known - deal->created);
+	values[3] = Int32GetDatum(plan->known - plan->book->history.created[i]);
 	values[4] = Float8GetDatum(c->in_period);
 	values[5] = Float8GetDatum(c->within_30);
 	values[6] = Float8GetDatum(c->within_90);
@@ -156,7 +140,54 @@ put_deal(ReturnSetInfo *rsinfo, const ForecastPlan *plan, int i, const Chances *
 	values[9] = DateADTGetDatum(c->median_day);
 	values[10] = Float8GetDatum(c->ever_by_age);
 	values[11] = Float8GetDatum(plan->spread[i]);
+	values[12] = Float8GetDatum(plan->amount[i]);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+/* Which deals have an amount that was stated by the known day. */
+static bool *
+stated_amounts(const ForecastPlan *plan)
+{
+	const HazardHistory *h = &plan->book->history;
+	bool	   *stated = palloc_extended(sizeof(bool) * (Size) Max(h->count, 1), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+
+	for (int k = 0; k < h->amounts; k++)
+		stated[h->amount[k].deal] |= h->amount[k].day <= plan->known;
+	return stated;
+}
+
+/* The rows of forecast_deals. */
+static void
+put_deals(ReturnSetInfo *rsinfo, const ForecastPlan *plan)
+{
+	const HazardHistory *h = &plan->book->history;
+	double		ever_of_new = Min(0.995, plan->whole.open_correction * ever_by_age(plan, plan->known + 1));
+	bool	   *stated = stated_amounts(plan);
+	Chances    *cache = palloc_extended(sizeof(Chances) * HAZARD_STATES * ((Size) plan->known - plan->oldest + 2),
+										MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	double	   *curve = palloc(sizeof(double) * (Max(CURVE_DAYS, plan->to - 1 - plan->known) + 1));
+	MemoryContext row = AllocSetContextCreate(CurrentMemoryContext, "salesops forecast deal", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(row);
+
+	for (int k = 0; k < plan->opens; k++)
+	{
+		int			i = plan->open[k];
+		int			state = hazard_state(plan->book->past, &plan->fit, i, plan->known);
+		Chances    *c = &cache[(Size) (h->created[i] - plan->oldest) * HAZARD_STATES + state];
+		Chances		own;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!c->filled)
+			*c = chances_of(plan, h->created[i], state, curve);
+		own = chances_of_deal(plan, i, c);
+		put_deal(rsinfo, plan, i, stated[i], &own, ever_of_new);
+		MemoryContextReset(row);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(row);
+	pfree(cache);
+	pfree(curve);
+	pfree(stated);
 }
 
 /*
@@ -168,12 +199,7 @@ salesops_forecast_deals(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	TimestampTz as_of;
-	ForecastBook *book;
-	ForecastPlan plan;
-	Chances    *cache;
-	double		ever_of_new;
-	int32		oldest;
-	int32		known;
+	ForecastKept *kept;
 	int32		lower;
 	int32		upper;
 
@@ -181,34 +207,16 @@ salesops_forecast_deals(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(1))
 		return (Datum) 0;
 	as_of = PG_GETARG_TIMESTAMPTZ(1);
-	require_time(as_of);
-	book = forecast_book_load(as_of, NULL, &hazard_defaults);
-	forecast_require_history(book, as_of);
-	known = forecast_known_day(book, as_of);
-	period_or_quarter(fcinfo, known, &lower, &upper);
-	forecast_plan(book, known, lower, upper, &plan);
-	ever_of_new = Min(0.995, plan.whole.open_correction * chance_within(&plan, known + 1, CURVE_DAYS));
-	oldest = known;
-	for (int i = 0; i < book->count; i++)
-		if (book->history.closed[i] > known)
-			oldest = Min(oldest, book->history.created[i]);
-	cache = MemoryContextAllocExtended(CurrentMemoryContext, sizeof(Chances) * (Size) (known - oldest + 1),
-									   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	for (int i = 0; i < book->count; i++)
-	{
-		Chances    *c;
-		Chances		own;
-
-		if (book->history.closed[i] <= known || book->history.created[i] > known)
-			continue;
-		CHECK_FOR_INTERRUPTS();
-		c = &cache[book->history.created[i] - oldest];
-		if (!c->filled)
-			*c = chances_of(&plan, book->history.created[i]);
-		own = chances_of_deal(&plan, i, c);
-		put_deal(rsinfo, &plan, i, &own, ever_of_new);
-	}
-	MemoryContextDelete(book->context);
+	forecast_require_time(as_of);
+	if (!PG_ARGISNULL(0))
+		forecast_read_period(PG_GETARG_RANGE_P(0), &lower, &upper);
+	progress_start("forecast_deals", "");
+	kept = forecast_hold(as_of, NULL);
+	if (PG_ARGISNULL(0))
+		quarter_of(forecast_known_day(forecast_kept_book(kept), as_of), &lower, &upper);
+	put_deals(rsinfo, forecast_kept_plan(kept, lower, upper));
+	forecast_release(kept);
+	progress_end();
 	return (Datum) 0;
 }
 
@@ -223,131 +231,10 @@ days_within(TimestampTz as_of, const Interval *within)
 	if (end < as_of || days > 3660)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("within must be between 0 and ten years")));
+				 errmsg("within must be between 0 and ten years"),
+				 errdetail("It is %s.", DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(within)))),
+				 errhint("SELECT salesops.win_probability('D1', '90 days')")));
 	return (int) days;
-}
-
-/*
- * What the deals looked like at an instant, kept for the calls of one statement: a query asks for many deals, one a call. All that
- * reading them depends on is compared; the memory goes with the transaction.
- */
-typedef struct Outlook
-{
-	MemoryContext context;
-	TimestampTz as_of;
-	TimestampTz statement;
-	Oid			user;
-	bool		row_security;
-	const pg_tz *zone;
-	TransactionId xmin;
-	TransactionId xmax;
-	CommandId	command;
-	uint64		completed;
-	ForecastBook *book;
-	int			days;			/* of the plan; -1: none yet */
-	ForecastPlan plan;
-} Outlook;
-
-static Outlook *kept_outlook = NULL;
-
-/* The transaction is over. */
-static void
-forget_outlook(void *outlook)
-{
-	if (kept_outlook == outlook)
-		kept_outlook = NULL;
-}
-
-/* What there is to compare. */
-static Outlook
-outlook_key(TimestampTz as_of)
-{
-	Snapshot	snapshot = GetActiveSnapshot();
-
-	return (Outlook) {.as_of = as_of, .statement = GetCurrentStatementStartTimestamp(), .user = GetUserId(), .row_security = row_security,
-	.zone = session_timezone, .xmin = snapshot->xmin, .xmax = snapshot->xmax, .command = snapshot->curcid,
-	.completed = snapshot->snapXactCompletionCount};
-}
-
-/* Is it the same view of the same data? */
-static bool
-same_outlook(const Outlook *a, const Outlook *b)
-{
-	return a->as_of == b->as_of && a->statement == b->statement && a->user == b->user && a->row_security == b->row_security &&
-		a->zone == b->zone && a->xmin == b->xmin && a->xmax == b->xmax && a->command == b->command && a->completed == b->completed;
-}
-
-/* The deals as of an instant, read now or by an earlier call of the statement. */
-static Outlook *
-outlook_at(TimestampTz as_of)
-{
-	Outlook		key = outlook_key(as_of);
-	MemoryContext context;
-	MemoryContext old;
-	MemoryContextCallback *callback;
-	Outlook    *outlook;
-
-	if (kept_outlook != NULL && same_outlook(kept_outlook, &key))
-		return kept_outlook;
-	if (kept_outlook != NULL)
-		MemoryContextDelete(kept_outlook->context);
-	context = AllocSetContextCreate(TopTransactionContext, "salesops forecast outlook", ALLOCSET_DEFAULT_SIZES);
-	old = MemoryContextSwitchTo(context);
-	outlook = palloc(sizeof(Outlook));
-	*outlook = key;
-	outlook->context = context;
-	outlook->days = -1;
-	outlook->book = forecast_book_load(as_of, NULL, &hazard_defaults);
-	callback = palloc0(sizeof(MemoryContextCallback));
-	callback->func = forget_outlook;
-	callback->arg = outlook;
-	MemoryContextRegisterResetCallback(context, callback);
-	MemoryContextSwitchTo(old);
-	kept_outlook = outlook;
-	return outlook;
-}
-
-/* The plan for so many days after the instant. */
-static const ForecastPlan *
-outlook_plan(Outlook *outlook, int days)
-{
-	int32		known = forecast_known_day(outlook->book, outlook->as_of);
-	MemoryContext old;
-
-	if (outlook->days == days)
-		return &outlook->plan;
-	if (outlook->days >= 0)
-	{
-		pfree(outlook->plan.amount);
-		pfree(outlook->plan.spread);
-		pfree(outlook->plan.stated);
-		pfree(outlook->plan.new_share);
-	}
-	outlook->days = -1;
-	old = MemoryContextSwitchTo(outlook->context);
-	forecast_plan(outlook->book, known, PG_INT32_MIN, known + 1 + days, &outlook->plan);
-	MemoryContextSwitchTo(old);
-	outlook->days = days;
-	return &outlook->plan;
-}
-
-/* The number of a deal by its id (they are sorted by it), or -1. */
-static int
-find_opportunity(const ForecastBook *book, const char *id)
-{
-	int			low = 0;
-	int			high = book->count;
-
-	while (low < high)
-	{
-		int			middle = (low + high) / 2;
-
-		if (strcmp(book->deal[middle].id, id) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < book->count && strcmp(book->deal[low].id, id) == 0 ? low : -1;
 }
 
 /*
@@ -357,22 +244,26 @@ find_opportunity(const ForecastBook *book, const char *id)
 Datum
 salesops_win_probability_now(PG_FUNCTION_ARGS)
 {
-	char	   *id = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	text	   *id = PG_GETARG_TEXT_PP(0);
 	TimestampTz as_of = PG_GETARG_TIMESTAMPTZ(2);
-	Outlook    *outlook;
+	ForecastKept *kept;
+	const ForecastBook *book;
+	double		chance = 0.0;
 	int			days;
 	int			i;
 
-	require_time(as_of);
+	forecast_require_time(as_of);
 	days = days_within(as_of, PG_GETARG_INTERVAL_P(1));
-	outlook = outlook_at(as_of);
-	i = find_opportunity(outlook->book, id);
+	kept = forecast_hold(as_of, NULL);
+	book = forecast_kept_book(kept);
+	i = forecast_find_deal(book, VARDATA_ANY(id), VARSIZE_ANY_EXHDR(id));
+	if (i >= 0)
+		chance = book->history.outcome[i] == HAZARD_WON ? 1.0 : book->history.outcome[i] == HAZARD_LOST ? 0.0 :
+			forecast_kept_chance(kept, i, days);
+	forecast_release(kept);
 	if (i < 0)
 		PG_RETURN_NULL();
-	if (outlook->book->deal[i].outcome != HAZARD_OPEN)
-		PG_RETURN_FLOAT8(outlook->book->deal[i].outcome == HAZARD_WON ? 1.0 : 0.0);
-	forecast_require_history(outlook->book, as_of);
-	PG_RETURN_FLOAT8(days > 0 ? deal_chance_within(outlook_plan(outlook, days), i, days) : 0.0);
+	PG_RETURN_FLOAT8(chance);
 }
 
 /* A prediction and what came of it */
@@ -404,6 +295,7 @@ check_fit(ForecastBook *book, int32 known, double *auc, double *log_loss, double
 	int			winners = 0;
 	double		ranks = 0.0;
 	Checked    *checked = palloc(sizeof(Checked) * size);
+	MemoryContext day_context = AllocSetContextCreate(CurrentMemoryContext, "salesops win model check", ALLOCSET_DEFAULT_SIZES);
 
 	*log_loss = *brier = 0.0;
 	for (int i = 0; i < h->count; i++)
@@ -411,19 +303,23 @@ check_fit(ForecastBook *book, int32 known, double *auc, double *log_loss, double
 	for (int32 day = Min(known, last) - CHECK_DAYS; day >= first && count < 2000000; day -= CHECK_EVERY)
 	{
 		ForecastPlan plan;
+		MemoryContext old = MemoryContextSwitchTo(day_context);
 
 		CHECK_FOR_INTERRUPTS();
 		forecast_plan(book, day, day + 1, day + 1 + CHECK_DAYS, &plan);
-		for (int i = 0; i < h->count; i++)
+		MemoryContextSwitchTo(old);
+		for (int k = 0; k < plan.opens; k++)
 		{
-			if (h->created[i] > day || h->closed[i] <= day)
-				continue;
+			int			i = plan.open[k];
+
 			if (count == size)
 				checked = repalloc_huge(checked, sizeof(Checked) * (Size) (size *= 2));
 			checked[count].won = h->outcome[i] == HAZARD_WON && h->closed[i] <= day + CHECK_DAYS;
-			checked[count++].p = deal_chance_within(&plan, i, CHECK_DAYS);
+			checked[count++].p = forecast_plan_probability(&plan, i, forecast_plan_base(&plan, i), CHECK_DAYS);
 		}
+		MemoryContextReset(day_context);
 	}
+	MemoryContextDelete(day_context);
 	qsort(checked, count, sizeof(Checked), compare_checked);
 	for (int i = 0, end; i < count; i = end)
 	{
@@ -469,7 +365,7 @@ static const OptionSpec fit_options[] = {
 
 /*
  * fit_win_model(options, as_of): the hazards that train_win_model stores, with figures of their own past. Options: half_life in
- * days, cell_events and age_events (pseudo-events of the shrinkage), calendar (-1: by own past error).
+ * days and cell_events (pseudo-events of the shrinkage; both by evidence where not given), age_events, calendar (-1: by evidence).
  */
 Datum
 salesops_fit_win_model(PG_FUNCTION_ARGS)
@@ -493,13 +389,14 @@ salesops_fit_win_model(PG_FUNCTION_ARGS)
 	options_parse(PG_GETARG_JSONB_P(0), fit_options, lengthof(fit_options), &options, &problems, "options");
 	problems_raise(&problems, ERRCODE_INVALID_PARAMETER_VALUE, "They are: half_life, cell_events, age_events, calendar.",
 				   "invalid options for a win model");
-	require_time(as_of);
+	forecast_require_time(as_of);
+	progress_start("train_win_model", "");
 	book = forecast_book_load(as_of, NULL, &options);
 	forecast_require_history(book, as_of);
 	for (int i = 0; i < book->count; i++)
 	{
-		won += book->deal[i].outcome == HAZARD_WON;
-		closed += book->deal[i].outcome != HAZARD_OPEN;
+		won += book->history.outcome[i] == HAZARD_WON;
+		closed += book->history.outcome[i] != HAZARD_OPEN;
 	}
 	forecast_plan(book, forecast_known_day(book, as_of), PG_INT32_MIN, forecast_known_day(book, as_of) + 1 + CHECK_DAYS, &plan);
 	values[0] = Int32GetDatum(book->count);
@@ -510,6 +407,7 @@ salesops_fit_win_model(PG_FUNCTION_ARGS)
 	values[5] = table_datum(plan.fit.win, plan.fit.win_weekday);
 	values[6] = table_datum(plan.fit.lose, plan.fit.lose_weekday);
 	covariates = forecast_covariates(&plan);
+	progress_phase("checking", 0);
 	values[7] = Int32GetDatum(check_fit(book, plan.known, &figures[0], &figures[1], &figures[2]));
 	for (int k = 0; k < 3; k++)
 	{
@@ -517,5 +415,7 @@ salesops_fit_win_model(PG_FUNCTION_ARGS)
 		nulls[8 + k] = DatumGetInt32(values[7]) == 0 || isnan(figures[k]);
 	}
 	values[11] = JsonbPGetDatum(covariates);
+	MemoryContextDelete(book->context);
+	progress_end();
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }

@@ -67,6 +67,57 @@ forecast_rest_const(const ForecastState *state)
 	return state->has_rest ? (const ForecastRest *) (state->deal + state->capacity) : NULL;
 }
 
+/* Add to a sum; what rounding loses goes to the low part (Knuth's two-sum). */
+static inline void
+sum_add(ForecastSum *sum, double term)
+{
+	double		high = sum->high + term;
+	double		back = high - sum->high;
+
+	sum->low += (sum->high - (high - back)) + (term - back);
+	sum->high = high;
+}
+
+/* The same for callers elsewhere. */
+void
+forecast_sum_add(ForecastSum *sum, double term)
+{
+	sum_add(sum, term);
+}
+
+/* Add so many times a term. */
+static inline void
+sum_add_times(ForecastSum *sum, double n, double term)
+{
+	double		product = n * term;
+
+	sum_add(sum, product);
+	if (n != 1.0)
+		sum->low += fma(n, term, -product);
+}
+
+/* Add one sum to another. */
+static void
+sum_merge(ForecastSum *target, const ForecastSum *source)
+{
+	sum_add(target, source->high);
+	target->low += source->low;
+}
+
+/* Its value. */
+double
+forecast_sum(const ForecastSum *sum)
+{
+	return sum->high + sum->low;
+}
+
+/* Add money that is certain and no deal. */
+void
+forecast_add_certain(ForecastState *state, double amount)
+{
+	forecast_sum_add(&state->certain, amount);
+}
+
 /* An amount in whole cents, or 0 where it is not in whole cents (or too large for it to matter). */
 int64_t
 forecast_cents(double amount)
@@ -149,6 +200,67 @@ add_to_knots(ForecastRest *rest, double a, double p, double n)
 	}
 }
 
+/* Does amount a come before b among the prices: larger either way, positive before negative? */
+static inline bool
+price_before(double a, double b)
+{
+	return fabs(a) != fabs(b) ? fabs(a) > fabs(b) : a > b;
+}
+
+/* The price of an amount: found, made, or NULL where it is smaller than all that are told apart. */
+static ForecastPrice *
+find_price(ForecastRest *rest, double amount)
+{
+	ForecastPrice *price = rest->price;
+	int			at = 0;
+
+	while (at < FORECAST_PRICES && price[at].deals > 0 && price_before(price[at].amount, amount))
+		at++;
+	if (at == FORECAST_PRICES)
+		return NULL;
+	if (price[at].deals == 0 || price[at].amount != amount)
+	{
+		memmove(&price[at + 1], &price[at], sizeof(ForecastPrice) * (size_t) (FORECAST_PRICES - 1 - at));
+		memset(&price[at], 0, sizeof(ForecastPrice));
+		price[at].amount = amount;
+	}
+	return &price[at];
+}
+
+/* Count a deal at its price. */
+static inline void
+add_to_prices(ForecastRest *rest, double a, double p, int64_t count)
+{
+	const ForecastPrice *last = &rest->price[FORECAST_PRICES - 1];
+	ForecastPrice *price;
+	double		n = (double) count;
+
+	if (last->deals > 0 && price_before(last->amount, a))
+		return;
+	price = find_price(rest, a);
+	price->deals += count;
+	price->power[0] += n * p;
+	price->power[1] += n * (p * p);
+	price->power[2] += n * (p * p * p);
+	price->power[3] += n * ((p * p) * (p * p));
+}
+
+/* Merge the prices: those of the source that are large enough. */
+static void
+merge_prices(ForecastRest *target, const ForecastRest *source)
+{
+	for (int i = 0; i < FORECAST_PRICES && source->price[i].deals > 0; i++)
+	{
+		ForecastPrice *price = find_price(target, source->price[i].amount);
+
+		if (price == NULL)
+			break;
+		price->deals += source->price[i].deals;
+		for (int j = 0; j < 4; j++)
+			price->power[j] += source->price[i].power[j];
+	}
+}
+
 /* Add a deal to the sums. */
 static inline void
 add_to_rest(ForecastRest *rest, double a, double p, int64_t count)
@@ -159,10 +271,11 @@ add_to_rest(ForecastRest *rest, double a, double p, int64_t count)
 	double		a2 = a * a;
 
 	rest->deals += count;
-	rest->cumulant[0] += n * (p * a);
-	rest->cumulant[1] += n * (v * a2);
-	rest->cumulant[2] += n * (v * (q - p) * a2 * a);
-	rest->cumulant[3] += n * (v * (1.0 - 6.0 * v) * a2 * a2);
+	sum_add_times(&rest->cumulant[0], n, p * a);
+	sum_add_times(&rest->cumulant[1], n, v * a2);
+	rest->cumulant[2].high += n * (v * (q - p) * a2 * a);
+	rest->cumulant[3].high += n * (v * (1.0 - 6.0 * v) * a2 * a2);
+	add_to_prices(rest, a, p, count);
 	if (rest->step != 1 && rest->step != FORECAST_NO_STEP)
 	{
 		int64_t		cents = forecast_cents(a);
@@ -260,7 +373,7 @@ forecast_add(ForecastState *state, double amount, double probability, int64_t co
 			return false;
 	}
 	else
-		state->certain += (double) count * (amount * probability);
+		sum_add_times(&state->certain, (double) count, amount * probability);
 	state->deals += count;
 	return true;
 }
@@ -319,11 +432,14 @@ merge_rest(ForecastRest *target, const ForecastRest *source)
 		target->step = FORECAST_NO_STEP;
 	else
 		target->step = forecast_gcd(target->step, source->step);
-	for (int j = 0; j < 4; j++)
-		target->cumulant[j] += source->cumulant[j];
+	for (int j = 0; j < 2; j++)
+		sum_merge(&target->cumulant[j], &source->cumulant[j]);
+	for (int j = 2; j < 4; j++)
+		target->cumulant[j].high += source->cumulant[j].high;
 	for (int k = 0; k < FORECAST_KNOTS; k++)
 		for (int j = 0; j < FORECAST_POWERS; j++)
 			target->knot[k][j] += source->knot[k][j];
+	merge_prices(target, source);
 }
 
 /* Merge source into target. False, with nothing changed, where target's shape is smaller than forecast_merged_shape. */
@@ -342,7 +458,7 @@ forecast_merge(ForecastState *target, const ForecastState *source)
 		merge_rest(forecast_rest(target), forecast_rest_const(source));
 	target->deals += source->deals;
 	target->unknown += source->unknown;
-	target->certain += source->certain;
+	sum_merge(&target->certain, &source->certain);
 	target->common += source->common;
 	return true;
 }
@@ -352,34 +468,43 @@ double
 forecast_uncertain_mean(const ForecastState *state)
 {
 	const ForecastRest *rest = forecast_rest_const(state);
-	double		mean = rest ? rest->cumulant[0] : 0.0;
+	ForecastSum mean = rest ? rest->cumulant[0] : (ForecastSum) {0.0, 0.0};
 
 	for (int i = state->kept - 1; i >= 0; i--)
-		mean += (double) state->deal[i].count * (state->deal[i].amount * state->deal[i].probability);
-	return mean;
+		sum_add_times(&mean, (double) state->deal[i].count, state->deal[i].amount * state->deal[i].probability);
+	return forecast_sum(&mean);
 }
 
 /* Expected sum. */
 double
 forecast_mean(const ForecastState *state)
 {
-	return state->certain + forecast_uncertain_mean(state);
+	return forecast_sum(&state->certain) + forecast_uncertain_mean(state);
 }
 
 /*
- * Log deviation of the common factor: common is a deviation in money, relative to the uncertain part's mean. Capped at 2,
- * where a lognormal factor ranges over a factor of 50 either way and says "unknown" well enough.
+ * The common deviation as a share of the uncertain part's mean, to forty binary digits: whatever the order that common deviations were
+ * added up in.
+ */
+double
+forecast_relative_deviation(const ForecastState *state)
+{
+	double		mean = fabs(forecast_uncertain_mean(state));
+	double		share = mean > 0.0 ? state->common / mean : 0.0;
+
+	return share < 4096.0 ? floor(ldexp(share, 40) + 0.5) * ldexp(1.0, -40) : share;
+}
+
+/*
+ * Log deviation of the common factor. Capped at 2, where a lognormal factor ranges over a factor of 50 either way and says "unknown" well
+ * enough.
  */
 double
 forecast_common_sigma(const ForecastState *state)
 {
-	double		mean = fabs(forecast_uncertain_mean(state));
+	double		share = forecast_relative_deviation(state);
 
-	if (state->common <= 0.0 || mean <= 0.0)
-		return 0.0;
-	if (state->common >= 7.3 * mean)
-		return 2.0;
-	return sqrt(log1p((state->common / mean) * (state->common / mean)));
+	return share >= 7.3 ? 2.0 : sqrt(log1p(share * share));
 }
 
 /* Variance of the sum: that of independent deals, scaled and widened by the common factor (mean 1) where there is one. */
@@ -387,7 +512,7 @@ double
 forecast_variance(const ForecastState *state)
 {
 	const ForecastRest *rest = forecast_rest_const(state);
-	double		variance = rest ? rest->cumulant[1] : 0.0;
+	double		variance = rest ? forecast_sum(&rest->cumulant[1]) : 0.0;
 	double		sigma = forecast_common_sigma(state);
 
 	for (int i = state->kept - 1; i >= 0; i--)

@@ -3,9 +3,11 @@
  *		The state of a forecast: a sum of independent deals, each worth its amount with its probability and nothing otherwise.
  *
  * Kept as they are: the FORECAST_KEPT distinct (amount, probability) pairs that carry most variance, with their counts.
- * Of all other deals only what adds up: cumulants 1 to 4, the greatest common step of the amounts in cents, and power
- * sums of the amounts on a few knots of probability (needed when a correlation is given at reading). The largest pairs
- * of a union are among the largest pairs of its parts, so merging in any order keeps the same pairs.
+ * Of all other deals only what adds up: cumulants 1 to 4, the greatest common step of the amounts in cents, power
+ * sums of the amounts on a few knots of probability (needed when a correlation is given at reading), and, of the FORECAST_PRICES largest
+ * amounts among them, power sums of the probabilities: where there is a price list, that is all of them, and the sum has its lumps.
+ * The largest pairs of a union are among the largest pairs of its parts, and so are the largest amounts of its rest, so merging in
+ * any order keeps the same.
  *
  * The struct is a PostgreSQL varlena as it stands, changed in place; its first word belongs to the caller. It has no
  * hidden padding and no pointers. What the numbers mean when read is distribution.h's matter.
@@ -18,7 +20,8 @@
 #include <stdint.h>
 
 #define FORECAST_VERSION	1
-#define FORECAST_KEPT		112 /* distinct pairs kept */
+#define FORECAST_KEPT		104 /* distinct pairs kept */
+#define FORECAST_PRICES		12	/* amounts of the rest told apart */
 #define FORECAST_KNOTS		27	/* knots of probability for the rest */
 #define FORECAST_POWERS		4	/* power sums a knot */
 #define FORECAST_MAX_AMOUNT 1e18	/* beyond it the fourth power means nothing */
@@ -31,13 +34,29 @@ typedef struct ForecastDeal
 	int64_t		count;
 } ForecastDeal;
 
+/* A sum to twice a double's digits, so that its double is the same in whatever order it was added up */
+typedef struct ForecastSum
+{
+	double		high;
+	double		low;
+} ForecastSum;
+
+/* Deals of the rest that have one amount: power sums 1 to 4 of their probabilities */
+typedef struct ForecastPrice
+{
+	double		amount;
+	int64_t		deals;			/* 0: not in use */
+	double		power[4];
+} ForecastPrice;
+
 /* Sums over the deals that are not kept one by one */
 typedef struct ForecastRest
 {
 	int64_t		deals;
 	int64_t		step;			/* common divisor of the amounts in cents; 0 none yet; FORECAST_NO_STEP */
-	double		cumulant[4];
+	ForecastSum cumulant[4];	/* the third and fourth to a double's digits */
 	double		knot[FORECAST_KNOTS][FORECAST_POWERS];
+	ForecastPrice price[FORECAST_PRICES];	/* the largest either way, largest first */
 } ForecastRest;
 
 typedef struct ForecastState
@@ -51,7 +70,7 @@ typedef struct ForecastState
 	uint32_t	reserved2;
 	int64_t		deals;			/* all of them, those worth nothing or certain included */
 	int64_t		unknown;		/* rows whose amount or probability is NULL */
-	double		certain;		/* sum of amounts with probability 1 */
+	ForecastSum certain;		/* of amounts with probability 1 */
 	double		common;			/* deviation, in money, that all deals share (lognormal factor on the uncertain part) */
 	ForecastDeal deal[];		/* by variance, largest first; then amount, then probability */
 } ForecastState;
@@ -70,9 +89,13 @@ extern void forecast_merged_shape(const ForecastState *a, const ForecastState *b
 extern void forecast_copy(ForecastState *target, int capacity, bool has_rest, const ForecastState *source);
 extern bool forecast_merge(ForecastState *target, const ForecastState *source);
 
+extern void forecast_sum_add(ForecastSum *sum, double term);
+extern double forecast_sum(const ForecastSum *sum);
+extern void forecast_add_certain(ForecastState *state, double amount);
 extern double forecast_uncertain_mean(const ForecastState *state);
 extern double forecast_mean(const ForecastState *state);
 extern double forecast_variance(const ForecastState *state);
+extern double forecast_relative_deviation(const ForecastState *state);
 extern double forecast_common_sigma(const ForecastState *state);
 extern int64_t forecast_cents(double amount);
 extern int64_t forecast_gcd(int64_t a, int64_t b);

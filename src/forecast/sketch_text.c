@@ -4,8 +4,9 @@
  *
  * The text is JSON, keys in a fixed order:
  *		{"version":1,"deals":3,"unknown":0,"certain":0,"common":0,"kept":[[amount,probability,count],…],
- *		 "rest":{"deals":0,"step":0,"cumulants":[…4],"knots":[[…4],…27]}}
- * "rest" is there only when deals had to be summed up. Numbers are the shortest that read back to the same bits.
+ *		 "rest":{"deals":0,"step":0,"cumulants":[…4],"knots":[[…4],…27],"prices":[[amount,deals,…4],…]}}
+ * "rest" is there only when deals had to be summed up. A sum whose low part is not 0 is written [high,low]. Numbers are the shortest
+ * that read back to the same bits.
  */
 #include "forecast/sketch.h"
 
@@ -65,6 +66,34 @@ put_double(Writer *writer, const char *before, double value)
 	put(writer, text);
 }
 
+/* Append a sum: a number, or its two parts. */
+static void
+put_sum(Writer *writer, const char *before, const ForecastSum *sum)
+{
+	put(writer, before);
+	put_double(writer, sum->low != 0.0 ? "[" : "", sum->high);
+	if (sum->low == 0.0)
+		return;
+	put_double(writer, ",", sum->low);
+	put(writer, "]");
+}
+
+/* Append the amounts told apart. */
+static void
+put_prices(Writer *writer, const ForecastRest *rest)
+{
+	put(writer, ",\"prices\":[");
+	for (int i = 0; i < FORECAST_PRICES && rest->price[i].deals > 0; i++)
+	{
+		put_double(writer, i > 0 ? ",[" : "[", rest->price[i].amount);
+		put_integer(writer, ",", rest->price[i].deals);
+		for (int j = 0; j < 4; j++)
+			put_double(writer, ",", rest->price[i].power[j]);
+		put(writer, "]");
+	}
+	put(writer, "]");
+}
+
 /* Append the sums over the deals not kept. */
 static void
 put_rest(Writer *writer, const ForecastRest *rest)
@@ -72,7 +101,7 @@ put_rest(Writer *writer, const ForecastRest *rest)
 	put_integer(writer, ",\"rest\":{\"deals\":", rest->deals);
 	put_integer(writer, ",\"step\":", rest->step);
 	for (int j = 0; j < 4; j++)
-		put_double(writer, j == 0 ? ",\"cumulants\":[" : ",", rest->cumulant[j]);
+		put_sum(writer, j == 0 ? ",\"cumulants\":[" : ",", &rest->cumulant[j]);
 	put(writer, "],\"knots\":[");
 	for (int k = 0; k < FORECAST_KNOTS; k++)
 	{
@@ -80,7 +109,9 @@ put_rest(Writer *writer, const ForecastRest *rest)
 			put_double(writer, j > 0 ? "," : k > 0 ? ",[" : "[", rest->knot[k][j]);
 		put(writer, "]");
 	}
-	put(writer, "]}");
+	put(writer, "]");
+	put_prices(writer, rest);
+	put(writer, "}");
 }
 
 /* Write the text with its final NUL; returns its length, which needs a buffer of one more (call twice to size it). */
@@ -92,7 +123,7 @@ forecast_to_text(const ForecastState *state, char *buffer, size_t size)
 	put_integer(&writer, "{\"version\":", state->version);
 	put_integer(&writer, ",\"deals\":", state->deals);
 	put_integer(&writer, ",\"unknown\":", state->unknown);
-	put_double(&writer, ",\"certain\":", state->certain);
+	put_sum(&writer, ",\"certain\":", &state->certain);
 	put_double(&writer, ",\"common\":", state->common);
 	put(&writer, ",\"kept\":[");
 	for (int i = 0; i < state->kept; i++)
@@ -196,6 +227,54 @@ read_integer(Reader *reader)
 	return reader->problem == NULL ? whole : 0;
 }
 
+/* A sum: a number, or its two parts. */
+static ForecastSum
+read_sum(Reader *reader)
+{
+	ForecastSum sum = {0.0, 0.0};
+
+	if (reader->problem == NULL && !accept(reader, "["))
+		return (ForecastSum) {read_double(reader), 0.0};
+	sum.high = read_double(reader);
+	expect(reader, ",", "a sum is not a number or [high,low]");
+	sum.low = read_double(reader);
+	expect(reader, "]", "a sum is not a number or [high,low]");
+	return sum;
+}
+
+/* The amounts told apart. */
+static void
+read_prices(Reader *reader, ForecastRest *rest)
+{
+	int			prices = 0;
+
+	expect(reader, "[", "\"prices\" is not a list");
+	if (reader->problem == NULL && accept(reader, "]"))
+		return;
+	while (reader->problem == NULL)
+	{
+		if (prices == FORECAST_PRICES)
+		{
+			reader->problem = "it has too many prices";
+			return;
+		}
+		expect(reader, "[", "a price is not a list of 6");
+		rest->price[prices].amount = read_double(reader);
+		expect(reader, ",", "a price is not a list of 6");
+		rest->price[prices].deals = read_integer(reader);
+		for (int j = 0; j < 4; j++)
+		{
+			expect(reader, ",", "a price is not a list of 6");
+			rest->price[prices].power[j] = read_double(reader);
+		}
+		expect(reader, "]", "a price is not a list of 6");
+		prices++;
+		if (!accept(reader, ","))
+			break;
+	}
+	expect(reader, "]", "\"prices\" is not closed");
+}
+
 /* The list of kept deals. */
 static void
 read_kept(Reader *reader, ForecastState *state)
@@ -239,7 +318,7 @@ read_rest(Reader *reader, ForecastRest *rest)
 	for (int j = 0; j < 4; j++)
 	{
 		expect(reader, j == 0 ? "[" : ",", "\"cumulants\" is not a list of 4");
-		rest->cumulant[j] = read_double(reader);
+		rest->cumulant[j] = read_sum(reader);
 	}
 	expect(reader, "]", "\"cumulants\" is not a list of 4");
 	expect_key(reader, false, "\"knots\"", "\"knots\" is missing in \"rest\"");
@@ -254,6 +333,8 @@ read_rest(Reader *reader, ForecastRest *rest)
 		expect(reader, "]", "a knot is not a list of 4");
 	}
 	expect(reader, "]", "\"knots\" is not a list of 27");
+	expect_key(reader, false, "\"prices\"", "\"prices\" is missing in \"rest\"");
+	read_prices(reader, rest);
 	expect(reader, "}", "\"rest\" is not closed");
 }
 
@@ -276,7 +357,7 @@ forecast_from_text(const char *text, ForecastState *state)
 	expect_key(&reader, false, "\"unknown\"", "\"unknown\" is missing");
 	state->unknown = read_integer(&reader);
 	expect_key(&reader, false, "\"certain\"", "\"certain\" is missing");
-	state->certain = read_double(&reader);
+	state->certain = read_sum(&reader);
 	expect_key(&reader, false, "\"common\"", "\"common\" is missing");
 	state->common = read_double(&reader);
 	expect_key(&reader, false, "\"kept\"", "\"kept\" is missing");
@@ -321,6 +402,48 @@ kept_problem(const ForecastState *state, int64_t *count)
 	return NULL;
 }
 
+/* Is a sum finite? */
+static bool
+sum_is_sound(const ForecastSum *sum)
+{
+	return isfinite(sum->high) && isfinite(sum->low) && isfinite(sum->high + sum->low);
+}
+
+/* What is wrong with the amounts told apart, or NULL. */
+static const char *
+prices_problem(const ForecastRest *rest)
+{
+	int64_t		left = rest->deals;
+	bool		over = false;
+
+	for (int i = 0; i < FORECAST_PRICES; i++)
+	{
+		const ForecastPrice *price = &rest->price[i];
+		double		n = (double) price->deals * (1.0 + 1e-9);
+
+		over |= price->deals == 0;
+		if (price->deals < 0 || price->deals > left || (over && price->deals != 0))
+			return "the deals of a price are out of range";
+		left -= price->deals;
+		if (!isfinite(price->amount) || fabs(price->amount) > FORECAST_MAX_AMOUNT || (price->deals > 0 && price->amount == 0.0))
+			return "a price is out of range";
+		if (i > 0 && price->deals > 0 && (fabs(price->amount) > fabs(price[-1].amount) ||
+										  (fabs(price->amount) == fabs(price[-1].amount) && price->amount >= price[-1].amount)))
+			return "the prices are out of order";
+		for (int j = 0; j < 4; j++)
+			if (!(price->power[j] >= 0.0 && price->power[j] <= (j == 0 ? n : price->power[j - 1] * (1.0 + 1e-9))))
+				return "the chances of a price are out of range";
+	}
+	return NULL;
+}
+
+/* What a sum of so many deals' amounts to a power can be, at most. */
+static double
+largest_sum(const ForecastRest *rest, int power)
+{
+	return (double) rest->deals * pow(FORECAST_MAX_AMOUNT, power + 1) * (1.0 + 1e-9);
+}
+
 /* What is wrong with the sums over deals not kept, or NULL. */
 static const char *
 rest_problem(const ForecastRest *rest)
@@ -330,15 +453,15 @@ rest_problem(const ForecastRest *rest)
 	if (rest->step < FORECAST_NO_STEP || (rest->deals > 0 && rest->step == 0))
 		return "the step is out of range";
 	for (int j = 0; j < 4; j++)
-		if (!isfinite(rest->cumulant[j]) || (rest->deals == 0 && rest->cumulant[j] != 0.0))
+		if (!sum_is_sound(&rest->cumulant[j]) || !(fabs(forecast_sum(&rest->cumulant[j])) <= largest_sum(rest, j)))
 			return "a cumulant is out of range";
-	if (rest->cumulant[1] < 0.0)
+	if (forecast_sum(&rest->cumulant[1]) < 0.0)
 		return "the variance is negative";
 	for (int k = 0; k < FORECAST_KNOTS; k++)
 		for (int j = 0; j < FORECAST_POWERS; j++)
-			if (!isfinite(rest->knot[k][j]) || (j % 2 == 1 && rest->knot[k][j] < 0.0))
+			if (!(fabs(rest->knot[k][j]) <= largest_sum(rest, j)) || (j % 2 == 1 && rest->knot[k][j] < 0.0))
 				return "a knot is out of range";
-	return NULL;
+	return prices_problem(rest);
 }
 
 /*
@@ -354,7 +477,7 @@ forecast_problem(const ForecastState *state)
 
 	if (state->deals < 0 || state->unknown < 0 || state->deals > INT64_MAX / 2 || state->unknown > INT64_MAX / 2)
 		return "a count is out of range";
-	if (!isfinite(state->certain) || !isfinite(state->common) || state->common < 0.0)
+	if (!sum_is_sound(&state->certain) || !isfinite(state->common) || state->common < 0.0)
 		return "a sum is out of range";
 	if (state->kept > state->capacity || state->capacity > FORECAST_KEPT)
 		return "it has too many kept deals";

@@ -24,6 +24,7 @@ typedef struct ForecastNode
 	double		probability[FORECAST_KEPT];
 	double		cumulant[4];	/* of the rest */
 	double		rare[2][4];		/* the same of its deals below and from even odds; the latter as what may be lost */
+	double		intensity[2][4];	/* power sums 1 to 4 of what those deals may bring or cost, weighed by how likely that is */
 	double		mean;
 	double		variance;
 } ForecastNode;
@@ -34,6 +35,7 @@ typedef struct ForecastGrid
 	double		step;
 	double		first;			/* cell 0 is at first * step */
 	bool		lattice;
+	bool		smooth;			/* no lattice, but the sum has no detail as fine as a cell: roots are taken as they are */
 	double		rest_period;	/* lattice: steps between outcomes of the rest */
 } ForecastGrid;
 

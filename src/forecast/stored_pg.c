@@ -1,11 +1,13 @@
 /*
  * stored_pg.c
- *		Writing and reading stored win models: a deal's chance from hazards by age and calendar, and from what its stage, size, type
- *		and source were given. Fitting them is outlook_pg.c's.
+ *		Writing and reading stored win models: a deal's chance from hazards by stage, age and calendar, and from what its stage, size,
+ *		type and source were given. Fitting them is outlook_pg.c's.
  *
  * The jsonb: {"family": "none" | "ratios" | "regression", "days": [near, far], "all": [near, far], "type": {TEXT: [near, far], ...},
  * "source", "stage" and "size" (half powers of two) likewise, "waiting": {STAGE: [term, far, term, far]}}: effects on the logarithm
- * of the chance's ratio, or on the log odds. A NULL's text is one byte 2, as in history_pg.h.
+ * of the chance's ratio, or on the log odds. A NULL's text is one byte 2, as in history_pg.h. "stages": [{"stage": TEXT, "win": [factors by
+ * group of ages], "lose": likewise, "leave": [daily chances], "to": [share of each stage in this order]}, ...] where hazards are by stage,
+ * first what holds where it is not known.
  */
 #include "postgres.h"
 
@@ -28,7 +30,7 @@ PG_FUNCTION_INFO_V1(salesops_win_probability_by);
 static const char *const families[HAZARD_FAMILIES] = {"none", "ratios", "regression"};
 static const char *const dimensions[RATIO_DIMENSIONS] = {"type", "source", "stage", "size"};
 
-/* "TEXT": [effects of a level], where it has any and its text was not cut. */
+/* "TEXT": [effects of a level], where it has any and its text is not too long. */
 static void
 append_level(StringInfo json, const ForecastPlan *plan, const char *text, int dimension, int level, bool *first)
 {
@@ -73,6 +75,41 @@ append_waiting(StringInfo json, const ForecastPlan *plan, int level, bool *first
 	*first = false;
 }
 
+/* ", "KEY": [numbers]". */
+static void
+append_numbers(StringInfo json, const char *key, const double *number, int count)
+{
+	appendStringInfo(json, ", \"%s\": [", key);
+	for (int k = 0; k < count; k++)
+		appendStringInfo(json, "%s%.17g", k > 0 ? ", " : "", number[k]);
+	appendStringInfoChar(json, ']');
+}
+
+/* What stages do to the hazards, by state. A stage whose text is too long to keep is as one that is not known. */
+static void
+append_stages(StringInfo json, const ForecastPlan *plan)
+{
+	const HazardStages *stages = &plan->fit.stages;
+
+	appendStringInfoString(json, ", \"stages\": [");
+	for (int s = 0; s < stages->count; s++)
+	{
+		const char *text = FORECAST_UNKNOWN;
+
+		for (int level = 1; level <= plan->book->history.stage_levels && s > 0; level++)
+			if (hazard_state_of_level(plan->book->past, level) == s)
+				text = level_text(plan->book, 2, level);
+		appendStringInfo(json, "%s{\"stage\": ", s > 0 ? ", " : "");
+		escape_json(json, strlen(text) < FORECAST_TEXT_MAX - 2 ? text : FORECAST_UNKNOWN);
+		append_numbers(json, "win", stages->win[s], HAZARD_AGE_GROUPS);
+		append_numbers(json, "lose", stages->lose[s], HAZARD_AGE_GROUPS);
+		append_numbers(json, "leave", stages->leave[s], HAZARD_AGE_GROUPS);
+		append_numbers(json, "to", stages->to[s], stages->count);
+		appendStringInfoChar(json, '}');
+	}
+	appendStringInfoChar(json, ']');
+}
+
 /* What sets deals of an age apart, by the plan's model. */
 Jsonb *
 forecast_covariates(const ForecastPlan *plan)
@@ -99,7 +136,9 @@ forecast_covariates(const ForecastPlan *plan)
 	first = true;
 	for (int level = 0; level <= plan->book->history.stage_levels && family == HAZARD_REGRESSION; level++)
 		append_waiting(&json, plan, level, &first);
-	appendStringInfoString(&json, "}}");
+	appendStringInfoChar(&json, '}');
+	append_stages(&json, plan);
+	appendStringInfoChar(&json, '}');
 	return jsonb_from_cstring(json.data);
 }
 
@@ -126,6 +165,59 @@ stored_number(Jsonb *json, const char *group, const char *level, int element)
 	if (number == NULL || number->type != jbvNumeric)
 		return 0.0;
 	return DatumGetFloat8(DirectFunctionCall1(numeric_float8, NumericGetDatum(number->val.numeric)));
+}
+
+/* The numbers of an array member of a stored stage. */
+static void
+read_numbers(JsonbContainer *stage, const char *key, double *number, int count)
+{
+	JsonbValue *array = member(stage, key);
+	JsonbContainer *numbers = array != NULL && array->type == jbvBinary ? array->val.binary.data : NULL;
+
+	if (numbers == NULL || !JsonContainerIsArray(numbers) || (int) JsonContainerSize(numbers) != count)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("a win model's stages must have %d numbers as \"%s\"", count, key)));
+	for (int k = 0; k < count; k++)
+	{
+		JsonbValue *value = getIthJsonbValueFromContainer(numbers, (uint32) k);
+
+		number[k] = value->type != jbvNumeric ? 0.0 :
+			DatumGetFloat8(DirectFunctionCall1(numeric_float8, NumericGetDatum(value->val.numeric)));
+		if (!(number[k] >= 0.0) || number[k] > 1e6)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED), errmsg("a win model's stages must have numbers from 0 on as \"%s\"", key)));
+	}
+}
+
+/* The stages of a stored model; returns the state of the stage asked for: 0 where it is not known, or not told apart. */
+static int
+read_stages(Jsonb *json, const char *asked, HazardStages *stages)
+{
+	JsonbValue *array = member(&json->root, "stages");
+	JsonbContainer *all = array != NULL && array->type == jbvBinary ? array->val.binary.data : NULL;
+	int			count = all != NULL && JsonContainerIsArray(all) ? (int) JsonContainerSize(all) : 0;
+	int			state = 0;
+
+	if (count > HAZARD_STATES)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED), errmsg("a win model has %d stages, which is more than %d", count, HAZARD_STATES)));
+	stages->count = count;
+	for (int s = 0; s < stages->count; s++)
+	{
+		JsonbValue *value = getIthJsonbValueFromContainer(all, (uint32) s);
+		JsonbContainer *stage = value->type == jbvBinary ? value->val.binary.data : NULL;
+		JsonbValue *text = member(stage, "stage");
+
+		read_numbers(stage, "win", stages->win[s], HAZARD_AGE_GROUPS);
+		read_numbers(stage, "lose", stages->lose[s], HAZARD_AGE_GROUPS);
+		read_numbers(stage, "leave", stages->leave[s], HAZARD_AGE_GROUPS);
+		read_numbers(stage, "to", stages->to[s], count);
+		if (text != NULL && text->type == jbvString && text->val.string.len == (int) strlen(asked) &&
+			memcmp(text->val.string.val, asked, text->val.string.len) == 0)
+			state = s;
+	}
+	return state;
 }
 
 /* The family a stored model names. */
@@ -199,8 +291,10 @@ salesops_win_probability_by(PG_FUNCTION_ARGS)
 	DateADT		known;
 	DateADT		since;
 	double		effect[2];
+	double		chance[HAZARD_STATES];
 	double		p;
 	int			days;
+	int			state;
 
 	for (int k = 0; k < 8; k++)
 		if (PG_ARGISNULL(k))
@@ -216,7 +310,10 @@ salesops_win_probability_by(PG_FUNCTION_ARGS)
 	if (fit.calendar < 0 || fit.calendar >= HAZARD_CALENDARS || days < 0 || days > 3660 || DATE_NOT_FINITE(created) ||
 		DATE_NOT_FINITE(known) || DATE_NOT_FINITE(since))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("calendar, days or dates out of range")));
-	p = hazard_win_probability(NULL, &fit, created, known, known + 1, known + 1 + days);
+	state = read_stages(PG_GETARG_JSONB_P(4), PG_ARGISNULL(8) || PG_ARGISNULL(9) ? FORECAST_UNKNOWN : text_to_cstring(PG_GETARG_TEXT_PP(8)),
+						&fit.stages);
+	hazard_chances(NULL, &fit, created, known, known + 1, known + 1 + days, chance);
+	p = chance[state];
 	stored_effects(fcinfo, PG_GETARG_JSONB_P(4), family, known - since, effect);
 	p = Min(0.995, p * hazard_apply_effects(family, effect, (int) stored_number(PG_GETARG_JSONB_P(4), "days", NULL, 1), p, days));
 	PG_RETURN_FLOAT8(Min(0.995, PG_GETARG_FLOAT8(3) * p));

@@ -94,7 +94,7 @@ check_binary(const uint8_t *data, size_t size)
 	forecast_init(state, FORECAST_KEPT, true);
 	memcpy(&state->deals, &field[0], sizeof(double));
 	memcpy(&state->unknown, &field[1], sizeof(double));
-	state->certain = field[2];
+	state->certain.high = field[2];
 	state->common = field[3];
 	for (size_t k = 4; k + 3 <= count && state->kept < FORECAST_KEPT; k += 3)
 	{

@@ -36,6 +36,12 @@ SELECT abs(mean(w.f) / mean(p.f) - 1) < 1e-12 AS mean, abs(stddev(w.f) / stddev(
        pg_column_size(w.f) <= 4096 AS small FROM whole w, parts p;
 SELECT abs(mean(f) / sum / 1 - 1) < 1e-12 AS mean, abs(variance(f) / var - 1) < 1e-12 AS variance
   FROM (SELECT forecast(amount, probability) AS f, sum(amount::float8 * probability) AS sum, sum(amount::float8 ^ 2 * probability * (1 - probability)) AS var FROM many) d;
+-- to the last bit: any order, any tree, with deviations of their own, in parallel or not
+WITH part AS (SELECT i % 211 AS n, forecast_with_deviation(forecast(amount, probability), 0.1 + i % 211 / 1000.0) AS f FROM many GROUP BY i % 211),
+     tree AS (SELECT merge(f) AS f FROM part UNION ALL SELECT merge(f ORDER BY n DESC) FROM part UNION ALL SELECT merge(f ORDER BY n * 7919 % 211) FROM part
+              UNION ALL SELECT merge(f) FROM (SELECT merge(f ORDER BY n DESC) AS f FROM part GROUP BY n % 14) p
+              UNION ALL SELECT merge(f ORDER BY k DESC) FROM (SELECT n / 9 AS k, merge(f::text::salesops.forecast) AS f FROM part GROUP BY 1) p)
+SELECT count(*) AS trees, count(DISTINCT (mean(f), variance(f), relative_deviation(f), quantile(f, 0.05), quantile(f, 0.5), quantile(f, 0.9), quantile(f, 0.2, 0.1), probability_at_least(f, 5e6))) AS answers FROM tree;
 SELECT count(*) FILTER (WHERE pg_column_size(f) < 200) AS small_states FROM (SELECT forecast(amount, probability) AS f FROM many GROUP BY i / 3) d;
 -- parallel, and as a window
 SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SET max_parallel_workers_per_gather = 2;

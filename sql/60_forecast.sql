@@ -181,11 +181,11 @@ CREATE TABLE salesops.win_model (
   PRIMARY KEY (name, version)
 );
 COMMENT ON TABLE salesops.win_model IS
-  'stored time-to-win models: daily hazards of winning and losing by age bucket (22) and calendar cell (12), then factors of the seven days of the week (Saturday first), and figures of their own past';
+  'stored time-to-win models: daily hazards of winning and losing by age bucket (40) and calendar cell (12), then factors of the seven days of the week (Saturday first), and figures of their own past';
 COMMENT ON COLUMN salesops.win_model.calendar IS
   '0 none, 1 month of the quarter, 2 month of the quarter and how near its end is, 3 thirds of the month, 4 month of the year, 5 day of the week';
 COMMENT ON COLUMN salesops.win_model.covariates IS
-  'what sets deals of an age apart: family none, ratios or regression, and by type, source, stage and size (half powers of two) its effects on the logarithm of the ratio, or on the log odds, for the days named';
+  'what sets deals of an age apart: family none, ratios or regression, and by type, source, stage and size (half powers of two) its effects on the logarithm of the ratio, or on the log odds, for the days named; stages: by group of ages (10) each stage''s factors on both hazards, daily chances of going on, and where to';
 COMMENT ON COLUMN salesops.win_model.checked IS 'past 90-day chances, each given by a fit to what was known then, that roc_auc, log_loss and brier judge';
 SELECT pg_catalog.pg_extension_config_dump('salesops.win_model', '');
 

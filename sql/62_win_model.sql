@@ -39,7 +39,7 @@ BEGIN
   answer.brier := fit.brier;
   answer.notes := ARRAY[format('calendar: %s', cells[fit.calendar + 1]), format('correction by own past forecasts: %s', round(fit.correction::numeric, 3)),
     format('what sets deals apart: %s', fit.covariates ->> 'family')];
-  answer.features := ARRAY['age', 'calendar'] || ARRAY(SELECT k FROM unnest('{stage,size,type,source}'::text[]) k WHERE fit.covariates -> k <> '{}');
+  answer.features := ARRAY['age', 'calendar'] || ARRAY(SELECT k FROM unnest('{stage,size,type,source}'::text[]) k WHERE fit.covariates -> k <> '{}' OR k = 'stage' AND fit.covariates -> 'stages' <> '[]');
   answer.label := 'won';
   answer.owner := current_user;
   answer.trained_at := now();

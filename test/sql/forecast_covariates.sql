@@ -62,13 +62,24 @@ SELECT count(*) > 10 AS some, bool_and(abs(taken - whole) < 0.02) AS adds_up, bo
 UPDATE deal SET created_at = created_at + (current_date - date '2016-01-01') * interval '1 day', closed_at = closed_at + (current_date - date '2016-01-01') * interval '1 day';
 UPDATE change SET entered_at = entered_at + (current_date - date '2016-01-01') * interval '1 day';
 BEGIN;
-SELECT features @> '{age,calendar,stage,type}' AS features, cardinality(notes) AS notes FROM train_win_model();
-SELECT covariates ->> 'family' <> 'none' AS sets_apart, covariates -> 'days' AS days, (covariates #> '{type,a}' ->> 1)::float8 > (covariates #> '{type,b}' ->> 1)::float8 AS a_over_b,
-       (covariates #> '{stage,Late}' ->> 1)::float8 > (covariates #> '{stage,Early}' ->> 1)::float8 AS late_over_early FROM win_model WHERE active;
+SELECT features @> '{age,calendar,stage}' AS features, cardinality(notes) AS notes FROM train_win_model();
+SELECT covariates -> 'days' AS days, (SELECT array_agg(v ->> 'stage' ORDER BY v ->> 'stage' COLLATE "C") FROM jsonb_array_elements(covariates -> 'stages') v) = ARRAY[chr(2), 'Early', 'Late'] AS stages,
+       (SELECT bool_and((l #>> '{win,4}')::float8 > 3 * (e #>> '{win,4}')::float8 AND (l #>> '{lose,4}')::float8 < 0.3 * (e #>> '{lose,4}')::float8)
+          FROM jsonb_array_elements(covariates -> 'stages') l, jsonb_array_elements(covariates -> 'stages') e WHERE l ->> 'stage' = 'Late' AND e ->> 'stage' = 'Early') AS late_over_early FROM win_model WHERE active;
 SELECT max(abs(win_probability(opportunity_id, '90 days') - win_probability_now(opportunity_id, '90 days', now()))) < 1e-9 AS stored_is_fitted, count(*)
   FROM (SELECT opportunity_id FROM deal WHERE closed_at IS NULL AND created_at < now() ORDER BY md5(opportunity_id) LIMIT 6) d;
 SELECT max(abs(win_probability(opportunity_id, '28 days') - win_probability_now(opportunity_id, '28 days', now()))) < 0.05 AS near_too
   FROM (SELECT opportunity_id FROM deal WHERE closed_at IS NULL AND created_at < now() ORDER BY md5(opportunity_id) LIMIT 3) d;
+UPDATE win_model SET covariates = jsonb_set(covariates, '{stages,1,win}', '[1, 2]') WHERE active;
+SAVEPOINT stages;
+SELECT win_probability(opportunity_id, '90 days') FROM (SELECT opportunity_id FROM deal WHERE closed_at IS NULL AND created_at < now() ORDER BY opportunity_id LIMIT 1) d;
+ROLLBACK TO stages;
+-- without stages: the type
+SELECT detach('opportunity_stage_change') IS NOT NULL AS detached;
+SELECT features @> '{age,calendar,type}' AS features, 'stage' = ANY (features) AS stages FROM train_win_model();
+SELECT covariates ->> 'family' <> 'none' AS sets_apart, covariates -> 'stages' AS stages, (covariates #> '{type,a}' ->> 1)::float8 > (covariates #> '{type,b}' ->> 1)::float8 AS a_over_b FROM win_model WHERE active;
+SELECT max(abs(win_probability(opportunity_id, '90 days') - win_probability_now(opportunity_id, '90 days', now()))) < 1e-9 AS stored_is_fitted, count(*)
+  FROM (SELECT opportunity_id FROM deal WHERE closed_at IS NULL AND created_at < now() ORDER BY md5(opportunity_id) LIMIT 6) d;
 UPDATE win_model SET covariates = '{"family": "luck"}';
 SELECT win_probability(opportunity_id, '90 days') FROM (SELECT opportunity_id FROM deal WHERE closed_at IS NULL AND created_at < now() ORDER BY opportunity_id LIMIT 1) d;
 ROLLBACK;

@@ -90,7 +90,7 @@ test_known_process(const HazardHistory *history)
 	int			calendar = hazard_choose_model(past, 890);
 	double		deviation;
 
-	ok(calendar % HAZARD_CALENDARS == 1 || calendar % HAZARD_CALENDARS == 2, "the calendar that matters is found by own past error (%d)", calendar);
+	ok(calendar % HAZARD_CALENDARS == 1 || calendar % HAZARD_CALENDARS == 2, "the calendar that matters is found by what it makes likely (%d)", calendar);
 	hazard_fit(past, 890, 1, &fit);
 	is_double(hazard_win_probability(past, &fit, 890, 890, 891, 921), true_probability(890, 890, 921), 0.03, "a new deal within 30 days");
 	is_double(hazard_win_probability(past, &fit, 800, 890, 891, 981), true_probability(800, 890, 981), 0.05, "an old deal within 90 days");
@@ -235,13 +235,18 @@ test_ratios(void)
 		if (turn == 0)
 		{
 			double		kinds = hazard_ratio(past, model, probe[1], 500, 28, 0.05) / hazard_ratio(past, model, probe[0], 500, 28, 0.05);
-			double		stages = hazard_ratio(past, model, probe[2], 500, 28, 0.05) / hazard_ratio(past, model, probe[0], 500, 28, 0.05);
+			double		chance[HAZARD_STATES];
+			double		stages;
 
-			ok(model >= HAZARD_CALENDARS, "ratios are used where they made own past forecasts better");
+			hazard_chances(past, &fit, 470, 500, 501, 529, chance);
+			stages = chance[hazard_state(past, &fit, probe[2], 500)] / chance[hazard_state(past, &fit, probe[0], 500)];
+
+			ok(model >= HAZARD_CLOCKS, "ratios are used where they made own past forecasts better");
 			ok(kinds > 2.0 && kinds < 3.5, "a kind that wins three times as often (%.2f)", kinds);
 			/* a deal of the first stage moves on with .03 a day: its next 28 days have half the later stage's chance */
 			ok(stages > 1.4 && stages < 2.6, "a stage that wins four times as often, where three of a hundred move on each day (%.2f)", stages);
-			is_double(hazard_ratio(past, model % HAZARD_CALENDARS, probe[1], 500, 28, 0.05), 1, 0, "without ratios all are alike");
+			is_double(hazard_ratio(past, model % HAZARD_CLOCKS, probe[1], 500, 28, 0.05), 1, 0, "without ratios all are alike");
+			ok(model % HAZARD_CLOCKS >= HAZARD_CALENDARS, "stages are used, where closes are likelier by them");
 			for (int i = 0; i < KINDS_DEALS; i++)
 				if (ended[i] > 500 && born[i] <= 500)
 				{
@@ -262,6 +267,138 @@ test_ratios(void)
 	free(kind);
 	free(name);
 	free(stage);
+}
+
+/* The chance by the truth of a deal in the first (0) or second stage to be won within so many days. */
+static double
+true_by_stage(int stage, int days)
+{
+	double		open[2] = {stage == 0, stage == 1};
+	double		won = 0;
+
+	for (int day = 0; day < days; day++)
+	{
+		double		moved = open[0] * 0.03;
+
+		won += open[0] * 0.002 + open[1] * 0.02;
+		open[0] *= 1 - 0.03 - 0.002 - 0.01;
+		open[1] = open[1] * (1 - 0.02 - 0.005) + moved;
+	}
+	return won;
+}
+
+/* A history of two stages, under so many names each; where 'idle', stages change nothing. */
+static void
+draw_stages(HazardHistory *h, HazardStage *stage, int names, bool idle)
+{
+	int32_t    *born = (int32_t *) h->created;
+	int32_t    *ended = (int32_t *) h->closed;
+
+	h->stages = 0;
+	h->stage = stage;
+	h->stage_levels = 2 * names;
+	for (int i = 0; i < h->count; i++)
+	{
+		int			now = 0;
+
+		born[i] = i / 12;
+		ended[i] = HAZARD_NEVER;
+		((uint8_t *) h->outcome)[i] = HAZARD_OPEN;
+		stage[h->stages++] = (HazardStage) {i, born[i], i % names};
+		for (int32_t day = born[i] + 1; day < 700 && ended[i] == HAZARD_NEVER; day++)
+		{
+			double		win = idle ? 0.01 : now == 0 ? 0.002 : 0.02;
+			double		lose = idle || now == 0 ? 0.01 : 0.005;
+			double		u = uniform();
+
+			if (u < win + lose)
+			{
+				ended[i] = day;
+				((uint8_t *) h->outcome)[i] = u < win ? HAZARD_WON : HAZARD_LOST;
+			}
+			else if (now == 0 && u > 0.97)
+			{
+				now = 1;
+				stage[h->stages++] = (HazardStage) {i, day, names + i % names};
+			}
+		}
+		((double *) h->won_amount)[i] = h->outcome[i] == HAZARD_WON ? 100 : NAN;
+	}
+}
+
+/* Hazards by stage: chances of a chain whose hazards are known, forwards and backwards; stages that mean nothing, or are too many. */
+static void
+test_stages(void)
+{
+	enum {STAGED = 8000};
+	KernelEnv	env = tap_env();
+	static int32_t born[STAGED];
+	static int32_t ended[STAGED];
+	static uint8_t how[STAGED];
+	static double worth[STAGED];
+	static int32_t kind[STAGED];
+	static HazardStage stage[2 * STAGED];
+	HazardHistory h = {.count = STAGED, .created = born, .closed = ended, .outcome = how, .won_amount = worth, .segment = kind, .segments = 1};
+	HazardPast *past;
+	HazardFit	fit;
+	double		chance[HAZARD_STATES];
+	double		curve[121];
+	int			model;
+
+	draw_stages(&h, stage, 1, false);
+	past = hazard_past(&env, &h, &hazard_defaults);
+	model = hazard_choose_model(past, 620);
+	ok(model % HAZARD_CLOCKS >= HAZARD_CALENDARS, "stages that matter are used");
+	hazard_fit(past, 620, model, &fit);
+	is_int(fit.stages.count, 3, "two stages, and deals of none");
+	hazard_chances(past, &fit, 590, 620, 621, 649, chance);
+	is_double(chance[1], true_by_stage(0, 28), 0.02, "a deal of the first stage within 28 days");
+	is_double(chance[2], true_by_stage(1, 28), 0.03, "and of the second");
+	hazard_chances(past, &fit, 590, 620, 621, 711, chance);
+	is_double(chance[1], true_by_stage(0, 90), 0.04, "of the first within 90, by way of the second");
+	is_double(chance[2], true_by_stage(1, 90), 0.05, "of the second within 90");
+	hazard_curve(past, &fit, 1, 590, 620, 120, curve);
+	is_double(curve[90], chance[1], 1e-12, "forwards as backwards");
+	hazard_chances(past, &fit, 590, 620, 651, 711, chance);
+	is_double(curve[90] - curve[30], chance[1], 1e-12, "and between two days");
+	hazard_fit(past, 620, model % HAZARD_CALENDARS, &fit);
+	hazard_chances(past, &fit, 590, 620, 621, 649, chance);
+	is_double(chance[0], hazard_win_probability(past, &fit, 590, 620, 621, 649), 1e-12, "without stages, as by age alone");
+	draw_stages(&h, stage, 1, true);
+	past = hazard_past(&env, &h, &hazard_defaults);
+	ok(hazard_choose_model(past, 620) % HAZARD_CLOCKS < HAZARD_CALENDARS, "stages that change nothing are not used");
+	draw_stages(&h, stage, 20, false);
+	past = hazard_past(&env, &h, &hazard_defaults);
+	model = hazard_choose_model(past, 620) % HAZARD_CLOCKS % HAZARD_CALENDARS + HAZARD_CALENDARS;
+	hazard_fit(past, 620, model, &fit);
+	is_int(fit.stages.count, HAZARD_STATES, "of more stages than there is room for some are as if not known");
+	hazard_curve(past, &fit, 0, 590, 620, 120, curve);
+	ok(curve[120] > 0.0 && curve[120] < 1.0, "and have a chance (%.2f)", curve[120]);
+}
+
+/* A memory that may be short: once win rates have trebled, they are followed within weeks; a history of a century does not overflow. */
+static void
+test_memory(const HazardHistory *history)
+{
+	KernelEnv	env = tap_env();
+	HazardOptions options = hazard_defaults;
+	HazardHistory other = *history;
+	static int32_t early[DEALS];
+	static int32_t gone[DEALS];
+	HazardPast *past;
+	HazardFit	fit;
+
+	options.half_life = 7;
+	options.cell_events = 30;
+	memcpy(early, history->created, sizeof(early));
+	memcpy(gone, history->closed, sizeof(gone));
+	early[0] = gone[0] = -40000;
+	other.created = early;
+	other.closed = gone;
+	past = hazard_past(&env, &other, &options);
+	hazard_fit(past, 890, 1, &fit);
+	is_double(hazard_win_probability(past, &fit, 860, 890, 891, 921), true_probability(860, 890, 921), 0.06, "weights of a century of weeks are numbers");
+	ok(isfinite(hazard_win_probability(past, &fit, -300, 0, 1, 90)), "and so are chances of its age");
 }
 
 /* Deals that close on Fridays only: no chance from Saturday to Thursday, and thirty days with four Fridays hold four weeks' worth. */
@@ -393,6 +530,8 @@ main(void)
 	test_amounts_move(&history);
 	test_little();
 	test_ratios();
+	test_stages();
+	test_memory(&history);
 	test_weekdays();
 	test_batches();
 	test_no_future(&history);

@@ -93,17 +93,23 @@ BEGIN
   -- finds them; amounts are in the forecasts' currency, to the cent where a rate made them
   WITH kinds AS MATERIALIZED (
     SELECT DISTINCT ON (s.stage) s.stage, s.kind, s.ordinal FROM salesops.stage s ORDER BY s.stage, s.pipeline <> 'default', s.pipeline
-  ), change AS (
+  ), own AS MATERIALIZED (
+    SELECT o.opportunity_id, o.stage AS stage_now, k.kind, o.close_date, o.owner_id, o.forecast_category, o.created_at, o.closed_at,
+           CASE WHEN r.rate IS NULL OR r.rate = 1 THEN o.amount ELSE round(o.amount * r.rate, 2) END AS amount
+      FROM salesops.opportunity o LEFT JOIN kinds k ON k.stage = o.stage LEFT JOIN salesops.currency_rate r ON r.currency = o.currency
+     WHERE (o.created_at > take_forecast_snapshot.as_of) IS NOT true
+       AND (k.kind <> 'open' AND o.closed_at <= take_forecast_snapshot.as_of - interval '400 days') IS NOT true
+  ), change AS (   -- of deals that do not say themselves when they began or ended
     SELECT c.opportunity_id, min(c.entered_at) AS first_at, max(c.entered_at) FILTER (WHERE k.kind <> 'open') AS closed_at
-      FROM salesops.opportunity_stage_change c LEFT JOIN kinds k ON k.stage = c.stage GROUP BY 1
+      FROM salesops.opportunity_stage_change c LEFT JOIN kinds k ON k.stage = c.stage
+     WHERE c.opportunity_id IN (SELECT s.opportunity_id FROM own s WHERE s.created_at IS NULL OR (s.closed_at IS NULL AND s.kind <> 'open'))
+     GROUP BY 1
   ), seen AS (
-    SELECT o.opportunity_id, o.stage AS stage_now, k.kind, o.close_date, o.owner_id, o.forecast_category,
-           CASE WHEN r.rate IS NULL OR r.rate = 1 THEN o.amount ELSE round(o.amount * r.rate, 2) END AS amount,
-           coalesce(o.created_at, h.first_at) AS created_at,
-           CASE WHEN k.kind <> 'open' THEN coalesce(o.closed_at, h.closed_at, o.close_date::timestamptz) END AS ended_at
-      FROM salesops.opportunity o LEFT JOIN kinds k ON k.stage = o.stage LEFT JOIN change h ON h.opportunity_id = o.opportunity_id
-      LEFT JOIN salesops.currency_rate r ON r.currency = o.currency
-     WHERE coalesce(o.created_at, h.first_at, '-infinity') <= take_forecast_snapshot.as_of
+    SELECT s.opportunity_id, s.stage_now, s.kind, s.close_date, s.owner_id, s.forecast_category, s.amount,
+           coalesce(s.created_at, h.first_at) AS created_at,
+           CASE WHEN s.kind <> 'open' THEN coalesce(s.closed_at, h.closed_at, s.close_date::timestamptz) END AS ended_at
+      FROM own s LEFT JOIN change h ON h.opportunity_id = s.opportunity_id
+     WHERE coalesce(s.created_at, h.first_at, '-infinity') <= take_forecast_snapshot.as_of
   ), told AS MATERIALIZED (
     SELECT s.*, coalesce(s.ended_at <= take_forecast_snapshot.as_of, false) AS ended FROM seen s
      WHERE (s.ended_at <= take_forecast_snapshot.as_of - interval '400 days') IS NOT true

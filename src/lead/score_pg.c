@@ -635,13 +635,13 @@ Datum
 salesops_score_lead(PG_FUNCTION_ARGS)
 {
 	Datum		lead = PG_GETARG_DATUM(0);
+	List	   *leads = list_make1(TextDatumGetCString(lead));
 	SpiScope	scope;
 	SpiArg		arg;
 	double		score;
 	bool		isnull;
 
-	if (score_leads(text_to_cstring(PG_GETARG_TEXT_PP(1)), PG_GETARG_TIMESTAMPTZ(2),
-					construct_array(&lead, 1, TEXTOID, -1, false, TYPALIGN_INT)) == 0)
+	if (score_leads(text_to_cstring(PG_GETARG_TEXT_PP(1)), PG_GETARG_TIMESTAMPTZ(2), DatumGetArrayTypeP(spi_text_list(leads).value)) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_NO_DATA_FOUND), errmsg("there is no lead \"%s\" at that time", TextDatumGetCString(lead))));
 	arg = spi_datum(TEXTOID, lead, false);
@@ -679,7 +679,7 @@ leads_of_transition(Relation relation, Tuplestorestate *store)
 {
 	AttrNumber	number = id_column(relation);
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(relation), &TTSOpsMinimalTuple);
-	ArrayBuildState *ids = NULL;
+	SpiArray	ids = {TEXTOID};
 	Oid			output;
 	bool		varlena;
 
@@ -691,11 +691,10 @@ leads_of_transition(Relation relation, Tuplestorestate *store)
 		Datum		value = slot_getattr(slot, number, &isnull);
 
 		if (!isnull)
-			ids = accumArrayResult(ids, CStringGetTextDatum(OidOutputFunctionCall(output, value)), false, TEXTOID,
-								   CurrentMemoryContext);
+			spi_array_add_text(&ids, OidOutputFunctionCall(output, value));
 	}
 	ExecDropSingleTupleTableSlot(slot);
-	return ids ? DatumGetArrayTypeP(makeArrayResult(ids, CurrentMemoryContext)) : NULL;
+	return ids.count > 0 ? DatumGetArrayTypeP(spi_array(&ids).value) : NULL;
 }
 
 /* Scores of deleted leads go with them. */
@@ -880,12 +879,12 @@ take_gathered(const GatheredLeads *leads, bool gone, int *taken)
 static ArrayType *
 array_of_ids(char **id, int count, char **others, int other_count)
 {
-	ArrayBuildState *ids = NULL;
+	SpiArray	ids = {TEXTOID};
 
 	for (int i = 0; i < count; i++)
 		if (bsearch(&id[i], others, other_count, sizeof(char *), compare_gathered) == NULL)
-			ids = accumArrayResult(ids, CStringGetTextDatum(id[i]), false, TEXTOID, CurrentMemoryContext);
-	return ids ? DatumGetArrayTypeP(makeArrayResult(ids, CurrentMemoryContext)) : NULL;
+			spi_array_add_text(&ids, id[i]);
+	return ids.count > 0 ? DatumGetArrayTypeP(spi_array(&ids).value) : NULL;
 }
 
 /* All that the statement gathered. A lead that is deleted and written has moved to another partition, or was replaced: it is not gone. */
@@ -930,7 +929,6 @@ row_changed(const TriggerData *trigger)
 	bool		deleted = TRIGGER_FIRED_BY_DELETE(trigger->tg_event);
 	GatheredLeads *leads = gathered_here();
 	char	   *id = id_of_row(trigger);
-	Datum		text;
 
 	if (TRIGGER_FIRED_BEFORE(trigger->tg_event))
 	{
@@ -941,11 +939,8 @@ row_changed(const TriggerData *trigger)
 	if (leads && leads->count > 0)
 		handle_gathered(leads, owner_of_leads(trigger->tg_relation), trigger->tg_trigger->tgargs[0]);
 	else if (id && (leads == NULL || leads->single))
-	{
-		text = CStringGetTextDatum(id);
 		(void) handle_leads(owner_of_leads(trigger->tg_relation), trigger->tg_trigger->tgargs[0], deleted,
-							construct_array(&text, 1, TEXTOID, -1, false, TYPALIGN_INT));
-	}
+							DatumGetArrayTypeP(spi_text_list(list_make1(id)).value));
 	return PointerGetDatum(NULL);
 }
 

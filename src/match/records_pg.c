@@ -9,7 +9,6 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "optimizer/paths.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -537,17 +536,16 @@ matcher_keys_condition(Oid relid, const char *key, int nkeys, const char *const 
 {
 	Oid			type = getBaseType(get_atttype(relid, relation_require_column(relid, key)));
 	bool		integer = type == INT2OID || type == INT4OID || type == INT8OID;
-	Datum	   *elements = palloc(sizeof(Datum) * (nkeys + 1));
-	int			n = 0;
+	SpiArray	elements = {integer ? INT8OID : TEXTOID};
 
 	for (int k = 0; k < nkeys; k++)
 	{
 		if (integer && is_integer_key(keys[k], type))
-			elements[n++] = Int64GetDatum(strtoll(keys[k], NULL, 10));
+			spi_array_add(&elements, Int64GetDatum(strtoll(keys[k], NULL, 10)));
 		else if (!integer && (type != UUIDOID || is_uuid_key(keys[k])))
-			elements[n++] = CStringGetTextDatum(keys[k]);
+			spi_array_add_text(&elements, keys[k]);
 	}
-	*arg = integer ? spi_array(INT8ARRAYOID, INT8OID, elements, n) : spi_array(TEXTARRAYOID, TEXTOID, elements, n);
+	*arg = spi_array(&elements);
 	return psprintf(" WHERE %s%s OPERATOR(pg_catalog.=) ANY ($1%s)", quote_identifier(key),
 					integer || type == UUIDOID ? "" : "::pg_catalog.text", type == UUIDOID ? "::pg_catalog.uuid[]" : "");
 }

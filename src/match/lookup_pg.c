@@ -26,12 +26,6 @@
 
 PG_FUNCTION_INFO_V1(salesops_find_matches);
 
-Oid
-matcher_lookup_relation(const Matcher *matcher)
-{
-	return OidIsValid(matcher->right_relid) ? matcher->right_relid : matcher->relid;
-}
-
 /* A row as jsonb, by column names. */
 static Jsonb *
 row_jsonb(Datum record)

@@ -110,6 +110,8 @@ extern char *matcher_rule_name(const Matcher *matcher, const MatchRule *rule);
 extern char **matcher_column_sql(const Matcher *matcher, Oid relid);
 /* The relations must be there still, and readable by the caller */
 extern void matcher_require_relations(const Matcher *matcher);
+/* The relation that lookups search: the right one of two */
+extern Oid	matcher_lookup_relation(const Matcher *matcher);
 
 /* ---- profile_pg.c: defaults from content ---- */
 extern void matcher_choose(Matcher *matcher);
@@ -181,6 +183,10 @@ typedef struct MatcherKeyDecisions
 extern MatcherKeyDecisions matcher_decisions_of(const Matcher *matcher, const char *key);
 
 /* ---- index_pg.c ---- */
+#define MATCHER_LOOKUP_RULES 8	/* rules of keys and arrays that a lookup uses, the narrowest; rare words besides */
+/* Choose the rules of a lookup; returns how many */
+extern int	matcher_lookup_rules(const Matcher *matcher, int *rules);
+
 /* Where the records of a blocking key of one relation are looked up: an expression that has an index */
 typedef struct MatcherLane
 {
@@ -205,8 +211,6 @@ extern MatcherLanes *matcher_lanes(const Matcher *matcher);
 extern bool matcher_lanes_indexed(const Matcher *matcher, const MatcherLanes *lanes);
 
 /* ---- cache_pg.c: matchers compiled for look-ups ---- */
-#define MATCHER_LOOKUP_RULES 8	/* rules of keys and arrays that a lookup uses, the narrowest; rare words besides */
-
 typedef struct MatcherCompiled
 {
 	Matcher    *matcher;		/* with column_sql; read only: who prepares comparisons works on a copy */
@@ -220,8 +224,6 @@ typedef struct MatcherCompiled
 	MatcherLanes *lanes;		/* NULL until they are asked for */
 } MatcherCompiled;
 
-/* Choose the rules of a lookup; returns how many */
-extern int	matcher_lookup_rules(const Matcher *matcher, int *rules);
 /* Its lanes, made at the first call */
 extern const MatcherLanes *matcher_compiled_lanes(const MatcherCompiled *compiled);
 
@@ -256,8 +258,6 @@ typedef struct MatcherLookup
 	MatchScorer scorer;
 } MatcherLookup;
 
-/* The relation that lookups search: the right one of two */
-extern Oid	matcher_lookup_relation(const Matcher *matcher);
 /* Values and rule keys of a candidate, any row with columns named as the relation's; NULL where there is no such matcher or it is not
  * trained, and that is no error */
 extern MatcherLookup *matcher_lookup_start(const char *name, Datum candidate, bool missing_ok);

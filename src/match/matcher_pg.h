@@ -20,6 +20,8 @@
 #define MATCHER_LONGEST_NAME 255	/* bytes */
 #define MATCHER_LONGEST_VALUE 4096	/* bytes: a longer value is compared by its beginning and a hash of the whole */
 
+#define MATCHER_LOADING_SHARE 0.6	/* of maintenance_work_mem, while records are loaded; blocks, weights and profiles need the rest */
+
 #define MATCHER_RELATED "(related records)"	/* what explanations call the class of related pairs */
 
 typedef struct MatcherColumn
@@ -114,14 +116,17 @@ extern void matcher_require_relations(const Matcher *matcher);
 extern Oid	matcher_lookup_relation(const Matcher *matcher);
 
 /* ---- profile_pg.c: defaults from content ---- */
-extern void matcher_choose(Matcher *matcher);
+/* Returns the share of the records that they were chosen by: what fits into maintenance_work_mem */
+extern double matcher_choose(Matcher *matcher);
 
 /* ---- records_pg.c ---- */
-extern void matcher_records_load(const Matcher *matcher, MatcherRecords *loaded, bool ordered);
-/* The same while it takes no more than so many bytes (0: any); false where it would. Columns that rules tell apart only are keys_only. */
+/* All records while they take no more than so many bytes (0: any); false where they would. Columns that rules only tell apart: keys_only. */
 extern bool matcher_records_load_within(const Matcher *matcher, MatcherRecords *loaded, Size budget);
 /* The same in the order of keys, of a share of the records: those that hashes of seed and key choose, the same ones every time */
 extern bool matcher_records_load_share(const Matcher *matcher, MatcherRecords *loaded, Size budget, double share);
+/* The same of all records or, where these exceed their part of maintenance_work_mem, of a share that does not: which. Into the current
+ * memory context, which is reset first. */
+extern double matcher_records_load_most(const Matcher *matcher, MatcherRecords *loaded);
 /* Give back what only loading and messages need: keys, and the slots of values */
 extern void matcher_records_strip(MatcherRecords *loaded);
 /* The rows of one relation, not loaded but handed on: the key, then the columns */

@@ -27,8 +27,6 @@ PG_FUNCTION_INFO_V1(salesops_train_matcher);
 
 #define LEAST_RECORDS 10
 #define TERM_BATCH 10000
-#define LOADING_SHARE 0.6		/* of maintenance_work_mem, while records are loaded */
-#define LEAST_BUDGET (32 * 1024 * 1024)	/* bytes of records that are held at any setting */
 #define LEAST_MATCHES 1000		/* expected in a sample */
 
 typedef struct StoredModel
@@ -493,7 +491,7 @@ report_fit(const Matcher *matcher, const MatchModel *model)
 
 /* Fit the model to the records that are loaded. */
 static void
-fit_records(Training *training)
+fit_loaded(Training *training)
 {
 	Matcher    *matcher = training->matcher;
 	MatchFitOptions options = match_fit_defaults();
@@ -515,41 +513,22 @@ fit_records(Training *training)
 	match_fit(&training->loaded.records, matcher->comparison, matcher->ncomparisons, &rules, &options, &training->model);
 }
 
-/* Load a share of the records, within so many bytes (0: any), and fit the model to it; false where it takes more. */
-static bool
-try_share(Training *training, Size budget)
+/* The same of the share that is loaded: what is too common among all is so in a sample. */
+static void
+fit_share(Training *training)
 {
 	Matcher    *matcher = training->matcher;
-	MemoryContext caller = MemoryContextSwitchTo(training->context);
 	int32		max_block[MATCHER_MAX_RULES];
-	bool		fits;
 
-	MemoryContextReset(training->context);
-	fits = matcher_records_load_share(matcher, &training->loaded, budget, training->share);
-	/* what is too common among all is so in the sample */
 	for (int r = 0; r < matcher->nrules; r++)
 	{
 		max_block[r] = matcher->rule[r].max_block;
 		if (max_block[r] > 0)
 			matcher->rule[r].max_block = Max((int32) rint(max_block[r] * training->share), 2);
 	}
-	if (fits)
-		fit_records(training);
+	fit_loaded(training);
 	for (int r = 0; r < matcher->nrules; r++)
 		matcher->rule[r].max_block = max_block[r];
-	MemoryContextSwitchTo(caller);
-	return fits;
-}
-
-/* A share below this one that is a fraction of few digits, so that a little more or less memory makes no other sample. */
-static double
-round_share(double share)
-{
-	double		step = 1;
-
-	while (step * 4 > share)
-		step /= 2;
-	return floor(share / step) * step;
 }
 
 /*
@@ -559,20 +538,18 @@ round_share(double share)
 static void
 fit_within_memory(Training *training)
 {
-	Size		budget = (Size) Max(maintenance_work_mem * 1024.0 * LOADING_SHARE, LEAST_BUDGET);
+	MemoryContext caller = MemoryContextSwitchTo(training->context);
 
-	training->share = 1;
-	while (!try_share(training, budget))
-	{
-		double		records = Max(training->loaded.records.nrecords, 1);
-
-		training->share *= round_share(Min(0.9 * records / training->loaded.rows, 0.9));
-	}
+	training->share = matcher_records_load_most(training->matcher, &training->loaded);
+	fit_share(training);
 	while (training->share < 1 && training->model.expected_matches < LEAST_MATCHES)
 	{
 		training->share = Min(training->share * 2, 1);
-		(void) try_share(training, 0);
+		MemoryContextReset(training->context);
+		(void) matcher_records_load_share(training->matcher, &training->loaded, 0, training->share);
+		fit_share(training);
 	}
+	MemoryContextSwitchTo(caller);
 	if (training->share < 1)
 		ereport(NOTICE,
 				(errmsg("matcher \"%s\" was trained on %.3g of the records, which exceed maintenance_work_mem", training->matcher->name,
@@ -602,7 +579,7 @@ salesops_train_matcher(PG_FUNCTION_ARGS)
 	if (matcher->auto_comparisons || matcher->auto_blocking)
 	{
 		progress_phase("choosing comparisons and blocking", 0);
-		matcher_choose(matcher);
+		(void) matcher_choose(matcher);
 	}
 	training.matcher = matcher;
 	training.context = AllocSetContextCreate(context, "salesops training records", ALLOCSET_DEFAULT_SIZES);

@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 people=${PEOPLE:-1000000}
 psql -Xq -v ON_ERROR_STOP=1 -v people="$people" -f test/bench/people.sql
-psql -Xq -o /dev/null -v ON_ERROR_STOP=1 -f test/bench/people_matcher.sql
+psql -Xq -o /dev/null -v ON_ERROR_STOP=1 -f test/bench/matcher.sql
 measure() { # maintenance_work_mem, query
   psql -XqAt -v ON_ERROR_STOP=1 <<SQL
 SET maintenance_work_mem = '$1';

@@ -1,0 +1,35 @@
+/*
+ * kept_pg.h
+ *		What a trigger's function builds at its first call, kept in the session for the next statement.
+ */
+#ifndef SALESOPS_PIPELINE_KEPT_PG_H
+#define SALESOPS_PIPELINE_KEPT_PG_H
+
+#include "postgres.h"
+
+#include "lib/ilist.h"
+
+#define KEPT_RELATIONS 6
+
+typedef struct Kept
+{
+	dlist_node	node;
+	Oid			trigger;
+	Oid			user;			/* whose right to call functions was checked */
+	bool		in_use;			/* by a statement */
+	bool		stale;
+	bool		unsafe;			/* set while something is under way that an error would leave half done */
+	int			nrelations;		/* 0 while it is built: anything makes it stale */
+	Oid			relations[KEPT_RELATIONS];	/* a change of which makes it stale */
+	MemoryContext context;		/* everything that was built */
+	void	   *built;			/* NULL until it is */
+} Kept;
+
+/*
+ * What is kept for this trigger and the current user, or a new one for the caller to build; the statement's until its memory context goes,
+ * whatever ends it. The trigger's own relation and those of 'relations' are what it is made of, functions and types besides.
+ */
+extern Kept *kept_take(Oid trigger, MemoryContext statement);
+extern void kept_built(Kept *kept, void *built, const Oid *relations, int nrelations);
+
+#endif							/* SALESOPS_PIPELINE_KEPT_PG_H */

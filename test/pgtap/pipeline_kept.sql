@@ -1,0 +1,123 @@
+-- What a session keeps of criteria that may raise an error is that of this moment: whatever they hang on changes, is rolled back, or fails, the next
+-- statement goes by what is. Other sessions' changes: test/isolation/specs/pipeline_kept.spec.
+SET client_min_messages = warning;
+SELECT no_plan();
+CREATE TABLE deal (id int PRIMARY KEY, stage text, amount numeric, parts int, note text);
+SELECT salesops.define_stages('default', '[{"stage": "new"}, {"stage": "proposal"}, {"stage": "won", "kind": "won"}]');
+SELECT salesops.add_criterion('deal', 'proposal', 'share', 'amount / parts > 10');
+SELECT salesops.enforce_stage_criteria('deal');
+-- how a statement ends: ok, or the names in DETAIL
+CREATE FUNCTION tried(statement text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  detail text;
+BEGIN
+  EXECUTE statement;
+  RETURN 'ok';
+EXCEPTION WHEN check_violation THEN
+  GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
+  RETURN detail;
+WHEN others THEN
+  RETURN sqlerrm;
+END $$;
+CREATE FUNCTION kept() RETURNS bigint LANGUAGE sql AS $$ SELECT count(*) FROM pg_backend_memory_contexts WHERE name = 'salesops stage criteria' $$;
+INSERT INTO deal VALUES (1, 'proposal', 100, 5);
+SELECT is(kept(), 1::bigint, 'kept between statements');
+INSERT INTO deal VALUES (2, 'proposal', 100, 5);
+SELECT is(kept(), 1::bigint, 'and used by the next');
+SELECT is(tried('INSERT INTO deal VALUES (3, ''proposal'', 10, 5)'), 'share: ((amount / (parts)::numeric) > (10)::numeric) (amount = 10, parts = 5)', 'which knows what is unmet');
+-- an error in the midst of it
+SELECT is(tried('INSERT INTO deal VALUES (3, ''proposal'', 10, 0)'), 'division by zero', 'an error is one');
+SELECT is(kept(), 0::bigint, 'and leaves nothing behind');
+SELECT is(tried('INSERT INTO deal VALUES (3, ''proposal'', 100, 5)'), 'ok', 'the next row is judged anew');
+-- the columns
+ALTER TABLE deal RENAME COLUMN parts TO pieces;
+SELECT is(tried('INSERT INTO deal VALUES (4, ''proposal'', 10, 5)'), 'share: ((amount / (pieces)::numeric) > (10)::numeric) (amount = 10, pieces = 5)', 'a column renamed');
+ALTER TABLE deal DROP COLUMN note, ADD COLUMN extra text;
+SELECT is(tried('INSERT INTO deal VALUES (4, ''proposal'', 10, 5)'), 'share: ((amount / (pieces)::numeric) > (10)::numeric) (amount = 10, pieces = 5)', 'others dropped and added');
+-- criteria and stages
+SELECT salesops.replace_criterion('deal', 'share', 'amount / pieces > 1', 'too little');
+SELECT is(tried('INSERT INTO deal VALUES (4, ''proposal'', 10, 5)'), 'ok', 'a criterion replaced');
+UPDATE salesops.criterion SET message = 'far too little' WHERE criterion = 'share' AND effective_until IS NULL;
+SELECT alike(tried('INSERT INTO deal VALUES (5, ''proposal'', 1, 5)'), '% - far too little', 'its row changed by hand');
+SET session_replication_role = replica;
+UPDATE salesops.criterion SET message = 'little' WHERE criterion = 'share' AND effective_until IS NULL;
+RESET session_replication_role;
+SELECT alike(tried('INSERT INTO deal VALUES (5, ''proposal'', 1, 5)'), '% - little', 'also where triggers are off');
+SELECT salesops.define_stages('default', '[{"stage": "proposal"}, {"stage": "new"}, {"stage": "won", "kind": "won"}]');
+SELECT alike(tried('INSERT INTO deal VALUES (5, ''new'', 1, 5)'), 'share: %', 'stages in another order');
+-- what is rolled back was never said
+BEGIN;
+SELECT salesops.drop_criterion('deal', 'share');
+SELECT is(tried('INSERT INTO deal VALUES (6, ''proposal'', 1, 5)'), 'ok', 'a criterion dropped');
+ROLLBACK;
+SELECT alike(tried('INSERT INTO deal VALUES (6, ''proposal'', 1, 5)'), 'share: %', 'and back');
+BEGIN;
+SAVEPOINT before;
+SELECT salesops.add_criterion('deal', 'proposal', 'whole', '12 / (pieces - 4) = 12');
+SELECT alike(tried('INSERT INTO deal VALUES (6, ''proposal'', 100, 6)'), 'whole: %', 'a criterion of a subtransaction');
+ROLLBACK TO before;
+SELECT is(tried('INSERT INTO deal VALUES (6, ''proposal'', 100, 6)'), 'ok', 'is gone with it');
+SELECT salesops.add_criterion('deal', 'proposal', 'whole', '12 / (pieces - 4) = 12');
+SELECT alike(tried('INSERT INTO deal VALUES (7, ''proposal'', 100, 6)'), 'whole: %', 'and said again');
+ROLLBACK;
+SELECT is(tried('INSERT INTO deal VALUES (7, ''proposal'', 100, 4)'), 'ok', 'and gone again');
+-- functions, and the right to call them
+CREATE FUNCTION enough(numeric) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN $1 > 10; END';
+SELECT salesops.add_criterion('deal', 'proposal', 'enough', 'public.enough(amount)');
+SELECT is(tried('INSERT INTO deal VALUES (8, ''proposal'', 100, 4)'), 'ok', 'a function');
+CREATE OR REPLACE FUNCTION enough(numeric) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN $1 > 1000; END';
+SELECT alike(tried('INSERT INTO deal VALUES (9, ''proposal'', 100, 4)'), 'enough: %', 'that says otherwise');
+CREATE ROLE pipeline_kept_writer;
+GRANT INSERT ON deal TO pipeline_kept_writer;
+SELECT is(tried('INSERT INTO deal VALUES (9, ''proposal'', 10000, 4)'), 'ok', 'its owner may call it');
+REVOKE EXECUTE ON FUNCTION enough FROM public;
+SET ROLE pipeline_kept_writer;
+SELECT is(tried('INSERT INTO deal VALUES (10, ''proposal'', 10000, 4)'), 'permission denied for function enough', 'who may not, cannot by what another had prepared');
+RESET ROLE;
+SELECT is(tried('INSERT INTO deal VALUES (10, ''proposal'', 10000, 4)'), 'ok', 'and the owner still may');
+GRANT EXECUTE ON FUNCTION enough TO pipeline_kept_writer;
+SET ROLE pipeline_kept_writer;
+SELECT is(tried('INSERT INTO deal VALUES (11, ''proposal'', 10000, 4)'), 'ok', 'nor is a right that comes missed');
+RESET ROLE;
+-- a statement within the statement
+CREATE FUNCTION write_another() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF new.id < 1000 THEN
+    INSERT INTO deal VALUES (new.id + 1000, 'proposal', new.amount, CASE WHEN new.id = 22 THEN 0 ELSE 4 END);
+  END IF;
+  RETURN new;
+END $$;
+CREATE TRIGGER another BEFORE INSERT ON deal FOR EACH ROW EXECUTE FUNCTION write_another();
+SELECT is(tried('INSERT INTO deal SELECT i, ''proposal'', 20000, 4 FROM generate_series(12, 14) i'), 'ok', 'statements within a statement');
+SELECT alike(tried('INSERT INTO deal SELECT i, ''proposal'', 20000, CASE i WHEN 17 THEN 60000 ELSE 4 END FROM generate_series(15, 17) i'), 'share: %', 'the outer one judges');
+SELECT is(tried('INSERT INTO deal SELECT i, ''proposal'', 20000, 4 FROM generate_series(20, 22) i'), 'division by zero', 'and an error of the inner one is an error');
+SELECT is(count(*), 0::bigint, 'of both') FROM deal WHERE id % 1000 BETWEEN 15 AND 22;
+SELECT is(tried('INSERT INTO deal SELECT i, ''proposal'', 20000, 4 FROM generate_series(20, 21) i'), 'ok', 'then all goes on');
+SELECT cmp_ok(kept(), '<=', 1::bigint, 'and one is kept');
+-- partitions, by their own numbers of columns and by the root's criteria
+CREATE TABLE parted (id int, stage text, amount numeric, parts int) PARTITION BY RANGE (id);
+CREATE TABLE parted_a (parts int, amount numeric, stage text, id int);
+ALTER TABLE parted ATTACH PARTITION parted_a FOR VALUES FROM (0) TO (1000);
+SELECT salesops.add_criterion('parted', 'proposal', 'share', 'amount / parts > 10');
+SELECT salesops.enforce_stage_criteria('parted');
+SELECT is(tried('INSERT INTO parted VALUES (1, ''proposal'', 100, 5)'), 'ok', 'a partition');
+SELECT salesops.replace_criterion('parted', 'share', 'amount / parts > 30');
+SELECT alike(tried('INSERT INTO parted VALUES (2, ''proposal'', 100, 5)'), 'share: %', 'goes by its root''s criteria');
+SELECT alike(tried('INSERT INTO parted_a (id, stage, amount, parts) VALUES (2, ''proposal'', 100, 5)'), 'share: %', 'by either name');
+-- what there is to keep is bounded
+SET client_min_messages = error;
+DO $$
+BEGIN
+  FOR i IN 1 .. 80 LOOP
+    EXECUTE format('CREATE TABLE many_%s (id int, stage text, amount numeric, parts int)', i);
+    PERFORM salesops.add_criterion(format('many_%s', i)::regclass, 'proposal', 'share', 'amount / parts > 10'), salesops.enforce_stage_criteria(format('many_%s', i)::regclass);
+  END LOOP;
+  FOR i IN 1 .. 80 LOOP
+    EXECUTE format('INSERT INTO many_%s VALUES (1, ''proposal'', 100, 5)', i);
+  END LOOP;
+END $$;
+SELECT is(kept(), 64::bigint, 'at most 64');
+SELECT * FROM finish();
+DROP TABLE deal, parted;
+DROP FUNCTION enough(numeric);
+DROP ROLE pipeline_kept_writer;

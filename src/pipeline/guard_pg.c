@@ -232,7 +232,7 @@ build_guard(TriggerData *trigger, MemoryContext context)
 static Guard *
 kept_guard(TriggerData *trigger, MemoryContext statement)
 {
-	Kept	   *kept = kept_take(trigger->tg_trigger->tgoid, statement);
+	Kept	   *kept = kept_take(KEPT_GUARD, trigger->tg_trigger->tgoid, statement);
 	Guard	   *guard = kept->built;
 	Oid			schema = get_namespace_oid("salesops", false);
 

@@ -1,7 +1,8 @@
 /*
  * kept_pg.c
- *		What a trigger's function builds at its first call, kept in the session: reading criteria and preparing them costs a statement
- *		of one row more than writing the row. What is built and when it is asked for is guard_pg.c's.
+ *		What a trigger of criteria needs, kept in the session: reading criteria and preparing them costs a statement of one row more
+ *		than writing the row. What is built, and when it is asked for, is guard_pg.c's (what the function evaluates) and
+ *		condition_pg.c's (the WHEN clause).
  *
  * A thing is a statement's from the call that takes it until the statement's memory goes; a statement within that one builds another. It
  * comes back unless the statement ended in the midst of it. It is stale, and built anew by the next statement that wants it, once any of
@@ -23,7 +24,7 @@
 
 PG_FUNCTION_INFO_V1(salesops_criteria_changed);
 
-#define MOST_KEPT 64			/* that no statement uses */
+#define MOST_KEPT 100			/* that no statement uses */
 
 static dlist_head all_kept = DLIST_STATIC_INIT(all_kept);
 
@@ -60,7 +61,7 @@ catalog_changed(Datum arg, int cacheid, uint32 hashvalue)
 static void
 listen(void)
 {
-	static const int caches[] = {PROCOID, TYPEOID, CONSTROID, CASTSOURCETARGET, AUTHMEMROLEMEM, AUTHOID};
+	static const int caches[] = {PROCOID, TYPEOID, ENUMOID, CONSTROID, CASTSOURCETARGET, AUTHMEMROLEMEM, AUTHOID};
 	static bool listening = false;
 
 	if (listening)
@@ -97,7 +98,7 @@ destroy(Kept *kept)
 
 /* One that no statement uses and that is good; those that are not good any more go. */
 static Kept *
-find_idle(Oid trigger, Oid user)
+find_idle(KeptKind kind, Oid trigger, Oid user)
 {
 	dlist_mutable_iter iter;
 	Kept	   *found = NULL;
@@ -110,7 +111,7 @@ find_idle(Oid trigger, Oid user)
 			continue;
 		if (kept->stale)
 			destroy(kept);
-		else if (kept->trigger == trigger && kept->user == user)
+		else if (kept->kind == kind && kept->trigger == trigger && kept->user == user)
 			found = kept;
 	}
 	return found;
@@ -138,7 +139,7 @@ give_back(void *arg)
 {
 	Kept	   *kept = arg;
 
-	if (kept->stale || kept->unsafe || kept->built == NULL || find_idle(kept->trigger, kept->user) != NULL)
+	if (kept->stale || kept->unsafe || kept->built == NULL || find_idle(kept->kind, kept->trigger, kept->user) != NULL)
 	{
 		destroy(kept);
 		return;
@@ -150,19 +151,22 @@ give_back(void *arg)
 
 /* A new one, still to be built */
 static Kept *
-make(Oid trigger, Oid user)
+make(KeptKind kind, Oid trigger, Oid user)
 {
-	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "salesops stage criteria", ALLOCSET_SMALL_SIZES);
+	MemoryContext context = kind == KEPT_GUARD
+		? AllocSetContextCreate(TopMemoryContext, "salesops stage criteria", ALLOCSET_SMALL_SIZES)
+		: AllocSetContextCreate(TopMemoryContext, "salesops criteria condition", ALLOCSET_SMALL_SIZES);
 	Kept	   *kept = MemoryContextAllocZero(context, sizeof(Kept));
 
 	kept->context = context;
+	kept->kind = kind;
 	kept->trigger = trigger;
 	kept->user = user;
 	return kept;
 }
 
 Kept *
-kept_take(Oid trigger, MemoryContext statement)
+kept_take(KeptKind kind, Oid trigger, MemoryContext statement)
 {
 	MemoryContextCallback *callback = MemoryContextAlloc(statement, sizeof(MemoryContextCallback));
 	Kept	   *kept;
@@ -170,10 +174,10 @@ kept_take(Oid trigger, MemoryContext statement)
 	listen();
 	/* what others have committed by now binds this statement */
 	AcceptInvalidationMessages();
-	kept = find_idle(trigger, GetUserId());
+	kept = find_idle(kind, trigger, GetUserId());
 	if (kept == NULL)
 	{
-		kept = make(trigger, GetUserId());
+		kept = make(kind, trigger, GetUserId());
 		dlist_push_head(&all_kept, &kept->node);
 	}
 	kept->in_use = true;

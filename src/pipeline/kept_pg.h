@@ -1,6 +1,6 @@
 /*
  * kept_pg.h
- *		What a trigger's function builds at its first call, kept in the session for the next statement.
+ *		What a trigger of criteria needs, kept in the session for the next statement.
  */
 #ifndef SALESOPS_PIPELINE_KEPT_PG_H
 #define SALESOPS_PIPELINE_KEPT_PG_H
@@ -11,9 +11,16 @@
 
 #define KEPT_RELATIONS 6
 
+typedef enum KeptKind
+{
+	KEPT_GUARD,					/* what the trigger's function evaluates */
+	KEPT_CONDITION				/* the trigger's WHEN, prepared */
+} KeptKind;
+
 typedef struct Kept
 {
 	dlist_node	node;
+	KeptKind	kind;
 	Oid			trigger;
 	Oid			user;			/* whose right to call functions was checked */
 	bool		in_use;			/* by a statement */
@@ -29,7 +36,7 @@ typedef struct Kept
  * What is kept for this trigger and the current user, or a new one for the caller to build; the statement's until its memory context goes,
  * whatever ends it. The trigger's own relation and those of 'relations' are what it is made of, functions and types besides.
  */
-extern Kept *kept_take(Oid trigger, MemoryContext statement);
+extern Kept *kept_take(KeptKind kind, Oid trigger, MemoryContext statement);
 extern void kept_built(Kept *kept, void *built, const Oid *relations, int nrelations);
 
 #endif							/* SALESOPS_PIPELINE_KEPT_PG_H */

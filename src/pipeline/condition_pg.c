@@ -62,7 +62,13 @@ take(Condition *condition)
 	Kept	   *kept = kept_take(KEPT_CONDITION, condition->trigger->tgoid, condition->statement);
 
 	if (kept->built == NULL)
-		kept_built(kept, prepare(condition->trigger, kept->context), &condition->relid, 1);
+	{
+		ExprState  *prepared = prepare(condition->trigger, kept->context);
+
+		if (prepared != NULL)
+			kept_depends_on(kept, prepared);
+		kept_built(kept, prepared, &condition->relid, 1);
+	}
 	condition->kept = kept;
 }
 
@@ -77,6 +83,12 @@ evaluate(ExprState *expression, ExprContext *econtext, bool *isnull)
 	if (condition->kept == NULL)
 		take(condition);
 	prepared = condition->kept->built;
+	if (prepared == NULL)
+	{
+		/* a clause that is true, as somebody else may have made one */
+		*isnull = false;
+		return BoolGetDatum(true);
+	}
 	condition->kept->unsafe = true;
 	result = prepared->evalfunc(prepared, econtext, isnull);
 	condition->kept->unsafe = false;

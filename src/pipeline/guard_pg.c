@@ -235,11 +235,14 @@ kept_guard(TriggerData *trigger, MemoryContext statement)
 	Kept	   *kept = kept_take(KEPT_GUARD, trigger->tg_trigger->tgoid, statement);
 	Guard	   *guard = kept->built;
 	Oid			schema = get_namespace_oid("salesops", false);
+	ListCell   *cell;
 
 	if (guard == NULL)
 	{
 		guard = build_guard(trigger, kept->context);
 		guard->kept = kept;
+		foreach(cell, guard->items)
+			kept_depends_on(kept, ((GuardItem *) lfirst(cell))->compiled->state);
 		kept_built(kept, guard, (Oid[]) {
 				   guard->relid, guard->criteria->relid, get_relname_relid("stage", schema), get_relname_relid("criteria_relation", schema),
 				   get_relname_relid("criterion", schema), get_relname_relid("criterion_tree", schema)}, KEPT_RELATIONS);

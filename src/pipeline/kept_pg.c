@@ -6,15 +6,19 @@
  *
  * A thing is a statement's from the call that takes it until the statement's memory goes; a statement within that one builds another. It
  * comes back unless the statement ended in the midst of it. It is stale, and built anew by the next statement that wants it, once any of
- * its relations, a function, a type, a cast or a role's memberships have changed in a way that the server tells of; what is in
+ * its relations or types, any function, cast or role have changed in a way that the server tells of; what is in
  * salesops's own tables is told of by their trigger criteria_changed(). The server takes back what it told this session where a
  * (sub)transaction rolls back, by telling it again.
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
+#include "nodes/primnodes.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -48,7 +52,26 @@ relation_changed(Datum arg, Oid relid)
 	}
 }
 
-/* A function, type, cast or role changed. */
+/* A type changed: each table that is made has one, so only those count that an expression speaks of. */
+static void
+type_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	dlist_iter	iter;
+
+	(void) arg;
+	(void) cacheid;
+	dlist_foreach(iter, &all_kept)
+	{
+		Kept	   *kept = dlist_container(Kept, node, iter.cur);
+
+		if (hashvalue == 0 || kept->nrelations == 0)
+			kept->stale = true;
+		for (int i = 0; i < kept->ntypes; i++)
+			kept->stale |= kept->types[i] == hashvalue;
+	}
+}
+
+/* A function, cast, label or role changed. */
 static void
 catalog_changed(Datum arg, int cacheid, uint32 hashvalue)
 {
@@ -61,12 +84,13 @@ catalog_changed(Datum arg, int cacheid, uint32 hashvalue)
 static void
 listen(void)
 {
-	static const int caches[] = {PROCOID, TYPEOID, ENUMOID, CONSTROID, CASTSOURCETARGET, AUTHMEMROLEMEM, AUTHOID};
+	static const int caches[] = {PROCOID, ENUMOID, CASTSOURCETARGET, AUTHMEMROLEMEM, AUTHOID};
 	static bool listening = false;
 
 	if (listening)
 		return;
 	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(TYPEOID, type_changed, (Datum) 0);
 	for (size_t i = 0; i < lengthof(caches); i++)
 		CacheRegisterSyscacheCallback(caches[i], catalog_changed, (Datum) 0);
 	listening = true;
@@ -185,6 +209,45 @@ kept_take(KeptKind kind, Oid trigger, MemoryContext statement)
 	callback->arg = kept;
 	MemoryContextRegisterResetCallback(statement, callback);
 	return kept;
+}
+
+/* A type, and where it is a domain, what that is over */
+static void
+add_type(Kept *kept, Oid type)
+{
+	while (OidIsValid(type))
+	{
+		HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+
+		if (!HeapTupleIsValid(tuple))
+			elog(ERROR, "cache lookup failed for type %u", type);
+		kept->types = kept->types == NULL ? palloc(sizeof(uint32)) : repalloc(kept->types, sizeof(uint32) * (kept->ntypes + 1));
+		kept->types[kept->ntypes++] = GetSysCacheHashValue1(TYPEOID, ObjectIdGetDatum(type));
+		type = ((Form_pg_type) GETSTRUCT(tuple))->typbasetype;
+		ReleaseSysCache(tuple);
+	}
+}
+
+/* Types whose definition an expression has taken in: those of columns, and domains that it checks */
+static bool
+type_walker(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Var))
+		add_type(context, ((Var *) node)->vartype);
+	if (IsA(node, CoerceToDomain))
+		add_type(context, ((CoerceToDomain *) node)->resulttype);
+	return expression_tree_walker(node, type_walker, context);
+}
+
+void
+kept_depends_on(Kept *kept, const ExprState *prepared)
+{
+	MemoryContext old = MemoryContextSwitchTo(kept->context);
+
+	(void) type_walker((Node *) prepared->expr, kept);
+	MemoryContextSwitchTo(old);
 }
 
 void

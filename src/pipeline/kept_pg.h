@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "lib/ilist.h"
+#include "nodes/execnodes.h"
 
 #define KEPT_RELATIONS 6
 
@@ -28,15 +29,18 @@ typedef struct Kept
 	bool		unsafe;			/* set while something is under way that an error would leave half done */
 	int			nrelations;		/* 0 while it is built: anything makes it stale */
 	Oid			relations[KEPT_RELATIONS];	/* a change of which makes it stale */
+	int			ntypes;
+	uint32	   *types;			/* the same of types: hashes as the server tells of them */
 	MemoryContext context;		/* everything that was built */
 	void	   *built;			/* NULL until it is */
 } Kept;
 
 /*
  * What is kept for this trigger and the current user, or a new one for the caller to build; the statement's until its memory context goes,
- * whatever ends it. The trigger's own relation and those of 'relations' are what it is made of, functions and types besides.
+ * whatever ends it. It is made of relations and of expressions that are prepared: these are told to kept_depends_on, before kept_built.
  */
 extern Kept *kept_take(KeptKind kind, Oid trigger, MemoryContext statement);
+extern void kept_depends_on(Kept *kept, const ExprState *prepared);
 extern void kept_built(Kept *kept, void *built, const Oid *relations, int nrelations);
 
 #endif							/* SALESOPS_PIPELINE_KEPT_PG_H */

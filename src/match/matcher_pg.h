@@ -120,7 +120,7 @@ extern Oid	matcher_lookup_relation(const Matcher *matcher);
 extern double matcher_choose(Matcher *matcher);
 
 /* ---- records_pg.c ---- */
-/* All records while they take no more than so many bytes (0: any); false where they would. Columns that rules only tell apart: keys_only. */
+/* All records while they take no more than so many bytes (0: any); false where they would. What rules only tell apart is keys_only. */
 extern bool matcher_records_load_within(const Matcher *matcher, MatcherRecords *loaded, Size budget);
 /* The same in the order of keys, of a share of the records: those that hashes of seed and key choose, the same ones every time */
 extern bool matcher_records_load_share(const Matcher *matcher, MatcherRecords *loaded, Size budget, double share);

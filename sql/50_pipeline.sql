@@ -144,6 +144,24 @@ CREATE TRIGGER criterion_stored AFTER INSERT ON salesops.criterion
 CREATE TRIGGER criteria_relation_stored BEFORE INSERT ON salesops.criteria_relation
 	FOR EACH ROW EXECUTE FUNCTION salesops.criterion_stored();
 
+CREATE FUNCTION salesops.criteria_changed() RETURNS trigger
+	LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'salesops_criteria_changed';
+COMMENT ON FUNCTION salesops.criteria_changed() IS 'Tells all sessions that what they have kept of stage criteria is to be read again';
+CREATE TRIGGER criteria_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON salesops.stage
+	FOR EACH STATEMENT EXECUTE FUNCTION salesops.criteria_changed();
+CREATE TRIGGER criteria_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON salesops.criteria_relation
+	FOR EACH STATEMENT EXECUTE FUNCTION salesops.criteria_changed();
+CREATE TRIGGER criteria_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON salesops.criterion
+	FOR EACH STATEMENT EXECUTE FUNCTION salesops.criteria_changed();
+CREATE TRIGGER criteria_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON salesops.criterion_tree
+	FOR EACH STATEMENT EXECUTE FUNCTION salesops.criteria_changed();
+-- also where triggers are off: what is kept would be wrong there too
+ALTER TABLE salesops.stage ENABLE ALWAYS TRIGGER criteria_changed;
+ALTER TABLE salesops.criteria_relation ENABLE ALWAYS TRIGGER criteria_changed;
+ALTER TABLE salesops.criterion ENABLE ALWAYS TRIGGER criteria_changed;
+ALTER TABLE salesops.criterion_tree ENABLE ALWAYS TRIGGER criteria_changed;
+
 CREATE FUNCTION salesops.add_criterion(relation regclass, stage text, criterion text, expression text,
 		message text DEFAULT NULL, action text DEFAULT 'reject', effective_from timestamptz DEFAULT pg_catalog.now(),
 		effective_until timestamptz DEFAULT NULL, grace_until timestamptz DEFAULT NULL, judged text DEFAULT 'entry')

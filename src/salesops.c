@@ -21,6 +21,7 @@ _PG_init(void)
 {
 	progress_init();
 	pipeline_init();
+	pipeline_keep_conditions();
 	worker_init();
 	MarkGUCPrefixReserved("salesops");
 }

@@ -13,7 +13,6 @@
 #include "common/hashfn.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
@@ -739,7 +738,7 @@ needs_origin(const Calculation *calculation)
 
 /* Read credits in reach: of all reps, of the one asked for, or of some; what is needed of others' credits is read as well */
 static void
-read_credits(Calculation *calculation, ArrayType *some)
+read_credits(Calculation *calculation, const SpiArg *some)
 {
 	CreditStream stream = {calculation, NULL, 0};
 	bool		origin = needs_origin(calculation);
@@ -759,7 +758,7 @@ read_credits(Calculation *calculation, ArrayType *some)
 	}
 	else if (some)
 	{
-		args[2] = spi_datum(TEXTARRAYOID, PointerGetDatum(some), false);
+		args[2] = *some;
 		(void) spi_stream(origin ? CREDIT_COLUMNS_ORIGIN REPS_CONDITION : CREDIT_COLUMNS REPS_CONDITION,
 						  3, args, true, receive_row, &stream);
 	}
@@ -811,7 +810,9 @@ static void
 load_credits(Calculation *calculation)
 {
 	List	   *changed;
-	ArrayType  *some = NULL;
+	ListCell   *cell;
+	SpiArray	ids = {TEXTOID};
+	SpiArg		some;
 
 	read_credits(calculation, NULL);
 	/* what is wrong is raised when all of it is known */
@@ -821,17 +822,16 @@ load_credits(Calculation *calculation)
 	changed = changed_accounts(calculation);
 	if (changed == NIL)
 		return;
+	calculation->rereading = true;
 	if (list_length(changed) <= scope_rep_count(calculation) / 8)
 	{
-		Datum	   *ids = palloc(sizeof(Datum) * list_length(changed));
-		ListCell   *cell;
-
 		foreach(cell, changed)
-			ids[foreach_current_index(cell)] = CStringGetTextDatum(((Rep *) lfirst(cell))->id);
-		some = construct_array(ids, list_length(changed), TEXTOID, -1, false, TYPALIGN_INT);
+			spi_array_add_text(&ids, ((Rep *) lfirst(cell))->id);
+		some = spi_array(&ids);
+		read_credits(calculation, &some);
 	}
-	calculation->rereading = true;
-	read_credits(calculation, some);
+	else
+		read_credits(calculation, NULL);
 	calculation->rereading = false;
 }
 
@@ -839,14 +839,7 @@ load_credits(Calculation *calculation)
 static SpiArg
 shared_argument(const Calculation *calculation)
 {
-	Datum	   *ids = palloc(sizeof(Datum) * (list_length(calculation->shared) + 1));
-	ListCell   *cell;
-
-	if (calculation->only == NULL)
-		return spi_datum(TEXTARRAYOID, (Datum) 0, true);
-	foreach(cell, calculation->shared)
-		ids[foreach_current_index(cell)] = CStringGetTextDatum(lfirst(cell));
-	return spi_array(TEXTARRAYOID, TEXTOID, ids, list_length(calculation->shared));
+	return calculation->only ? spi_text_list(calculation->shared) : spi_datum(TEXTARRAYOID, (Datum) 0, true);
 }
 
 /* Splits of one deal that do not add up to the whole; overlays (deal_type overlay) are on top and need not */

@@ -181,16 +181,60 @@ spi_datum(Oid type, Datum value, bool isnull)
 	return arg;
 }
 
+/* One more element: of a type passed by reference, what it points to must last until spi_array. */
+static void
+add_element(SpiArray *array, Datum value, bool isnull)
+{
+	if (array->count == array->room)
+	{
+		int			room = Max(array->room * 2, 8);
+
+		array->values = array->room == 0 ? palloc(sizeof(Datum) * room) : repalloc_huge(array->values, sizeof(Datum) * room);
+		array->nulls = array->room == 0 ? palloc(sizeof(bool) * room) : repalloc_huge(array->nulls, sizeof(bool) * room);
+		array->room = room;
+	}
+	array->nulls[array->count] = isnull;
+	array->values[array->count++] = value;
+}
+
+void
+spi_array_add(SpiArray *array, Datum value)
+{
+	add_element(array, value, false);
+}
+
+void
+spi_array_add_text(SpiArray *array, const char *value)
+{
+	add_element(array, value ? CStringGetTextDatum(value) : (Datum) 0, value == NULL);
+}
+
 /* an array argument, by the element's own length and alignment */
 SpiArg
-spi_array(Oid type, Oid element, Datum *elements, int count)
+spi_array(const SpiArray *array)
 {
+	int			bounds[1] = {1};
+	int			count[1] = {array->count};
 	int16		length;
 	bool		by_value;
 	char		align;
 
-	get_typlenbyvalalign(element, &length, &by_value, &align);
-	return spi_datum(type, PointerGetDatum(construct_array(elements, count, element, length, by_value, align)), false);
+	get_typlenbyvalalign(array->element, &length, &by_value, &align);
+	return spi_datum(get_array_type(array->element),
+					 PointerGetDatum(construct_md_array(array->values, array->nulls, 1, count, bounds, array->element, length, by_value,
+														align)), false);
+}
+
+/* a text[] argument of a list of strings, empty for NIL */
+SpiArg
+spi_text_list(const List *strings)
+{
+	SpiArray	array = {TEXTOID};
+	ListCell   *cell;
+
+	foreach(cell, strings)
+		spi_array_add_text(&array, lfirst(cell));
+	return spi_array(&array);
 }
 
 /* Arguments as the parameter list that both kinds of execution take. */

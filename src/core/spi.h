@@ -59,7 +59,21 @@ extern SpiArg spi_float8(double value);
 extern SpiArg spi_timestamptz(TimestampTz value);
 extern SpiArg spi_jsonb(Jsonb *value);
 extern SpiArg spi_datum(Oid type, Datum value, bool isnull);
-extern SpiArg spi_array(Oid type, Oid element, Datum *elements, int count); /* no NULLs among them */
+
+/* An array argument, built an element at a time in the current memory context: SpiArray keys = {TEXTOID}; … spi_array(&keys) */
+typedef struct SpiArray
+{
+	Oid			element;
+	int			count;
+	int			room;
+	Datum	   *values;
+	bool	   *nulls;
+} SpiArray;
+
+extern void spi_array_add(SpiArray *array, Datum value);	/* kept as it is: not copied */
+extern void spi_array_add_text(SpiArray *array, const char *value); /* NULL pointer: SQL NULL */
+extern SpiArg spi_array(const SpiArray *array);
+extern SpiArg spi_text_list(const List *strings);
 
 /* Run one statement; an unexpected result code is an internal error. Returns the number of rows processed. */
 extern uint64 spi_execute(int expected, const char *sql, int nargs, const SpiArg *args);

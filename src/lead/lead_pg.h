@@ -1,13 +1,15 @@
 /*
  * lead_pg.h
- *		Lead scoring: the rules and the policy as they stand (rules_pg.c), for scoring by them (score_pg.c).
+ *		Lead scoring: the rules and the policy as they stand (rules_pg.c), for scoring by them (score_pg.c), by triggers too (changed_pg.c).
  */
 #ifndef SALESOPS_LEAD_LEAD_PG_H
 #define SALESOPS_LEAD_LEAD_PG_H
 
 #include "postgres.h"
 
+#include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
+#include "utils/array.h"
 
 typedef enum RuleCategory
 {
@@ -65,5 +67,8 @@ extern char *lead_rows_query(const char *entity);
  * and points (float8[], by rule, decayed and capped). $1 is as_of; $2 the leads' ids (text[]), where only some are read.
  */
 extern char *lead_score_query(const ScoringPolicy *policy, bool some);
+
+/* score_pg.c: score all leads that the current user sees, or those named, and keep the scores. Returns how many. */
+extern uint64 lead_score_leads(const char *model, TimestampTz as_of, ArrayType *leads);
 
 #endif							/* SALESOPS_LEAD_LEAD_PG_H */

@@ -19,7 +19,6 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/inval.h"
@@ -385,19 +384,6 @@ learn_model_pin(LoadedModel *loaded, MemoryContext context)
 
 /* ---- changes ---- */
 
-/* A list of texts as a text[] argument. */
-static SpiArg
-text_array(List *texts)
-{
-	Datum	   *values = palloc(sizeof(Datum) * Max(list_length(texts), 1));
-	int			count = 0;
-	ListCell   *cell;
-
-	foreach(cell, texts)
-		values[count++] = CStringGetTextDatum((char *) lfirst(cell));
-	return spi_datum(TEXTARRAYOID, PointerGetDatum(construct_array(values, count, TEXTOID, -1, false, TYPALIGN_INT)), false);
-}
-
 /* A figure, NULL where there is none. */
 static SpiArg
 figure(const ModelRecord *record, double value)
@@ -453,8 +439,8 @@ insert_version(const ModelRecord *record, const char *caller)
 		spi_int8(record->rows), spi_int8(record->positives), spi_text(record->validation ? record->validation : "none"),
 		figure(record, record->metrics.roc_auc), figure(record, record->metrics.log_loss),
 		figure(record, record->metrics.brier), figure(record, record->metrics.ece),
-		figure(record, record->metrics.precision_at_10), text_array(record->features), spi_jsonb(record->left_out),
-		spi_jsonb(record->leakage), text_array(record->notes), spi_text(record->query), spi_text(record->key),
+		figure(record, record->metrics.precision_at_10), spi_text_list(record->features), spi_jsonb(record->left_out),
+		spi_jsonb(record->leakage), spi_text_list(record->notes), spi_text(record->query), spi_text(record->key),
 		spi_jsonb(record->options), spi_jsonb(record->details), spi_text(psprintf("%016llx", (unsigned long long) record->fingerprint)),
 		spi_name(GetDatabaseEncodingName()), content_of(record->model)
 	};

@@ -147,27 +147,6 @@ same_version(const RowVersion *a, const RowVersion *b)
 	return a->table == b->table && a->xmin == b->xmin && ItemPointerEquals((ItemPointer) &a->place, (ItemPointer) &b->place);
 }
 
-int
-matcher_lookup_rules(const Matcher *matcher, int *rules)
-{
-	int			n = 0;
-
-	for (int r = 0; r < matcher->nrules && n < MATCHER_LOOKUP_RULES; r++)
-	{
-		if (matcher->rule[r].kind != MATCH_RULE_TOKENS)
-			rules[n++] = r;
-	}
-	for (int r = 0; r < matcher->nrules; r++)
-	{
-		if (matcher->rule[r].kind == MATCH_RULE_TOKENS)
-		{
-			rules[n++] = r;
-			break;
-		}
-	}
-	return n;
-}
-
 /* SQL that gives a candidate's values, rule keys and key, over what has its columns. */
 static char *
 candidate_query(const MatcherCompiled *compiled, const char *from)

@@ -186,6 +186,20 @@ insert_matcher(const Matcher *matcher, Jsonb *options)
 	spi_close(&scope);
 }
 
+/* What the user left open, from the content. */
+static void
+choose(Matcher *matcher)
+{
+	double		share = matcher_choose(matcher);
+
+	if (share < 1)
+		ereport(NOTICE,
+				(errmsg("matcher \"%s\": %s chosen by %.3g of the records, which exceed maintenance_work_mem", matcher->name,
+						matcher->auto_comparisons && matcher->auto_blocking ? "comparisons and blocking were" :
+						matcher->auto_comparisons ? "comparisons were" : "blocking was", share),
+				 errhint("Raise maintenance_work_mem to choose by all; training chooses again.")));
+}
+
 /*
  * create_matcher(name text, relation regclass, key name, comparisons jsonb, blocking text[], options jsonb) -> void
  *
@@ -229,7 +243,7 @@ salesops_create_matcher(PG_FUNCTION_ARGS)
 	check_user_definition(matcher);
 	insert_matcher(matcher, options);
 	if (matcher->auto_comparisons || matcher->auto_blocking)
-		matcher_choose(matcher);
+		choose(matcher);
 	matcher_store_definition(matcher);
 	PG_RETURN_VOID();
 }

@@ -25,7 +25,6 @@ PG_FUNCTION_INFO_V1(salesops_find_clusters);
 PG_FUNCTION_INFO_V1(salesops_explain_match);
 
 #define BATCH 1024
-#define LOADING_SHARE 0.6		/* of maintenance_work_mem, while records are loaded; blocks and weights need the rest */
 #define PREFETCH 12				/* pairs ahead whose records are fetched from memory */
 
 /* ---- a run ---- */
@@ -84,7 +83,7 @@ matcher_run_start_bounded(const char *name, const char *command, bool fingerprin
 
 	run->matcher = matcher_load(name);
 	MemoryContextSwitchTo(context);
-	fits = matcher_records_load_within(run->matcher, &run->loaded, (Size) (maintenance_work_mem * 1024.0 * LOADING_SHARE));
+	fits = matcher_records_load_within(run->matcher, &run->loaded, (Size) (maintenance_work_mem * 1024.0 * MATCHER_LOADING_SHARE));
 	if (fits)
 	{
 		matcher_model_tables(run->matcher, &run->model);

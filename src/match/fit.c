@@ -843,21 +843,63 @@ try_split(Fit *fit, MatchTables *split)
 	return false;
 }
 
+/* A model with frequencies of its own. */
+static MatchModel
+copy_model(const Fit *fit)
+{
+	MatchModel	copy = *fit->model;
+
+	for (int c = 0; c < fit->n; c++)
+	{
+		size_t		values = (size_t) fit->records->column[fit->comparison[c].column].nvalues;
+
+		if (copy.frequency[c] == NULL)
+			continue;
+		copy.frequency[c] = kernel_alloc_array(fit->env, double, values);
+		memcpy(copy.frequency[c], fit->model->frequency[c], sizeof(double) * values);
+	}
+	return copy;
+}
+
+/* The frequencies of a model that is not wanted. */
+static void
+release_frequencies(const Fit *fit, const MatchModel *model)
+{
+	for (int c = 0; c < fit->n; c++)
+	{
+		if (model->frequency[c] != NULL)
+			kernel_release(fit->env, model->frequency[c]);
+	}
+}
+
 /*
- * Look for related pairs, and fit three classes where there are any; else the model stays as it is. Pairs that have something in common and
- * that nobody would take for matches can be so many more (goods of one brand, beside the sizes of one article) that they make the class
- * theirs. Then what looks like matches falls into two kinds still, and the class is fitted once more to those that do.
+ * Look for related pairs, and fit three classes where there are any; else the model stays as it is. Pairs that have something in common
+ * and that nobody would take for matches can be so many more (goods of one brand, beside the sizes of one article) that they make the
+ * class theirs, and the sizes stay among the matches. Then what looks like matches falls into two kinds still, and the class is fitted
+ * once more to those that do. That may as well lose to the matches what the first fit had told apart: the one with fewer matches holds.
  */
 static void
 fit_related(Fit *fit)
 {
 	MatchTables split;
+	MatchModel	first;
+	int			rounds;
 
 	if (!try_split(fit, &split))
 		return;
 	settle_classes(fit, &split, false);
+	first = copy_model(fit);
 	if (try_split(fit, &split))
 		settle_classes(fit, &split, true);
+	rounds = fit->model->rounds;
+	if (fit->model->prior <= first.prior)
+		release_frequencies(fit, &first);
+	else
+	{
+		release_frequencies(fit, fit->model);
+		*fit->model = first;
+		fit->model->rounds = rounds;
+	}
 }
 
 /* Tables and frequencies to begin with. */

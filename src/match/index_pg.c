@@ -1,7 +1,8 @@
 /*
  * index_pg.c
- *		index_matcher: indexes of the user's relation on a matcher's blocking keys; and the SQL that goes by them. Looking up is
- *		lookup_pg.c's (one record, the narrowest rules) and near_pg.c's (what some changed records hang together with, all rules).
+ *		index_matcher: indexes of the user's relation on a matcher's blocking keys; which rules have one, and the SQL that goes by
+ *		it. Looking up is lookup_pg.c's (one record, the narrowest rules) and near_pg.c's (what some changed records hang together
+ *		with, all rules).
  */
 #include "postgres.h"
 
@@ -19,6 +20,29 @@
 #include "match/matcher_pg.h"
 
 PG_FUNCTION_INFO_V1(salesops_index_matcher);
+
+/* ---- the rules of look-ups ---- */
+
+int
+matcher_lookup_rules(const Matcher *matcher, int *rules)
+{
+	int			n = 0;
+
+	for (int r = 0; r < matcher->nrules && n < MATCHER_LOOKUP_RULES; r++)
+	{
+		if (matcher->rule[r].kind != MATCH_RULE_TOKENS)
+			rules[n++] = r;
+	}
+	for (int r = 0; r < matcher->nrules; r++)
+	{
+		if (matcher->rule[r].kind == MATCH_RULE_TOKENS)
+		{
+			rules[n++] = r;
+			break;
+		}
+	}
+	return n;
+}
 
 /* ---- an index ---- */
 

@@ -83,27 +83,21 @@ matcher_leave_components(const MatcherRun *run, const int32 *cluster, const uint
 {
 	int32		n = run->loaded.records.nrecords;
 	int32	   *least = cut_components(run, cluster, among);
-	Datum	   *keys;
-	Datum	   *components;
+	SpiArray	keys = {TEXTOID};
+	SpiArray	components = {TEXTOID};
 	SpiArg		args[3];
 	SpiScope	spi;
-	int			count = 0;
 
-	for (int32 i = 0; i < n; i++)
-		count += least[i] >= 0;
-	keys = palloc_extended(sizeof(Datum) * ((Size) count + 1), MCXT_ALLOC_HUGE);
-	components = palloc_extended(sizeof(Datum) * ((Size) count + 1), MCXT_ALLOC_HUGE);
-	count = 0;
 	for (int32 i = 0; i < n; i++)
 	{
 		if (least[i] < 0)
 			continue;
-		keys[count] = CStringGetTextDatum(matcher_key(&run->loaded, i));
-		components[count++] = CStringGetTextDatum(matcher_key(&run->loaded, least[i]));
+		spi_array_add_text(&keys, matcher_key(&run->loaded, i));
+		spi_array_add_text(&components, matcher_key(&run->loaded, least[i]));
 	}
 	args[0] = spi_text(run->matcher->name);
-	args[1] = spi_array(TEXTARRAYOID, TEXTOID, keys, count);
-	args[2] = spi_array(TEXTARRAYOID, TEXTOID, components, count);
+	args[1] = spi_array(&keys);
+	args[2] = spi_array(&components);
 	spi_open(&spi, SPI_AS_OWNER);
 	if (scope.isnull)
 		spi_execute(SPI_OK_DELETE, "DELETE FROM salesops.match_component c WHERE c.matcher = $1 "
@@ -111,7 +105,7 @@ matcher_leave_components(const MatcherRun *run, const int32 *cluster, const uint
 	else
 		spi_execute_kept(SPI_OK_DELETE, "DELETE FROM salesops.match_component c WHERE c.matcher = $1 AND c.key = ANY ($2)", 2,
 						 (SpiArg[]) {args[0], scope});
-	if (count > 0)
+	if (keys.count > 0)
 		spi_execute(SPI_OK_INSERT, "INSERT INTO salesops.match_component AS c (matcher, key, component) "
 					"SELECT $1, t.key, t.component FROM unnest($2, $3) AS t (key, component) "
 					"ON CONFLICT (matcher, key) DO UPDATE SET component = excluded.component WHERE c.component <> excluded.component", 3, args);
@@ -132,9 +126,9 @@ typedef struct LargeBlocks
 /* Blocks of all rules, for SQL */
 typedef struct BlockRows
 {
-	ArrayBuildState *rule;
-	ArrayBuildState *key;
-	ArrayBuildState *excess;	/* records beyond what is paired */
+	SpiArray	rule;
+	SpiArray	key;
+	SpiArray	excess;			/* records beyond what is paired */
 } BlockRows;
 
 /* What reading the keys of one rule's blocks needs */
@@ -176,14 +170,13 @@ large_blocks(const MatcherRun *run, int r)
 
 /* One block, with its key as an index has it. */
 static void
-add_block(BlockReading *reading, int32 block, Datum key)
+add_block(BlockReading *reading, int32 block, text *key)
 {
 	BlockRows  *rows = reading->rows;
 
-	rows->rule = accumArrayResult(rows->rule, Int64GetDatum((int64) reading->rule_id), false, INT8OID, CurrentMemoryContext);
-	rows->key = accumArrayResult(rows->key, key, false, TEXTOID, CurrentMemoryContext);
-	rows->excess = accumArrayResult(rows->excess, Int64GetDatum((int64) reading->blocks->size[block] - reading->rule->max_block), false,
-									INT8OID, CurrentMemoryContext);
+	spi_array_add(&rows->rule, Int64GetDatum((int64) reading->rule_id));
+	spi_array_add(&rows->key, PointerGetDatum(DatumGetTextPCopy(PointerGetDatum(key))));
+	spi_array_add(&rows->excess, Int64GetDatum((int64) reading->blocks->size[block] - reading->rule->max_block));
 }
 
 /* A member of blocks, with its key or keys: those that are the blocks'. (Elements beyond 512 bytes are not: an index has them cut.) */
@@ -201,7 +194,7 @@ read_block_keys(TupleTableSlot *slot, void *arg)
 		return;
 	if (reading->rule->kind == MATCH_RULE_KEY)
 	{
-		add_block(reading, reading->first[member], slot->tts_values[1]);
+		add_block(reading, reading->first[member], DatumGetTextPP(slot->tts_values[1]));
 		return;
 	}
 	deconstruct_array(DatumGetArrayTypeP(slot->tts_values[1]), TEXTOID, -1, false, TYPALIGN_INT, &words, &nulls, &count);
@@ -213,7 +206,7 @@ read_block_keys(TupleTableSlot *slot, void *arg)
 
 			if (word == NULL || match_hash(VARDATA_ANY(word), VARSIZE_ANY_EXHDR(word)) != reading->blocks->hash[block])
 				continue;
-			add_block(reading, block, PointerGetDatum(word));
+			add_block(reading, block, word);
 			break;
 		}
 	}
@@ -276,16 +269,12 @@ read_rule_blocks(const MatcherRun *run, const MatcherCompiled *compiled, int r, 
 void
 matcher_leave_blocks(MatcherRun *run)
 {
-	MemoryContext caller = CurrentMemoryContext;
 	bool		decisions;
 	const MatcherCompiled *compiled = matcher_compiled(run->matcher->name, false, &decisions);
-	BlockRows	rows;
+	BlockRows	rows = {{INT8OID}, {TEXTOID}, {INT8OID}};
 	SpiScope	scope;
 	SpiArg		args[4];
 
-	rows.rule = initArrayResult(INT8OID, caller, true);
-	rows.key = initArrayResult(TEXTOID, caller, true);
-	rows.excess = initArrayResult(INT8OID, caller, true);
 	for (int r = 0; r < run->matcher->nrules; r++)
 	{
 		LargeBlocks blocks = large_blocks(run, r);
@@ -294,9 +283,9 @@ matcher_leave_blocks(MatcherRun *run)
 			read_rule_blocks(run, compiled, r, &blocks, &rows);
 	}
 	args[0] = spi_text(run->matcher->name);
-	args[1] = spi_datum(INT8ARRAYOID, makeArrayResult(rows.rule, caller), false);
-	args[2] = spi_datum(TEXTARRAYOID, makeArrayResult(rows.key, caller), false);
-	args[3] = spi_datum(INT8ARRAYOID, makeArrayResult(rows.excess, caller), false);
+	args[1] = spi_array(&rows.rule);
+	args[2] = spi_array(&rows.key);
+	args[3] = spi_array(&rows.excess);
 	spi_open(&scope, SPI_AS_OWNER);
 	spi_execute(SPI_OK_DELETE, "DELETE FROM salesops.match_block b WHERE b.matcher = $1 "
 				"AND NOT EXISTS (SELECT FROM unnest($2, $3) AS t (rule, key) WHERE t.rule = b.rule AND t.key = b.key)", 3, args);

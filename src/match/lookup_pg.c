@@ -26,12 +26,6 @@
 
 PG_FUNCTION_INFO_V1(salesops_find_matches);
 
-Oid
-matcher_lookup_relation(const Matcher *matcher)
-{
-	return OidIsValid(matcher->right_relid) ? matcher->right_relid : matcher->relid;
-}
-
 /* A row as jsonb, by column names. */
 static Jsonb *
 row_jsonb(Datum record)
@@ -144,29 +138,28 @@ rare_keys(const MatcherLookup *lookup, int r, const char *keys)
 	Oid			element;
 	Datum	   *words;
 	bool	   *nulls;
-	Datum	   *hashes;
+	SpiArray	rare = {TEXTOID};
+	SpiArray	hashes = {INT8OID};
 	int			count;
-	int			n = 0;
 	char	   *result;
 	SpiArg		args[4];
 
 	getTypeInputInfo(TEXTARRAYOID, &input, &element);
 	array = DatumGetArrayTypeP(OidInputFunctionCall(input, pstrdup(keys), element, -1));
 	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &words, &nulls, &count);
-	hashes = palloc(sizeof(Datum) * Max(count, 1));
 	for (int i = 0; i < count; i++)
 	{
 		text	   *word = nulls[i] ? NULL : DatumGetTextPP(words[i]);
 
 		if (word == NULL)
 			continue;
-		words[n] = words[i];
-		hashes[n++] = Int64GetDatum((int64) match_hash(VARDATA_ANY(word), VARSIZE_ANY_EXHDR(word)));
+		spi_array_add(&rare, words[i]);
+		spi_array_add(&hashes, Int64GetDatum((int64) match_hash(VARDATA_ANY(word), VARSIZE_ANY_EXHDR(word))));
 	}
 	args[0] = spi_text(lookup->matcher->name);
 	args[1] = spi_int4(-1 - r);
-	args[2] = spi_array(TEXTARRAYOID, TEXTOID, words, n);
-	args[3] = spi_array(INT8ARRAYOID, INT8OID, hashes, n);
+	args[2] = spi_array(&rare);
+	args[3] = spi_array(&hashes);
 	spi_open(&scope, SPI_AS_OWNER);
 	spi_execute_kept(SPI_OK_SELECT,
 				"SELECT pg_catalog.array_agg(w.word) FROM unnest($3, $4) AS w (word, hash) WHERE NOT EXISTS ("
@@ -187,17 +180,16 @@ add_confirmed(MatcherLookup *lookup, StringInfo sql, SpiArg *args, int *nargs)
 {
 	Oid			relid = matcher_lookup_relation(lookup->matcher);
 	const char *key = OidIsValid(lookup->matcher->right_relid) ? lookup->matcher->right_key : lookup->matcher->key;
-	Datum	   *keys = palloc(sizeof(Datum) * (lookup->decided.count + 1));
-	int			n = 0;
+	SpiArray	keys = {TEXTOID};
 
 	for (int i = 0; i < lookup->decided.count; i++)
 	{
 		if (lookup->decided.confirmed[i])
-			keys[n++] = CStringGetTextDatum(lookup->decided.other[i]);
+			spi_array_add_text(&keys, lookup->decided.other[i]);
 	}
-	if (n == 0)
+	if (keys.count == 0)
 		return;
-	args[*nargs] = spi_array(TEXTARRAYOID, TEXTOID, keys, n);
+	args[*nargs] = spi_array(&keys);
 	appendStringInfo(sql, "%s%s OPERATOR(pg_catalog.=) ANY ($%d::%s[])", *nargs == 0 ? " WHERE (" : " OR ", quote_identifier(key), *nargs + 1,
 					 format_type_be_qualified(get_atttype(relid, relation_require_column(relid, key))));
 	(*nargs)++;

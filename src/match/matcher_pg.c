@@ -465,6 +465,12 @@ require_relation(const Matcher *matcher, Oid relid)
 	relation_require_select(relid);
 }
 
+Oid
+matcher_lookup_relation(const Matcher *matcher)
+{
+	return OidIsValid(matcher->right_relid) ? matcher->right_relid : matcher->relid;
+}
+
 void
 matcher_require_relations(const Matcher *matcher)
 {

@@ -20,6 +20,8 @@
 #define MATCHER_LONGEST_NAME 255	/* bytes */
 #define MATCHER_LONGEST_VALUE 4096	/* bytes: a longer value is compared by its beginning and a hash of the whole */
 
+#define MATCHER_LOADING_SHARE 0.6	/* of maintenance_work_mem, while records are loaded; blocks, weights and profiles need the rest */
+
 #define MATCHER_RELATED "(related records)"	/* what explanations call the class of related pairs */
 
 typedef struct MatcherColumn
@@ -110,16 +112,21 @@ extern char *matcher_rule_name(const Matcher *matcher, const MatchRule *rule);
 extern char **matcher_column_sql(const Matcher *matcher, Oid relid);
 /* The relations must be there still, and readable by the caller */
 extern void matcher_require_relations(const Matcher *matcher);
+/* The relation that lookups search: the right one of two */
+extern Oid	matcher_lookup_relation(const Matcher *matcher);
 
 /* ---- profile_pg.c: defaults from content ---- */
-extern void matcher_choose(Matcher *matcher);
+/* Returns the share of the records that they were chosen by: what fits into maintenance_work_mem */
+extern double matcher_choose(Matcher *matcher);
 
 /* ---- records_pg.c ---- */
-extern void matcher_records_load(const Matcher *matcher, MatcherRecords *loaded, bool ordered);
-/* The same while it takes no more than so many bytes (0: any); false where it would. Columns that rules tell apart only are keys_only. */
+/* All records while they take no more than so many bytes (0: any); false where they would. What rules only tell apart is keys_only. */
 extern bool matcher_records_load_within(const Matcher *matcher, MatcherRecords *loaded, Size budget);
 /* The same in the order of keys, of a share of the records: those that hashes of seed and key choose, the same ones every time */
 extern bool matcher_records_load_share(const Matcher *matcher, MatcherRecords *loaded, Size budget, double share);
+/* The same of all records or, where these exceed their part of maintenance_work_mem, of a share that does not: which. Into the current
+ * memory context, which is reset first. */
+extern double matcher_records_load_most(const Matcher *matcher, MatcherRecords *loaded);
 /* Give back what only loading and messages need: keys, and the slots of values */
 extern void matcher_records_strip(MatcherRecords *loaded);
 /* The rows of one relation, not loaded but handed on: the key, then the columns */
@@ -181,6 +188,10 @@ typedef struct MatcherKeyDecisions
 extern MatcherKeyDecisions matcher_decisions_of(const Matcher *matcher, const char *key);
 
 /* ---- index_pg.c ---- */
+#define MATCHER_LOOKUP_RULES 8	/* rules of keys and arrays that a lookup uses, the narrowest; rare words besides */
+/* Choose the rules of a lookup; returns how many */
+extern int	matcher_lookup_rules(const Matcher *matcher, int *rules);
+
 /* Where the records of a blocking key of one relation are looked up: an expression that has an index */
 typedef struct MatcherLane
 {
@@ -205,8 +216,6 @@ extern MatcherLanes *matcher_lanes(const Matcher *matcher);
 extern bool matcher_lanes_indexed(const Matcher *matcher, const MatcherLanes *lanes);
 
 /* ---- cache_pg.c: matchers compiled for look-ups ---- */
-#define MATCHER_LOOKUP_RULES 8	/* rules of keys and arrays that a lookup uses, the narrowest; rare words besides */
-
 typedef struct MatcherCompiled
 {
 	Matcher    *matcher;		/* with column_sql; read only: who prepares comparisons works on a copy */
@@ -220,8 +229,6 @@ typedef struct MatcherCompiled
 	MatcherLanes *lanes;		/* NULL until they are asked for */
 } MatcherCompiled;
 
-/* Choose the rules of a lookup; returns how many */
-extern int	matcher_lookup_rules(const Matcher *matcher, int *rules);
 /* Its lanes, made at the first call */
 extern const MatcherLanes *matcher_compiled_lanes(const MatcherCompiled *compiled);
 
@@ -256,8 +263,6 @@ typedef struct MatcherLookup
 	MatchScorer scorer;
 } MatcherLookup;
 
-/* The relation that lookups search: the right one of two */
-extern Oid	matcher_lookup_relation(const Matcher *matcher);
 /* Values and rule keys of a candidate, any row with columns named as the relation's; NULL where there is no such matcher or it is not
  * trained, and that is no error */
 extern MatcherLookup *matcher_lookup_start(const char *name, Datum candidate, bool missing_ok);

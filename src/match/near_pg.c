@@ -175,11 +175,11 @@ note_block(NearSearch *search, const NearBlock *block, int64 again)
 static SpiArg
 keys_arg(const NearSearch *search, const int32 *numbers, int count)
 {
-	Datum	   *keys = palloc(sizeof(Datum) * (count + 1));
+	SpiArray	keys = {TEXTOID};
 
 	for (int i = 0; i < count; i++)
-		keys[i] = CStringGetTextDatum(key_of(search, numbers[i]));
-	return spi_array(TEXTARRAYOID, TEXTOID, keys, count);
+		spi_array_add_text(&keys, key_of(search, numbers[i]));
+	return spi_array(&keys);
 }
 
 /* ---- who hung together ---- */
@@ -291,8 +291,8 @@ static void
 mark_known(NearSearch *search, const int *blocks, int count)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	Datum	   *rules = palloc(sizeof(Datum) * (count + 1));
-	Datum	   *keys = palloc(sizeof(Datum) * (count + 1));
+	SpiArray	rules = {INT8OID};
+	SpiArray	keys = {TEXTOID};
 	NearBlock **asked = palloc(sizeof(NearBlock *) * (count + 1));
 	SpiScope	scope;
 	SpiArg		args[3] = {spi_text(search->matcher->name)};
@@ -300,11 +300,11 @@ mark_known(NearSearch *search, const int *blocks, int count)
 	for (int i = 0; i < count; i++)
 	{
 		asked[i] = &search->block[blocks[i]];
-		rules[i] = Int64GetDatum((int64) search->lanes->rule_id[asked[i]->rule]);
-		keys[i] = CStringGetTextDatum(asked[i]->key);
+		spi_array_add(&rules, Int64GetDatum((int64) search->lanes->rule_id[asked[i]->rule]));
+		spi_array_add_text(&keys, asked[i]->key);
 	}
-	args[1] = spi_array(INT8ARRAYOID, INT8OID, rules, count);
-	args[2] = spi_array(TEXTARRAYOID, TEXTOID, keys, count);
+	args[1] = spi_array(&rules);
+	args[2] = spi_array(&keys);
 	spi_open(&scope, SPI_AS_OWNER);
 	MemoryContextSwitchTo(caller);
 	spi_stream_kept("SELECT t.n FROM unnest($2, $3) WITH ORDINALITY AS t (rule, key, n) "
@@ -366,18 +366,17 @@ read_members(NearSearch *search, const int *blocks, int count)
 
 	for (int l = 0; l < search->lanes->nlanes; l++)
 	{
-		Datum	   *keys = palloc(sizeof(Datum) * (count + 1));
+		SpiArray	keys = {TEXTOID};
 		int		   *asked = palloc(sizeof(int) * (count + 1));
-		int			n = 0;
 
 		for (int i = 0; i < count; i++)
 		{
 			if (search->lanes->lane_of[search->block[blocks[i]].rule] != l)
 				continue;
-			keys[n] = CStringGetTextDatum(search->block[blocks[i]].key);
-			asked[n++] = blocks[i];
+			asked[keys.count] = blocks[i];
+			spi_array_add_text(&keys, search->block[blocks[i]].key);
 		}
-		args[l] = spi_array(TEXTARRAYOID, TEXTOID, keys, n);
+		args[l] = spi_array(&keys);
 		search->lane_blocks[l] = asked;
 	}
 	spi_open(&scope, SPI_PINNED_AS_CALLER);

@@ -20,6 +20,8 @@
 #include "text/text_pg.h"
 
 #define FOLD "salesops.match_fold("	/* what the default expressions of text begin with */
+#define CODE "salesops.match_code(%s)"
+#define FORM_BATCH 10000		/* values of a column that get another form at once */
 #define COMPANY_SAMPLE 2000		/* values that are looked at for legal forms */
 #define COMPANIES 0.2			/* share of them with one that makes a column one of companies */
 
@@ -132,9 +134,9 @@ holds_companies(const MatchColumn *column)
 	return companies > 0 && companies >= COMPANIES * seen;
 }
 
-/* The expression that a folded column is compared by, where its content asks for another; else NULL. */
-static char *
-refined_expression(const char *expression, const MatchRecords *records, int c, const MatchProfile *profile)
+/* The form that a folded column is compared in, where its content asks for another, as SQL over what stands for %s; else NULL. */
+static const char *
+refined_form(const MatchRecords *records, int c, const MatchProfile *profile)
 {
 	const MatchColumn *column = &records->column[c];
 	MatchKind	kind = profile->kind[c];
@@ -144,13 +146,13 @@ refined_expression(const char *expression, const MatchRecords *records, int c, c
 	switch (form)
 	{
 		case MATCH_FORM_DAY_FIRST:
-			return psprintf("salesops.match_day(%s, true)", expression);
+			return "salesops.match_day(%s, true)";
 		case MATCH_FORM_MONTH_FIRST:
-			return psprintf("salesops.match_day(%s, false)", expression);
+			return "salesops.match_day(%s, false)";
 		case MATCH_FORM_CODE:
-			return psprintf("salesops.match_code(%s", expression + strlen(FOLD));
+			return CODE;
 		case MATCH_FORM_HOST:
-			return psprintf("salesops.match_host(%s)", expression);
+			return "salesops.match_host(%s)";
 		case MATCH_FORM_SORTED:
 		case MATCH_FORM_PLAIN:
 			break;
@@ -158,35 +160,109 @@ refined_expression(const char *expression, const MatchRecords *records, int c, c
 	companies = (kind == MATCH_KIND_NAME || kind == MATCH_KIND_TEXT) && holds_companies(column);
 	/* what is made up of other columns must be seen to contain them, and of an only column the first word counts */
 	if (form == MATCH_FORM_SORTED && !profile->composite[c] && profile->ncomparisons > 1)
-		return psprintf(companies ? "salesops.match_sorted(salesops.normalize_company(%s))" : "salesops.match_sorted(%s)", expression);
-	return companies ? psprintf("salesops.normalize_company(%s)", expression) : NULL;
+		return companies ? "salesops.match_sorted(salesops.normalize_company(%s))" : "salesops.match_sorted(%s)";
+	return companies ? "salesops.normalize_company(%s)" : NULL;
+}
+
+/* SQL with what stands for its one %s. */
+static char *
+form_over(const char *form, const char *expression)
+{
+	const char *place = strstr(form, "%s");
+
+	return psprintf("%.*s%s%s", (int) (place - form), form, expression, place + 2);
+}
+
+/* What one value becomes. */
+static void
+note_form(TupleTableSlot *slot, void *arg)
+{
+	MatchRecords *values = arg;
+	int32		record = match_records_add(values);
+	text	   *value = slot->tts_isnull[0] ? NULL : DatumGetTextPP(slot->tts_values[0]);
+
+	if (value != NULL && VARSIZE_ANY_EXHDR(value) > 0)
+		match_records_set(values, record, 0, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+}
+
+/*
+ * Give a column that is loaded another form, in its place or as one more, without reading the relation again: each value once. (A value
+ * beyond MATCHER_LONGEST_VALUE counts by what is kept of it, and codes by their folded values.)
+ */
+static void
+derive_column(MatchRecords *records, int column, int source, const char *form)
+{
+	char	   *sql = psprintf("SELECT %s FROM pg_catalog.unnest($1) AS t (v)", form_over(form, "t.v"));
+	MemoryContext batch = AllocSetContextCreate(CurrentMemoryContext, "salesops match forms", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(batch);
+	int32		nvalues = records->column[source].nvalues;
+	MatchRecords values;
+
+	match_records_init(&values, 1, &records->env);
+	for (int32 v = 0; v < nvalues;)
+	{
+		SpiArray	texts = {TEXTOID};
+		SpiArg		args[1];
+		SpiScope	scope;
+
+		for (; v < nvalues && texts.count < FORM_BATCH; v++)
+			spi_array_add_text(&texts, match_value(&records->column[source], v));
+		args[0] = spi_array(&texts);
+		spi_open(&scope, SPI_PINNED_AS_CALLER);
+		MemoryContextSwitchTo(batch);
+		spi_stream_kept(sql, 1, args, true, note_form, &values);
+		spi_close(&scope);
+		MemoryContextSwitchTo(batch);
+		MemoryContextReset(batch);
+	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(batch);
+	match_records_derive(records, column, source, &values);
+}
+
+/* A column of the offer in another form, in its place or as one more: its expression and its values. */
+static void
+reform_column(Matcher *offer, MatchRecords *records, int column, int source, const char *form)
+{
+	char	   *expression = offer->column[source].expression;
+
+	/* a code is taken from the text itself */
+	if (strcmp(form, CODE) == 0)
+		expression = pnstrdup(expression + strlen(FOLD), strlen(expression) - strlen(FOLD) - 1);
+	expression = form_over(form, expression);
+	if (column == offer->ncolumns)
+		matcher_column(offer, expression, true);
+	else
+		offer->column[column].expression = expression;
+	derive_column(records, column, source, form);
 }
 
 /* Columns by the forms that their content asks for: codes without what stands between the digits, companies without their legal form. */
 static bool
-refine_columns(Matcher *offer, const MatchRecords *records, const MatchProfile *profile, char **names)
+refine_columns(Matcher *offer, MatchRecords *records, const MatchProfile *profile, char **names)
 {
+	const char *form[MATCH_MAX_PROFILE_COLUMNS];
+	bool		models[MATCH_MAX_PROFILE_COLUMNS];
 	bool		changed = false;
 
+	/* all are looked at as they were loaded */
 	for (int c = 0; c < profile->ncolumns; c++)
 	{
-		char	   *expression = offer->column[c].expression;
-		char	   *refined;
+		bool		folded = strncmp(offer->column[c].expression, FOLD, strlen(FOLD)) == 0;
 
-		if (strncmp(expression, FOLD, strlen(FOLD)) != 0)
-			continue;
-		refined = refined_expression(expression, records, c, profile);
-		if (offer->ncolumns < MATCHER_MAX_COLUMNS && match_holds_models(records, profile, c))
+		form[c] = folded ? refined_form(records, c, profile) : NULL;
+		models[c] = folded && match_holds_models(records, profile, c);
+		changed |= form[c] != NULL || models[c];
+	}
+	for (int c = 0; c < profile->ncolumns; c++)
+	{
+		if (models[c] && offer->ncolumns < MATCHER_MAX_COLUMNS)
 		{
 			names[offer->ncolumns] = psprintf("%s (code)", names[c]);
-			matcher_column(offer, psprintf("salesops.match_model(%s)", expression), true);
-			changed = true;
+			reform_column(offer, records, offer->ncolumns, c, "salesops.match_model(%s)");
 		}
-		if (refined != NULL)
-		{
-			offer->column[c].expression = refined;
-			changed = true;
-		}
+		if (form[c] != NULL)
+			reform_column(offer, records, c, c, form[c]);
 	}
 	return changed;
 }
@@ -224,38 +300,41 @@ take_rules(Matcher *matcher, const Matcher *offer, const MatchProfile *profile)
  * the first word and the others are compared, each for itself.
  */
 static bool
-split_only_column(Matcher *offer, const MatchProfile *profile, char **names)
+split_only_column(Matcher *offer, MatchRecords *records, const MatchProfile *profile, char **names)
 {
 	int			c = profile->comparison[0].column;
-	char	   *expression = offer->column[c].expression;
 
 	if (profile->ncomparisons != 1 || !profile->several_words[c] || offer->ncolumns == MATCHER_MAX_COLUMNS)
 		return false;
-	offer->column[c].expression = psprintf("salesops.match_first(%s)", expression);
 	names[offer->ncolumns] = psprintf("%s (other words)", names[c]);
 	names[c] = psprintf("%s (first word)", names[c]);
-	matcher_column(offer, psprintf("salesops.match_rest(%s)", expression), true);
+	reform_column(offer, records, offer->ncolumns, c, "salesops.match_rest(%s)");
+	reform_column(offer, records, c, c, "salesops.match_first(%s)");
 	return true;
-}
-
-/* Load the offered columns, and profile them. */
-static void
-profile_columns(const Matcher *offer, MatcherRecords *loaded, MatchProfileOptions *options, MatchProfile *profile)
-{
-	matcher_records_load(offer, loaded, true);
-	match_profile(&loaded->records, options, profile);
 }
 
 /* Profile the offered columns over the relation's content, again where that asks for other forms of them. */
 static void
-profile_offer(Matcher *offer, MatcherRecords *loaded, MatchProfileOptions *options, MatchProfile *profile, char **names,
+profile_offer(Matcher *offer, MatchRecords *records, const MatchProfileOptions *options, MatchProfile *profile, char **names,
 			  bool split)
 {
-	profile_columns(offer, loaded, options, profile);
-	if (refine_columns(offer, &loaded->records, profile, names))
-		profile_columns(offer, loaded, options, profile);
-	if (split && split_only_column(offer, profile, names))
-		profile_columns(offer, loaded, options, profile);
+	match_profile(records, options, profile);
+	if (refine_columns(offer, records, profile, names))
+		match_profile(records, options, profile);
+	if (split && split_only_column(offer, records, profile, names))
+		match_profile(records, options, profile);
+}
+
+/* The options over a sample: of its pairs there are as many as the square of its share. */
+static MatchProfileOptions
+options_of_share(const Matcher *matcher, double share)
+{
+	MatchProfileOptions options = match_profile_defaults();
+
+	options.max_block = matcher->options.max_block;
+	options.pairs_per_record *= share;
+	options.pair_budget *= share * share;
+	return options;
 }
 
 /* Columns of comparisons that the user gave, to find rules over them. */
@@ -270,15 +349,17 @@ offer_comparisons(const Matcher *matcher, Matcher *offer, char **names)
 	}
 }
 
-void
+double
 matcher_choose(Matcher *matcher)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "salesops match profile", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext caller = MemoryContextSwitchTo(context);
+	MemoryContext content = AllocSetContextCreate(context, "salesops match content", ALLOCSET_DEFAULT_SIZES);
 	Matcher    *offer = palloc0(sizeof(Matcher));
 	MatchProfile *profile = palloc0(sizeof(MatchProfile));
-	MatchProfileOptions options = match_profile_defaults();
+	MatchProfileOptions options;
 	MatcherRecords loaded;
+	double		share;
 	char	  **names = palloc0(sizeof(char *) * MATCHER_MAX_COLUMNS);
 
 	*offer = *matcher;
@@ -287,8 +368,11 @@ matcher_choose(Matcher *matcher)
 		offer_columns(matcher, offer, names);
 	else
 		offer_comparisons(matcher, offer, names);
-	options.max_block = matcher->options.max_block;
-	profile_offer(offer, &loaded, &options, profile, names, matcher->auto_comparisons && matcher->auto_blocking);
+	MemoryContextSwitchTo(content);
+	share = matcher_records_load_most(offer, &loaded);
+	MemoryContextSwitchTo(context);
+	options = options_of_share(matcher, share);
+	profile_offer(offer, &loaded.records, &options, profile, names, matcher->auto_comparisons && matcher->auto_blocking);
 	if (matcher->auto_blocking)
 		match_profile_rules(&loaded.records, &options, profile);
 	MemoryContextSwitchTo(caller);
@@ -302,4 +386,5 @@ matcher_choose(Matcher *matcher)
 	for (int c = 0; c < matcher->ncomparisons; c++)
 		matcher->comparison_name[c] = pstrdup(matcher->comparison_name[c]);
 	MemoryContextDelete(context);
+	return share;
 }

@@ -261,6 +261,48 @@ match_records_settle(MatchRecords *records)
 	}
 }
 
+/* Release all that a column has. */
+static void
+free_column(const KernelEnv *env, MatchColumn *column)
+{
+	kernel_release(env, column->code);
+	kernel_release(env, column->key);
+	kernel_release(env, column->count);
+	kernel_release(env, column->offset);
+	kernel_release(env, column->arena);
+	kernel_release(env, column->slot);
+	kernel_release(env, column->hash);
+	kernel_release(env, column->pending);
+}
+
+void
+match_records_derive(MatchRecords *records, int column, int source, MatchRecords *values)
+{
+	const KernelEnv *env = &records->env;
+	MatchColumn derived = values->column[0];
+	const MatchColumn *old = &records->column[source];
+	int32_t    *becomes = derived.code;
+
+	derived.code = kernel_alloc_array(env, int32_t, records->room + 1);
+	for (int32_t i = 0; i < records->nrecords; i++)
+		derived.code[i] = old->code[i] == MATCH_NULL ? MATCH_NULL : becomes[old->code[i]];
+	if (derived.nvalues > 0)
+		memset(derived.count, 0, sizeof(int32_t) * (size_t) derived.nvalues);
+	for (int32_t v = 0; v < old->nvalues; v++)
+	{
+		if (becomes[v] != MATCH_NULL)
+			derived.count[becomes[v]] += old->count[v];
+	}
+	kernel_release(env, becomes);
+	kernel_release(env, values->column);
+	memset(values, 0, sizeof(*values));
+	if (column == records->ncolumns)
+		records->column = kernel_realloc_array(env, records->column, MatchColumn, ++records->ncolumns);
+	else
+		free_column(env, &records->column[column]);
+	records->column[column] = derived;
+}
+
 /* Release the slots and hashes. */
 void
 match_records_finish(MatchRecords *records)
@@ -283,15 +325,8 @@ match_records_finish(MatchRecords *records)
 void
 match_records_free(MatchRecords *records)
 {
-	match_records_finish(records);
 	for (int c = 0; c < records->ncolumns; c++)
-	{
-		kernel_release(&records->env, records->column[c].code);
-		kernel_release(&records->env, records->column[c].key);
-		kernel_release(&records->env, records->column[c].count);
-		kernel_release(&records->env, records->column[c].offset);
-		kernel_release(&records->env, records->column[c].arena);
-	}
+		free_column(&records->env, &records->column[c]);
 	kernel_release(&records->env, records->column);
 	memset(records, 0, sizeof(*records));
 }

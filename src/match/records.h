@@ -79,6 +79,11 @@ extern void match_records_put(MatchRecords *records, int32_t record, int column,
 /* The same for a column without texts, by the text's match_hash */
 extern void match_records_put_hash(MatchRecords *records, int32_t record, int column, uint64_t hash);
 extern void match_records_settle(MatchRecords *records);
+/*
+ * A column of what each value of another column becomes (the same one: in its place; or one more). 'values' has one column and a record
+ * for each of those values, in their order; it is used up. Codes are as if the records had been set so.
+ */
+extern void match_records_derive(MatchRecords *records, int column, int source, MatchRecords *values);
 /* Releases what only interning needs */
 extern void match_records_finish(MatchRecords *records);
 extern void match_records_free(MatchRecords *records);

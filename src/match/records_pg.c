@@ -4,12 +4,13 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "optimizer/paths.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -37,6 +38,7 @@ typedef struct Loading
 } Loading;
 
 #define TICK 1024				/* records */
+#define LEAST_BUDGET (32 * 1024 * 1024)	/* bytes of records that are held at any setting */
 #define CUT_ROOM (MATCHER_LONGEST_VALUE + 32)
 
 bool
@@ -468,6 +470,32 @@ matcher_records_load_share(const Matcher *matcher, MatcherRecords *loaded, Size 
 	return load_within(matcher, loaded, budget, true, share);
 }
 
+/* A share below this one that is a fraction of few digits, so that a little more or less memory makes no other sample. */
+static double
+round_share(double share)
+{
+	double		step = 1;
+
+	while (step * 4 > share)
+		step /= 2;
+	return floor(share / step) * step;
+}
+
+double
+matcher_records_load_most(const Matcher *matcher, MatcherRecords *loaded)
+{
+	Size		budget = (Size) Max(maintenance_work_mem * 1024.0 * MATCHER_LOADING_SHARE, LEAST_BUDGET);
+	double		share = 1;
+
+	for (;;)
+	{
+		MemoryContextReset(CurrentMemoryContext);
+		if (matcher_records_load_share(matcher, loaded, budget, share))
+			return share;
+		share *= round_share(Min(0.9 * Max(loaded->records.nrecords, 1) / loaded->rows, 0.9));
+	}
+}
+
 void
 matcher_records_strip(MatcherRecords *loaded)
 {
@@ -489,13 +517,6 @@ matcher_records_strip(MatcherRecords *loaded)
 		column->pending = NULL;
 		column->nslots = 0;
 	}
-}
-
-void
-matcher_records_load(const Matcher *matcher, MatcherRecords *loaded, bool ordered)
-{
-	matcher_records_start(matcher, loaded);
-	load_all(matcher, loaded, ordered, 1);
 }
 
 /* Whether a text is a whole number as the server writes one of this type. */
@@ -537,17 +558,16 @@ matcher_keys_condition(Oid relid, const char *key, int nkeys, const char *const 
 {
 	Oid			type = getBaseType(get_atttype(relid, relation_require_column(relid, key)));
 	bool		integer = type == INT2OID || type == INT4OID || type == INT8OID;
-	Datum	   *elements = palloc(sizeof(Datum) * (nkeys + 1));
-	int			n = 0;
+	SpiArray	elements = {integer ? INT8OID : TEXTOID};
 
 	for (int k = 0; k < nkeys; k++)
 	{
 		if (integer && is_integer_key(keys[k], type))
-			elements[n++] = Int64GetDatum(strtoll(keys[k], NULL, 10));
+			spi_array_add(&elements, Int64GetDatum(strtoll(keys[k], NULL, 10)));
 		else if (!integer && (type != UUIDOID || is_uuid_key(keys[k])))
-			elements[n++] = CStringGetTextDatum(keys[k]);
+			spi_array_add_text(&elements, keys[k]);
 	}
-	*arg = integer ? spi_array(INT8ARRAYOID, INT8OID, elements, n) : spi_array(TEXTARRAYOID, TEXTOID, elements, n);
+	*arg = spi_array(&elements);
 	return psprintf(" WHERE %s%s OPERATOR(pg_catalog.=) ANY ($1%s)", quote_identifier(key),
 					integer || type == UUIDOID ? "" : "::pg_catalog.text", type == UUIDOID ? "::pg_catalog.uuid[]" : "");
 }

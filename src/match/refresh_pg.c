@@ -44,11 +44,11 @@ key_list(ArrayType *array, int *count)
 static SpiArg
 keys_arg(const char *const *keys, int count)
 {
-	Datum	   *elements = palloc(sizeof(Datum) * (count + 1));
+	SpiArray	array = {TEXTOID};
 
 	for (int i = 0; i < count; i++)
-		elements[i] = CStringGetTextDatum(keys[i]);
-	return spi_array(TEXTARRAYOID, TEXTOID, elements, count);
+		spi_array_add_text(&array, keys[i]);
+	return spi_array(&array);
 }
 
 /* Whether every rule can be looked up. */
@@ -88,20 +88,20 @@ store_blocks(const char *matcher, const MatcherNear *near)
 {
 	SpiScope	scope;
 	SpiArg		args[4];
-	Datum	   *rules = palloc(sizeof(Datum) * (near->nblocks + 1));
-	Datum	   *again = palloc(sizeof(Datum) * (near->nblocks + 1));
+	SpiArray	rules = {INT8OID};
+	SpiArray	again = {INT8OID};
 
 	if (near->nblocks == 0)
 		return;
 	for (int i = 0; i < near->nblocks; i++)
 	{
-		rules[i] = Int64GetDatum((int64) near->block_rule[i]);
-		again[i] = Int64GetDatum(near->block_again[i]);
+		spi_array_add(&rules, Int64GetDatum((int64) near->block_rule[i]));
+		spi_array_add(&again, Int64GetDatum(near->block_again[i]));
 	}
 	args[0] = spi_text(matcher);
-	args[1] = spi_array(INT8ARRAYOID, INT8OID, rules, near->nblocks);
+	args[1] = spi_array(&rules);
 	args[2] = keys_arg(near->block_key, near->nblocks);
-	args[3] = spi_array(INT8ARRAYOID, INT8OID, again, near->nblocks);
+	args[3] = spi_array(&again);
 	spi_open(&scope, SPI_AS_OWNER);
 	spi_execute_kept(SPI_OK_DELETE, "DELETE FROM salesops.match_block b USING unnest($2, $3, $4) AS t (rule, key, again) "
 					 "WHERE b.matcher = $1 AND b.rule = t.rule AND b.key = t.key AND t.again = 0", 4, args);
@@ -195,12 +195,12 @@ store_groups(const Matcher *matcher, SpiArg keys, SpiArg groups, int count, SpiA
 {
 	SpiScope	scope;
 	SpiArg		args[6] = {spi_text(matcher->name), keys, groups};
-	Datum	   *sides = palloc(sizeof(Datum) * (count + 1));
+	SpiArray	sides = {BOOLOID};
 	int64		changed;
 
 	for (int i = 0; i < count; i++)
-		sides[i] = BoolGetDatum(false);
-	args[3] = spi_array(BOOLARRAYOID, BOOLOID, sides, count);
+		spi_array_add(&sides, BoolGetDatum(false));
+	args[3] = spi_array(&sides);
 	args[4] = spi_text(contract_entity_of(matcher->relid));
 	args[5] = scope_keys;
 	spi_open(&scope, SPI_AS_OWNER);
@@ -242,8 +242,8 @@ store_near(const MatcherCompiled *compiled, const MatcherNear *near, SpiArg scop
 	int32	   *least;
 	int32	   *member;
 	int32		members;
-	Datum	   *keys;
-	Datum	   *groups;
+	SpiArray	keys = {TEXTOID};
+	SpiArray	groups = {INT4OID};
 	int64		changed = 0;
 
 	number_pairs(run, near, &pairs);
@@ -251,16 +251,13 @@ store_near(const MatcherCompiled *compiled, const MatcherNear *near, SpiArg scop
 	run->components = true;
 	cluster = matcher_cluster_pairs(run, &pairs, &count);
 	member = matcher_grouped_members(run, cluster, count, &least, &members);
-	keys = palloc(sizeof(Datum) * (members + 1));
-	groups = palloc(sizeof(Datum) * (members + 1));
 	for (int32 i = 0; i < members; i++)
 	{
-		keys[i] = CStringGetTextDatum(matcher_key(&run->loaded, member[i]));
-		groups[i] = Int32GetDatum(cluster[member[i]]);
+		spi_array_add_text(&keys, matcher_key(&run->loaded, member[i]));
+		spi_array_add(&groups, Int32GetDatum(cluster[member[i]]));
 	}
 	if (!same_groups(run, cluster, member, members, near, scope_keys))
-		changed = store_groups(run->matcher, spi_array(TEXTARRAYOID, TEXTOID, keys, members),
-							   spi_array(INT4ARRAYOID, INT4OID, groups, members), members, scope_keys);
+		changed = store_groups(run->matcher, spi_array(&keys), spi_array(&groups), members, scope_keys);
 	matcher_leave_components(run, cluster, NULL, scope_keys);
 	MemoryContextSwitchTo(caller);
 	matcher_run_end(run);

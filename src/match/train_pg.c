@@ -13,7 +13,6 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/memutils.h"
@@ -28,8 +27,6 @@ PG_FUNCTION_INFO_V1(salesops_train_matcher);
 
 #define LEAST_RECORDS 10
 #define TERM_BATCH 10000
-#define LOADING_SHARE 0.6		/* of maintenance_work_mem, while records are loaded */
-#define LEAST_BUDGET (32 * 1024 * 1024)	/* bytes of records that are held at any setting */
 #define LEAST_MATCHES 1000		/* expected in a sample */
 
 typedef struct StoredModel
@@ -157,29 +154,40 @@ training_json(const Training *training)
 
 typedef struct TermBatch
 {
-	Datum		comparison[TERM_BATCH];
-	Datum		hash[TERM_BATCH];
-	Datum		frequency[TERM_BATCH];
-	int			count;
+	const char *matcher;
+	SpiArray	comparison;
+	SpiArray	hash;
+	SpiArray	frequency;
 } TermBatch;
 
 /* Write a batch of frequencies; SPI is open. */
 static void
-flush_terms(const char *matcher, TermBatch *batch)
+flush_terms(TermBatch *batch)
 {
 	SpiArg		args[4];
 
-	if (batch->count == 0)
+	if (batch->hash.count == 0)
 		return;
-	args[0] = spi_text(matcher);
-	args[1] = spi_array(INT4ARRAYOID, INT4OID, batch->comparison, batch->count);
-	args[2] = spi_array(INT8ARRAYOID, INT8OID, batch->hash, batch->count);
-	args[3] = spi_array(FLOAT8ARRAYOID, FLOAT8OID, batch->frequency, batch->count);
+	args[0] = spi_text(batch->matcher);
+	args[1] = spi_array(&batch->comparison);
+	args[2] = spi_array(&batch->hash);
+	args[3] = spi_array(&batch->frequency);
 	spi_execute(SPI_OK_INSERT,
 				"INSERT INTO salesops.matcher_term (matcher, comparison, value_hash, frequency) "
 				"SELECT $1, t.c, t.h, t.f FROM unnest($2, $3, $4) AS t (c, h, f) ON CONFLICT DO NOTHING", 4, args);
-	batch->count = 0;
+	batch->comparison.count = batch->hash.count = batch->frequency.count = 0;
 	CHECK_FOR_INTERRUPTS();
+}
+
+/* One more frequency; SPI is open. */
+static void
+add_term(TermBatch *batch, int comparison, uint64 hash, double frequency)
+{
+	spi_array_add(&batch->comparison, Int32GetDatum(comparison));
+	spi_array_add(&batch->hash, Int64GetDatum((int64) hash));
+	spi_array_add(&batch->frequency, Float8GetDatum(frequency));
+	if (batch->hash.count == TERM_BATCH)
+		flush_terms(batch);
 }
 
 /* Words that are too common to be a key, of each rule of words: comparison is -1 - rule, frequency the records. SPI is open. */
@@ -191,13 +199,7 @@ store_common_words(const Matcher *matcher, TermBatch *batch)
 		const MatchRule *rule = &matcher->rule[r];
 
 		for (int32 k = 0; k < rule->nskipped && rule->kind != MATCH_RULE_KEY; k++)
-		{
-			batch->comparison[batch->count] = Int32GetDatum(-1 - r);
-			batch->hash[batch->count] = Int64GetDatum((int64) rule->skipped[k]);
-			batch->frequency[batch->count++] = Float8GetDatum(rule->max_block);
-			if (batch->count == TERM_BATCH)
-				flush_terms(matcher->name, batch);
-		}
+			add_term(batch, -1 - r, rule->skipped[k], rule->max_block);
 	}
 }
 
@@ -205,7 +207,7 @@ store_common_words(const Matcher *matcher, TermBatch *batch)
 static void
 store_terms(const Matcher *matcher, const MatchModel *model, const MatchRecords *records)
 {
-	TermBatch  *batch = palloc0(sizeof(TermBatch));
+	TermBatch	batch = {matcher->name, {INT4OID}, {INT8OID}, {FLOAT8OID}};
 	SpiArg		args[] = {spi_text(matcher->name)};
 
 	spi_execute(SPI_OK_DELETE, "DELETE FROM salesops.matcher_term t WHERE t.matcher OPERATOR(pg_catalog.=) $1", 1, args);
@@ -215,17 +217,12 @@ store_terms(const Matcher *matcher, const MatchModel *model, const MatchRecords 
 
 		for (int32 v = 0; model->frequency[c] != NULL && v < column->nvalues; v++)
 		{
-			if (model->frequency[c][v] <= model->floor[c])
-				continue;
-			batch->comparison[batch->count] = Int32GetDatum(c);
-			batch->hash[batch->count] = Int64GetDatum((int64) column->hash[v]);
-			batch->frequency[batch->count++] = Float8GetDatum(model->frequency[c][v]);
-			if (batch->count == TERM_BATCH)
-				flush_terms(matcher->name, batch);
+			if (model->frequency[c][v] > model->floor[c])
+				add_term(&batch, c, column->hash[v], model->frequency[c][v]);
 		}
 	}
-	store_common_words(matcher, batch);
-	flush_terms(matcher->name, batch);
+	store_common_words(matcher, &batch);
+	flush_terms(&batch);
 }
 
 /* Keep definition and model; one transaction with the training itself. */
@@ -335,16 +332,11 @@ matcher_each_term(const Matcher *matcher, MatcherTermCallback each, void *arg)
 }
 
 /* Hashes of the values whose frequencies count: of one record or of all that are loaded. */
-static Datum *
-value_hashes(const Matcher *matcher, const MatchRecords *records, int32 record, int *count)
+static SpiArg
+value_hashes(const Matcher *matcher, const MatchRecords *records, int32 record)
 {
-	Size		most = 0;
-	Datum	   *hashes;
+	SpiArray	hashes = {INT8OID};
 
-	for (int c = 0; c < matcher->ncomparisons; c++)
-		most += record >= 0 ? 1 : (Size) records->column[matcher->comparison[c].column].nvalues;
-	hashes = palloc(sizeof(Datum) * (most + 1));
-	*count = 0;
 	for (int c = 0; c < matcher->ncomparisons; c++)
 	{
 		const MatchColumn *column = &records->column[matcher->comparison[c].column];
@@ -354,27 +346,24 @@ value_hashes(const Matcher *matcher, const MatchRecords *records, int32 record, 
 		if (from == MATCH_NULL || (record < 0 && !matcher->comparison[c].term_frequency))
 			continue;
 		for (int32 v = from; v < to; v++)
-			hashes[(*count)++] = Int64GetDatum((int64) column->hash[v]);
+			spi_array_add(&hashes, Int64GetDatum((int64) column->hash[v]));
 	}
-	return hashes;
+	return spi_array(&hashes);
 }
 
 void
 matcher_model_terms(const Matcher *matcher, const MatchRecords *records, int32 record, MatchModel *model)
 {
 	TermReading reading = {records, matcher, model};
-	Datum	   *hashes = NULL;
-	int			nhashes = 0;
 	SpiScope	scope;
 	SpiArg		args[2];
 	MemoryContext caller = CurrentMemoryContext;
 
 	if (!matcher_start_frequencies(matcher, records, model))
 		return;
-	if (record != MATCHER_ALL_TERMS)
-		hashes = value_hashes(matcher, records, record, &nhashes);
 	args[0] = spi_text(matcher->name);
-	args[1] = spi_array(INT8ARRAYOID, INT8OID, hashes, nhashes);
+	if (record != MATCHER_ALL_TERMS)
+		args[1] = value_hashes(matcher, records, record);
 	spi_open(&scope, SPI_AS_OWNER);
 	MemoryContextSwitchTo(caller);
 	spi_stream_kept(record == MATCHER_ALL_TERMS ? TERMS_SQL : TERMS_SQL " AND t.value_hash OPERATOR(pg_catalog.=) ANY ($2)",
@@ -502,7 +491,7 @@ report_fit(const Matcher *matcher, const MatchModel *model)
 
 /* Fit the model to the records that are loaded. */
 static void
-fit_records(Training *training)
+fit_loaded(Training *training)
 {
 	Matcher    *matcher = training->matcher;
 	MatchFitOptions options = match_fit_defaults();
@@ -524,41 +513,22 @@ fit_records(Training *training)
 	match_fit(&training->loaded.records, matcher->comparison, matcher->ncomparisons, &rules, &options, &training->model);
 }
 
-/* Load a share of the records, within so many bytes (0: any), and fit the model to it; false where it takes more. */
-static bool
-try_share(Training *training, Size budget)
+/* The same of the share that is loaded: what is too common among all is so in a sample. */
+static void
+fit_share(Training *training)
 {
 	Matcher    *matcher = training->matcher;
-	MemoryContext caller = MemoryContextSwitchTo(training->context);
 	int32		max_block[MATCHER_MAX_RULES];
-	bool		fits;
 
-	MemoryContextReset(training->context);
-	fits = matcher_records_load_share(matcher, &training->loaded, budget, training->share);
-	/* what is too common among all is so in the sample */
 	for (int r = 0; r < matcher->nrules; r++)
 	{
 		max_block[r] = matcher->rule[r].max_block;
 		if (max_block[r] > 0)
 			matcher->rule[r].max_block = Max((int32) rint(max_block[r] * training->share), 2);
 	}
-	if (fits)
-		fit_records(training);
+	fit_loaded(training);
 	for (int r = 0; r < matcher->nrules; r++)
 		matcher->rule[r].max_block = max_block[r];
-	MemoryContextSwitchTo(caller);
-	return fits;
-}
-
-/* A share below this one that is a fraction of few digits, so that a little more or less memory makes no other sample. */
-static double
-round_share(double share)
-{
-	double		step = 1;
-
-	while (step * 4 > share)
-		step /= 2;
-	return floor(share / step) * step;
 }
 
 /*
@@ -568,20 +538,18 @@ round_share(double share)
 static void
 fit_within_memory(Training *training)
 {
-	Size		budget = (Size) Max(maintenance_work_mem * 1024.0 * LOADING_SHARE, LEAST_BUDGET);
+	MemoryContext caller = MemoryContextSwitchTo(training->context);
 
-	training->share = 1;
-	while (!try_share(training, budget))
-	{
-		double		records = Max(training->loaded.records.nrecords, 1);
-
-		training->share *= round_share(Min(0.9 * records / training->loaded.rows, 0.9));
-	}
+	training->share = matcher_records_load_most(training->matcher, &training->loaded);
+	fit_share(training);
 	while (training->share < 1 && training->model.expected_matches < LEAST_MATCHES)
 	{
 		training->share = Min(training->share * 2, 1);
-		(void) try_share(training, 0);
+		MemoryContextReset(training->context);
+		(void) matcher_records_load_share(training->matcher, &training->loaded, 0, training->share);
+		fit_share(training);
 	}
+	MemoryContextSwitchTo(caller);
 	if (training->share < 1)
 		ereport(NOTICE,
 				(errmsg("matcher \"%s\" was trained on %.3g of the records, which exceed maintenance_work_mem", training->matcher->name,
@@ -611,7 +579,7 @@ salesops_train_matcher(PG_FUNCTION_ARGS)
 	if (matcher->auto_comparisons || matcher->auto_blocking)
 	{
 		progress_phase("choosing comparisons and blocking", 0);
-		matcher_choose(matcher);
+		(void) matcher_choose(matcher);
 	}
 	training.matcher = matcher;
 	training.context = AllocSetContextCreate(context, "salesops training records", ALLOCSET_DEFAULT_SIZES);

@@ -20,7 +20,6 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -421,8 +420,8 @@ find_region(MatcherRun *run, ClusterState *state, double threshold)
 /* Keys with the side that they are on, growing */
 typedef struct KeyList
 {
-	ArrayBuildState *keys;
-	ArrayBuildState *rights;
+	SpiArray	keys;
+	SpiArray	rights;
 	/* for stored keys that have gone */
 	uint64	   *present;		/* open addressing: hashes of present keys, 0 where free */
 	uint64		nslots;
@@ -441,8 +440,8 @@ key_hash(const char *key, size_t length, bool right)
 static void
 append_key(KeyList *list, Datum key, bool right)
 {
-	list->keys = accumArrayResult(list->keys, key, false, TEXTOID, CurrentMemoryContext);
-	list->rights = accumArrayResult(list->rights, BoolGetDatum(right), false, BOOLOID, CurrentMemoryContext);
+	spi_array_add(&list->keys, key);
+	spi_array_add(&list->rights, BoolGetDatum(right));
 }
 
 /* Remember a present key, or find it: whether it was there. */
@@ -473,7 +472,7 @@ note_gone(TupleTableSlot *slot, void *arg)
 	bool		right = DatumGetBool(slot->tts_values[1]);
 
 	if (!present_key(list, key_hash(VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key), right), false))
-		append_key(list, PointerGetDatum(key), right);
+		append_key(list, PointerGetDatum(DatumGetTextPCopy(PointerGetDatum(key))), right);
 }
 
 /* Add the keys that match_cluster has and the relation has not. */
@@ -500,14 +499,12 @@ append_gone(const MatcherRun *run, KeyList *list)
 static void
 make_scope(const MatcherRun *run, const ClusterRegion *region, SpiArg *keys, SpiArg *rights)
 {
-	KeyList		list = {0};
+	KeyList		list = {.keys = {TEXTOID}, .rights = {BOOLOID}};
 
 	*keys = spi_datum(TEXTARRAYOID, (Datum) 0, true);
 	*rights = spi_datum(BOOLARRAYOID, (Datum) 0, true);
 	if (region->full)
 		return;
-	list.keys = initArrayResult(TEXTOID, CurrentMemoryContext, true);
-	list.rights = initArrayResult(BOOLOID, CurrentMemoryContext, true);
 	for (int32 i = 0; i < run->loaded.records.nrecords; i++)
 	{
 		if (region->among[i])
@@ -516,8 +513,8 @@ make_scope(const MatcherRun *run, const ClusterRegion *region, SpiArg *keys, Spi
 	}
 	if (region->lost)
 		append_gone(run, &list);
-	*keys = spi_datum(TEXTARRAYOID, makeArrayResult(list.keys, CurrentMemoryContext), false);
-	*rights = spi_datum(BOOLARRAYOID, makeArrayResult(list.rights, CurrentMemoryContext), false);
+	*keys = spi_array(&list.keys);
+	*rights = spi_array(&list.rights);
 }
 
 /* Store the groups under lasting ids, as the extension's owner; returns what changed as rows (event, records). */
@@ -527,23 +524,23 @@ store_clusters(FunctionCallInfo fcinfo, MatcherRun *run, const ClusterRegion *re
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	int32		nleft = run->loaded.records.nleft;
-	Datum	   *keys = palloc_extended(sizeof(Datum) * ((Size) members + 1), MCXT_ALLOC_HUGE);
-	Datum	   *groups = palloc_extended(sizeof(Datum) * ((Size) members + 1), MCXT_ALLOC_HUGE);
-	Datum	   *rights = palloc_extended(sizeof(Datum) * ((Size) members + 1), MCXT_ALLOC_HUGE);
+	SpiArray	keys = {TEXTOID};
+	SpiArray	groups = {INT4OID};
+	SpiArray	rights = {BOOLOID};
 	SpiArg		args[7];
 	SpiScope	scope;
 	uint64		count;
 
 	for (int32 i = 0; i < members; i++)
 	{
-		keys[i] = CStringGetTextDatum(matcher_key(&run->loaded, member[i]));
-		groups[i] = Int32GetDatum(cluster[member[i]]);
-		rights[i] = BoolGetDatum(nleft > 0 && member[i] >= nleft);
+		spi_array_add_text(&keys, matcher_key(&run->loaded, member[i]));
+		spi_array_add(&groups, Int32GetDatum(cluster[member[i]]));
+		spi_array_add(&rights, BoolGetDatum(nleft > 0 && member[i] >= nleft));
 	}
 	args[0] = spi_text(run->matcher->name);
-	args[1] = spi_array(TEXTARRAYOID, TEXTOID, keys, members);
-	args[2] = spi_array(INT4ARRAYOID, INT4OID, groups, members);
-	args[3] = spi_array(BOOLARRAYOID, BOOLOID, rights, members);
+	args[1] = spi_array(&keys);
+	args[2] = spi_array(&groups);
+	args[3] = spi_array(&rights);
 	args[4] = spi_text(contract_entity_of(run->matcher->relid));
 	make_scope(run, region, &args[5], &args[6]);
 	spi_open(&scope, SPI_AS_OWNER);

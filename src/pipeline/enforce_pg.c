@@ -158,37 +158,129 @@ make_arms(const Criteria *criteria, bool tracked, TermSet *set)
 	return arms;
 }
 
-/* One criterion: into the program where it is made of common terms, else as it is; so is all where our function evaluates it */
-static void
-add_criterion(const Criteria *criteria, Criterion *criterion, List *arms, TermSet *set)
+/* Criteria that are asked of the same stages of the program */
+typedef struct Asked
 {
-	List	   *numbers = NIL;
-	bool		common = false;
-	char	   *sql = NULL;
+	List	   *stages;			/* their numbers; NIL: our function evaluates them wherever they bind */
+	List	   *criteria;
+} Asked;
+
+/* All that is checked over the row, by the stages that it is asked of: a program says those once for all that is asked of them. */
+static List *
+group_criteria(const Criteria *criteria, List *arms)
+{
+	List	   *groups = NIL;
+	ListCell   *cell;
+	ListCell   *other;
+
+	foreach(cell, criteria->criteria)
+	{
+		Criterion  *criterion = lfirst(cell);
+		List	   *stages = NIL;
+		Asked	   *asked = NULL;
+
+		if (criterion->way == CRITERION_QUERY)
+			continue;
+		foreach(other, arms)
+		{
+			Arm		   *arm = lfirst(other);
+
+			if (arm->number > 0 && list_member_ptr(arm->criteria, criterion))
+				stages = lappend_int(stages, arm->number);
+		}
+		foreach(other, groups)
+			if (equal(((Asked *) lfirst(other))->stages, stages))
+				asked = lfirst(other);
+		if (asked == NULL)
+		{
+			asked = palloc0(sizeof(Asked));
+			asked->stages = stages;
+			groups = lappend(groups, asked);
+		}
+		asked->criteria = lappend(asked->criteria, criterion);
+	}
+	return groups;
+}
+
+/* Criteria of the program's stages: into the program where they are made of common terms, else each as it is in each of its stages */
+static void
+add_criteria(const Criteria *criteria, const Asked *asked, List *arms, TermSet *set)
+{
+	ListCell   *cell;
+	ListCell   *other;
+
+	terms_ask_of(set, asked->stages);
+	foreach(cell, asked->criteria)
+	{
+		Criterion  *criterion = lfirst(cell);
+		char	   *sql;
+
+		if (terms_add(set, criterion->expression->tree))
+			continue;
+		sql = expression_deparse(criterion->expression->tree, criteria->relid, "new");
+		foreach(other, arms)
+		{
+			Arm		   *arm = lfirst(other);
+
+			if (arm->number > 0 && list_member_ptr(arm->criteria, criterion))
+				appendStringInfo(&arm->others, "%s(%s)", arm->others.len > 0 ? " AND " : "", sql);
+		}
+	}
+}
+
+/* The columns of a set as arguments: new.amount, new.owner */
+static char *
+column_arguments(Oid relid, const Bitmapset *columns)
+{
+	StringInfoData list;
+	int			column = 0;		/* 0 is the whole row */
+
+	initStringInfo(&list);
+	while ((column = bms_next_member(columns, column)) >= 0)
+		appendStringInfo(&list, "%snew.%s", list.len > 0 ? ", " : "", quote_identifier(get_attname(relid, column, false)));
+	return list.data;
+}
+
+/*
+ * The stages whose rows our function looks at, whatever is in them. What its criteria name follows "true OR", which the planner folds away:
+ * the trigger depends on it, so that nothing that a criterion needs can be dropped. Of common terms that is their columns.
+ */
+static void
+append_compiled(StringInfo condition, const Criteria *criteria, List *arms)
+{
+	List	   *named = NIL;
+	Bitmapset  *columns = NULL;
+	StringInfoData stages;
 	ListCell   *cell;
 
+	initStringInfo(&stages);
 	foreach(cell, arms)
 	{
 		Arm		   *arm = lfirst(cell);
 
-		if (arm->number > 0 && list_member_ptr(arm->criteria, criterion))
-			numbers = lappend_int(numbers, arm->number);
-	}
-	if (numbers != NIL)
-	{
-		terms_ask_of(set, numbers);
-		common = terms_add(set, criterion->expression->tree);
-	}
-	foreach(cell, arms)
-	{
-		Arm		   *arm = lfirst(cell);
-
-		if (!list_member_ptr(arm->criteria, criterion) || (common && arm->number > 0))
+		if (!arm->compiled)
 			continue;
-		if (sql == NULL)
-			sql = expression_deparse(criterion->expression->tree, criteria->relid, "new");
-		appendStringInfo(&arm->others, "%s(%s)", arm->others.len > 0 ? " AND " : "", sql);
+		appendStringInfo(&stages, "%s%s", stages.len > 0 ? ", " : "", sql_literal(arm->stage->name));
+		named = list_concat_unique_ptr(named, arm->criteria);
 	}
+	if (stages.len == 0)
+		return;
+	appendStringInfo(condition, "%s(%s IN (%s) AND (true", condition->len > 0 ? " OR " : "", stage_reference(criteria, "new"), stages.data);
+	foreach(cell, named)
+	{
+		Criterion  *criterion = lfirst(cell);
+		TermSet		common = {0};
+
+		if (criterion->way == CRITERION_QUERY)
+			continue;
+		if (terms_add(&common, criterion->expression->tree))
+			columns = bms_add_members(columns, criterion->expression->columns);
+		else
+			appendStringInfo(condition, " OR (%s)", expression_deparse(criterion->expression->tree, criteria->relid, "new"));
+	}
+	if (columns != NULL)
+		appendStringInfo(condition, " OR pg_catalog.num_nulls(%s) >= 0", column_arguments(criteria->relid, columns));
+	appendStringInfoString(condition, "))");
 }
 
 /* The row's stage in a form that salesops.all_true() knows */
@@ -214,11 +306,16 @@ criteria_condition(const Criteria *criteria, bool tracked)
 	ListCell   *cell;
 
 	initStringInfo(&condition);
-	foreach(cell, criteria->criteria)
-		if (((Criterion *) lfirst(cell))->way != CRITERION_QUERY)
-			add_criterion(criteria, lfirst(cell), arms, &set);
+	foreach(cell, group_criteria(criteria, arms))
+	{
+		Asked	   *asked = lfirst(cell);
+
+		if (asked->stages != NIL)
+			add_criteria(criteria, asked, arms, &set);
+	}
 	if (set.count > 0)
 		appendStringInfo(&condition, "NOT %s", terms_call(&set, program_stage(criteria), criteria->relid));
+	append_compiled(&condition, criteria, arms);
 	foreach(cell, arms)
 	{
 		Arm		   *arm = lfirst(cell);
@@ -226,10 +323,8 @@ criteria_condition(const Criteria *criteria, bool tracked)
 		if (arm->others.len == 0)
 			continue;
 		if (!any)
-			appendStringInfo(&condition, "%sCASE %s", set.count > 0 ? " OR " : "", stage_reference(criteria, "new"));
-		/* true OR ...: folded to true by the planner, but the trigger depends on the columns in it */
-		appendStringInfo(&condition, " WHEN %s THEN %s(%s) IS NOT TRUE", sql_literal(arm->stage->name), arm->compiled ? "true OR " : "",
-						 arm->others.data);
+			appendStringInfo(&condition, "%sCASE %s", condition.len > 0 ? " OR " : "", stage_reference(criteria, "new"));
+		appendStringInfo(&condition, " WHEN %s THEN (%s) IS NOT TRUE", sql_literal(arm->stage->name), arm->others.data);
 		any = true;
 	}
 	if (any)
@@ -237,14 +332,12 @@ criteria_condition(const Criteria *criteria, bool tracked)
 	return condition.len == 0 ? NULL : condition.data;
 }
 
-/* Add the columns of a set, so that the trigger depends on them: DROP COLUMN is refused as it is for the others. */
+/* Add the columns of criteria that are queries, so that the trigger depends on them: DROP COLUMN is refused as it is for the others. */
 static void
 append_dependencies(StringInfo condition, const Criteria *criteria)
 {
 	Bitmapset  *columns = NULL;
 	ListCell   *cell;
-	int			column = -1;
-	bool		any = false;
 
 	foreach(cell, criteria->criteria)
 	{
@@ -254,14 +347,8 @@ append_dependencies(StringInfo condition, const Criteria *criteria)
 			columns = bms_add_members(columns, criterion->expression->columns);
 	}
 	columns = bms_del_member(columns, 0);
-	while ((column = bms_next_member(columns, column)) >= 0)
-	{
-		appendStringInfo(condition, "%snew.%s", any ? ", " : " AND (true OR pg_catalog.num_nulls(",
-						 quote_identifier(get_attname(criteria->relid, column, false)));
-		any = true;
-	}
-	if (any)
-		appendStringInfoString(condition, ") >= 0)");
+	if (!bms_is_empty(columns))
+		appendStringInfo(condition, " AND (true OR pg_catalog.num_nulls(%s) >= 0)", column_arguments(criteria->relid, columns));
 }
 
 /* The WHEN of the query trigger: the stages that have such criteria */

@@ -4,7 +4,8 @@
  *
  * The server calls check_stage_criteria() only where a trigger's WHEN says that something may be unmet (enforce_pg.c), so
  * a good row never comes here, criteria apart that may raise an error of their own: those are evaluated here, under an
- * error context that names them. What a statement needs is built once and kept in the trigger's fn_extra.
+ * error context that names them. What a statement needs is built once and kept in the trigger's fn_extra; of BEFORE triggers it stays
+ * in the session for the next statement (kept_pg.h), but for what depends on things that the server does not tell of: the key's column.
  *
  * A criterion binds a row if it was in force when the row entered its stage. Entering is being inserted or changing the
  * stage; for a row that sits in its stage the time comes from the tracked history, and is now where there is none. Now is by
@@ -14,6 +15,7 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/namespace.h"
 #include "catalog/partition.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
@@ -38,11 +40,14 @@
 #include "core/relation.h"
 #include "core/spi.h"
 #include "pipeline/criteria_pg.h"
+#include "pipeline/kept_pg.h"
 
 PG_FUNCTION_INFO_V1(salesops_check_stage_criteria);
 PG_FUNCTION_INFO_V1(salesops_check_stage_move);
 
 #define SHOWN_VALUE_BYTES 64
+#define MOST_CHECKS 200			/* stages that are kept ready between statements */
+#define COLUMN_NOT_ASKED (-1)
 
 /* salesops.bypass_criteria: a reason, or empty */
 static char *session_bypass = NULL;
@@ -72,11 +77,12 @@ typedef struct Guard
 	Oid			relid;			/* that is written to */
 	TupleDesc	desc;
 	int			stage_column;
-	int			key_column;		/* 0 where there is no key */
+	int			key_column;		/* 0 where there is no key; COLUMN_NOT_ASKED until a statement needs it */
 	bool		tracked;
 	List	   *items;			/* of GuardItem */
 	List	   *checks;			/* of StageCheck, made as stages are met with */
 	StageCheck *last_check;
+	Kept	   *kept;			/* NULL: the statement's only */
 } Guard;
 
 /* The row at hand */
@@ -190,11 +196,10 @@ criteria_relation(Oid relid)
 	return relid;
 }
 
-/* Built at a statement's first call: BEFORE triggers take what can be evaluated over the row, AFTER triggers the queries. */
+/* BEFORE triggers take what can be evaluated over the row, AFTER triggers the queries. */
 static Guard *
-build_guard(TriggerData *trigger, MemoryContext parent)
+build_guard(TriggerData *trigger, MemoryContext context)
 {
-	MemoryContext context = AllocSetContextCreate(parent, "salesops stage criteria", ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	Guard	   *guard = palloc0(sizeof(Guard));
 	bool		queries = TRIGGER_FIRED_AFTER(trigger->tg_event);
@@ -205,7 +210,7 @@ build_guard(TriggerData *trigger, MemoryContext parent)
 	guard->desc = CreateTupleDescCopy(RelationGetDescr(trigger->tg_relation));
 	guard->criteria = criteria_load(criteria_relation(guard->relid));
 	guard->stage_column = column_number(guard->desc, guard->criteria->stage_column);
-	guard->key_column = column_number(guard->desc, criteria_key_column(guard->criteria->relid));
+	guard->key_column = COLUMN_NOT_ASKED;
 	guard->tracked = OidIsValid(get_trigger_oid(guard->criteria->relid, TRIGGER_HISTORY_UPDATE, true));
 	if (guard->stage_column == 0)
 		ereport(ERROR,
@@ -223,15 +228,54 @@ build_guard(TriggerData *trigger, MemoryContext parent)
 	return guard;
 }
 
-/* The guard of this call */
+/* A guard that the session keeps for the next statement of this trigger */
+static Guard *
+kept_guard(TriggerData *trigger, MemoryContext statement)
+{
+	Kept	   *kept = kept_take(KEPT_GUARD, trigger->tg_trigger->tgoid, statement);
+	Guard	   *guard = kept->built;
+	Oid			schema = get_namespace_oid("salesops", false);
+	ListCell   *cell;
+
+	if (guard == NULL)
+	{
+		guard = build_guard(trigger, kept->context);
+		guard->kept = kept;
+		foreach(cell, guard->items)
+			kept_depends_on(kept, ((GuardItem *) lfirst(cell))->compiled->state);
+		kept_built(kept, guard, (Oid[]) {
+				   guard->relid, guard->criteria->relid, get_relname_relid("stage", schema), get_relname_relid("criteria_relation", schema),
+				   get_relname_relid("criterion", schema), get_relname_relid("criterion_tree", schema)}, KEPT_RELATIONS);
+	}
+	/* stages that are not defined any more, or were never */
+	if (list_length(guard->checks) > MOST_CHECKS)
+		kept->stale = true;
+	guard->key_column = COLUMN_NOT_ASKED;
+	return guard;
+}
+
+/* The guard of this call, from a statement's first one on */
 static Guard *
 get_guard(FunctionCallInfo fcinfo, TriggerData *trigger)
 {
+	MemoryContext statement = fcinfo->flinfo->fn_mcxt;
 	Guard	   *guard = fcinfo->flinfo->fn_extra;
 
-	if (guard == NULL)
-		fcinfo->flinfo->fn_extra = guard = build_guard(trigger, fcinfo->flinfo->fn_mcxt);
+	if (guard == NULL && TRIGGER_FIRED_BEFORE(trigger->tg_event))
+		guard = kept_guard(trigger, statement);
+	else if (guard == NULL)
+		guard = build_guard(trigger, AllocSetContextCreate(statement, "salesops stage criteria", ALLOCSET_SMALL_SIZES));
+	fcinfo->flinfo->fn_extra = guard;
 	return guard;
+}
+
+/* The column of rows' keys; 0 where there is none */
+static int
+key_column(Guard *guard)
+{
+	if (guard->key_column == COLUMN_NOT_ASKED)
+		guard->key_column = column_number(guard->desc, criteria_key_column(guard->criteria->relid));
+	return guard->key_column;
 }
 
 /* A column as text, or NULL */
@@ -269,7 +313,7 @@ entry_time(const Guard *guard, const GuardRow *row)
 
 /* What the trigger's row is */
 static GuardRow
-read_row(const Guard *guard, TriggerData *trigger)
+read_row(Guard *guard, TriggerData *trigger)
 {
 	GuardRow	row = {0};
 	bool		update = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event);
@@ -279,7 +323,7 @@ read_row(const Guard *guard, TriggerData *trigger)
 	row.old_stage = update ? slot_text(trigger->tg_trigslot, guard->stage_column) : NULL;
 	row.entering = !update || row.old_stage == NULL || row.stage == NULL || strcmp(row.stage, row.old_stage) != 0;
 	if (guard->tracked)
-		row.key = slot_text(row.slot, guard->key_column);
+		row.key = slot_text(row.slot, key_column(guard));
 	row.now = GetCurrentTimestamp();
 	row.entered_at = entry_time(guard, &row);
 	return row;
@@ -327,7 +371,12 @@ is_met(Guard *guard, GuardItem *item, TupleTableSlot *slot)
 		met = query_is_true(guard, item, slot);
 	else
 	{
+		/* what an error leaves half evaluated is not evaluated again */
+		if (guard->kept != NULL)
+			guard->kept->unsafe = true;
 		value = expression_evaluate(item->compiled, slot, &isnull);
+		if (guard->kept != NULL)
+			guard->kept->unsafe = false;
 		met = !isnull && DatumGetBool(value);
 	}
 	error_context_stack = callback.previous;
@@ -689,13 +738,13 @@ record(const Guard *guard, const GuardRow *row, const Unmet *unmet)
 
 /* Reject, warn and record, in that order: nothing is recorded of a row that is refused. */
 static void
-act(const Guard *guard, GuardRow *row, List *unmet, TriggerData *trigger)
+act(Guard *guard, GuardRow *row, List *unmet, TriggerData *trigger)
 {
 	char	   *rejected;
 	char	   *warned;
 	ListCell   *cell;
 
-	row->key = slot_text(row->slot, guard->key_column);
+	row->key = slot_text(row->slot, key_column(guard));
 	apply_bypasses(guard, row, unmet);
 	rejected = describe(guard, row, unmet, OUTCOME_REJECT);
 	if (rejected)

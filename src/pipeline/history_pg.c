@@ -339,11 +339,12 @@ record_statement(const Tracker *tracker, TriggerData *trigger, ChangeWriter *wri
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(trigger->tg_relation), &TTSOpsMinimalTuple);
 	Tuplestorestate *rows = trigger->tg_newtable ? trigger->tg_newtable : trigger->tg_oldtable;
 	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "salesops stage change", ALLOCSET_SMALL_SIZES);
-	MemoryContext context = MemoryContextSwitchTo(scratch);
 
 	tuplestore_rescan(rows);
+	/* outside the scratch: the slot keeps a row that was read from a file until it gets the next one */
 	while (tuplestore_gettupleslot(rows, true, false, slot))
 	{
+		MemoryContext context = MemoryContextSwitchTo(scratch);
 		Tracked		before;
 		Tracked		after;
 
@@ -351,9 +352,9 @@ record_statement(const Tracker *tracker, TriggerData *trigger, ChangeWriter *wri
 		read_values(tracker, trigger->tg_newtable ? NULL : slot, &before);
 		read_values(tracker, trigger->tg_newtable ? slot : NULL, &after);
 		record_row(writer, &before, &after);
+		MemoryContextSwitchTo(context);
 		MemoryContextReset(scratch);
 	}
-	MemoryContextSwitchTo(context);
 	MemoryContextDelete(scratch);
 	ExecDropSingleTupleTableSlot(slot);
 }

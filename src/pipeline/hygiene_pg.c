@@ -83,8 +83,8 @@ salesops_set_hygiene_rule(PG_FUNCTION_ARGS)
 /* What the caller sees of the pipeline, gathered as the caller and then written as the owner */
 typedef struct Gathered
 {
-	ArrayBuildState *deals;
-	ArrayBuildState *rules;
+	SpiArray	deals;
+	SpiArray	rules;
 	SpiArg		quality[4];		/* open, clean, findings, score */
 } Gathered;
 
@@ -94,8 +94,8 @@ gather_finding(TupleTableSlot *slot, void *arg)
 {
 	Gathered   *gathered = arg;
 
-	gathered->deals = accumArrayResult(gathered->deals, slot->tts_values[0], slot->tts_isnull[0], TEXTOID, CurrentMemoryContext);
-	gathered->rules = accumArrayResult(gathered->rules, slot->tts_values[1], slot->tts_isnull[1], TEXTOID, CurrentMemoryContext);
+	spi_array_add_text(&gathered->deals, slot->tts_isnull[0] ? NULL : TextDatumGetCString(slot->tts_values[0]));
+	spi_array_add_text(&gathered->rules, slot->tts_isnull[1] ? NULL : TextDatumGetCString(slot->tts_values[1]));
 }
 
 /* The figures */
@@ -111,21 +111,12 @@ gather_quality(TupleTableSlot *slot, void *arg)
 										 : Int64GetDatum(DatumGetInt64(slot->tts_values[i])), slot->tts_isnull[i]);
 }
 
-/* text[] of what was gathered */
-static SpiArg
-array_arg(ArrayBuildState *state)
-{
-	if (state == NULL)
-		return spi_datum(TEXTARRAYOID, PointerGetDatum(construct_empty_array(TEXTOID)), false);
-	return spi_datum(TEXTARRAYOID, makeArrayResult(state, CurrentMemoryContext), false);
-}
-
 /* Findings that are new come in, those that are still there are seen again, those that have gone are resolved. */
 static int64
 store_snapshot(Gathered *gathered, TimestampTz as_of)
 {
 	SpiScope	scope;
-	SpiArg		args[] = {spi_timestamptz(as_of), array_arg(gathered->deals), array_arg(gathered->rules)};
+	SpiArg		args[] = {spi_timestamptz(as_of), spi_array(&gathered->deals), spi_array(&gathered->rules)};
 	SpiArg		figures[] = {spi_timestamptz(as_of), gathered->quality[0], gathered->quality[1], gathered->quality[2],
 	gathered->quality[3]};
 	int64		seen;
@@ -160,7 +151,7 @@ Datum
 salesops_take_hygiene_snapshot(PG_FUNCTION_ARGS)
 {
 	TimestampTz as_of = PG_GETARG_TIMESTAMPTZ(0);
-	Gathered	gathered = {0};
+	Gathered	gathered = {{TEXTOID}, {TEXTOID}};
 	SpiScope	scope;
 	MemoryContext context = CurrentMemoryContext;
 	SpiArg		args[] = {spi_timestamptz(as_of)};

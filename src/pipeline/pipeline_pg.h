@@ -43,6 +43,8 @@ extern List *pipeline_text_array(Datum array);
 
 /* guard_pg.c: settings, from _PG_init */
 extern void pipeline_init(void);
+/* condition_pg.c: the same for the triggers' WHEN clauses */
+extern void pipeline_keep_conditions(void);
 
 /* enforce_pg.c: make the triggers of every enforced relation of the pipeline anew */
 extern void pipeline_rebuild(const char *pipeline);

@@ -58,18 +58,9 @@ static const OptionSpec stage_specs[] = {
 
 /* A text[] of a list of strings; SQL NULL for NIL */
 static SpiArg
-text_array_arg(List *strings)
+text_array_arg(const List *strings)
 {
-	Datum	   *values;
-	int			count = 0;
-	ListCell   *cell;
-
-	if (strings == NIL)
-		return spi_datum(TEXTARRAYOID, (Datum) 0, true);
-	values = palloc(sizeof(Datum) * list_length(strings));
-	foreach(cell, strings)
-		values[count++] = CStringGetTextDatum((char *) lfirst(cell));
-	return spi_datum(TEXTARRAYOID, PointerGetDatum(construct_array(values, count, TEXTOID, -1, false, TYPALIGN_INT)), false);
+	return strings == NIL ? spi_datum(TEXTARRAYOID, (Datum) 0, true) : spi_text_list(strings);
 }
 
 /* The strings of a text[]; NULL elements are left out */

@@ -14,7 +14,6 @@
 #include "fmgr.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -22,6 +21,7 @@
 
 #include "core/compat.h"
 #include "core/relation.h"
+#include "core/spi.h"
 #include "pipeline/terms_pg.h"
 
 /* By the btree strategies 1 to 5, and TERM_NOT_EQUAL */
@@ -273,13 +273,7 @@ terms_add(TermSet *set, Node *expression)
 static char *
 program_text(const TermSet *set)
 {
-	Datum	   *elements = palloc(sizeof(Datum) * list_length(set->program));
-	int			count = 0;
-	ListCell   *cell;
-
-	foreach(cell, set->program)
-		elements[count++] = CStringGetTextDatum(lfirst(cell));
-	return OidOutputFunctionCall(F_ARRAY_OUT, PointerGetDatum(construct_array(elements, count, TEXTOID, -1, false, TYPALIGN_INT)));
+	return OidOutputFunctionCall(F_ARRAY_OUT, spi_text_list(set->program).value);
 }
 
 /* See terms_pg.h. */

@@ -22,7 +22,6 @@
 #include "storage/proc.h"
 #include "tcop/tcopprot.h"
 #include "utils/acl.h"
-#include "utils/array.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -426,12 +425,11 @@ unable(const char *name, Oid owner, bool can_login, bool can_connect)
 static SpiArg
 job_array(const int64 *jobs, int count)
 {
-	Datum	   *values = palloc(sizeof(Datum) * (count + 1));
+	SpiArray	array = {INT8OID};
 
 	for (int i = 0; i < count; i++)
-		values[i] = Int64GetDatum(jobs[i]);
-	return spi_datum(INT8ARRAYOID, PointerGetDatum(construct_array(values, count, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)),
-					 false);
+		spi_array_add(&array, Int64GetDatum(jobs[i]));
+	return spi_array(&array);
 }
 
 /* A job that is due, as read in a turn */

@@ -16,7 +16,6 @@
 #include "parser/parser.h"
 #include "pgtime.h"
 #include "utils/acl.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -245,19 +244,6 @@ choose_owner(const char *wanted)
 	return GetUserNameFromId(role, false);
 }
 
-/* text[] of a list of strings; NULL list pointer is SQL NULL unless 'present' */
-static SpiArg
-text_array(List *list, bool present)
-{
-	ListCell   *cell;
-	Datum	   *values = palloc(sizeof(Datum) * (list_length(list) + 1));
-	int			count = 0;
-
-	foreach(cell, list)
-		values[count++] = CStringGetTextDatum(lfirst(cell));
-	return spi_datum(TEXTARRAYOID, PointerGetDatum(construct_array(values, count, TEXTOID, -1, false, TYPALIGN_INT)), !present);
-}
-
 /* interval argument, NULL where not given */
 static SpiArg
 interval_arg(const Interval *interval)
@@ -382,7 +368,7 @@ salesops_create_job(PG_FUNCTION_ARGS)
 				spi_text(options.time_zone ? options.time_zone : pg_get_timezone_name(session_timezone)),
 				spi_text(command), spi_text(options.search_path), interval_arg(options.timeout), spi_int4(options.retries),
 				interval_arg(options.retry_delay), spi_text(catch_up_choices[options.catch_up]),
-				text_array(options.after, true), spi_text(options.on_change), interval_arg(options.retention),
+				spi_text_list(options.after), spi_text(options.on_change), interval_arg(options.retention),
 				spi_bool(options.paused)});
 	check_after(name);
 	next = set_next_run(name, true);
@@ -463,7 +449,7 @@ salesops_alter_job(PG_FUNCTION_ARGS)
 				spi_datum(INT4OID, Int32GetDatum(options.retries), options.retries == UNSET),
 				interval_arg(options.retry_delay),
 				spi_text(options.catch_up == UNSET ? NULL : catch_up_choices[options.catch_up]),
-				text_array(options.after, has_option(json, "after")), spi_text(options.on_change),
+				has_option(json, "after") ? spi_text_list(options.after) : spi_datum(TEXTARRAYOID, (Datum) 0, true), spi_text(options.on_change),
 				interval_arg(options.retention), spi_datum(BOOLOID, BoolGetDatum(options.paused), !has_option(json, "paused")),
 				spi_name(options.owner), spi_bool(has_key(json, "on_change", true))});
 	check_after(name);

@@ -4,7 +4,8 @@
  *		plans and prepares it: most of what a watched single-row write costs. Here a statement's result relations get, as it starts, the
  *		prepared clause that the server would make with the first row, done by hand: take the key's column from the row, note it, say no.
  *
- * What a clause says is read once a session and kept with its text, by which it is known again. Only clauses that are a call of a
+ * What a clause says is read once a session and kept with its text, by which it is known again; when there are too many, of triggers that
+ * may have gone long since, all are forgotten. Only clauses that are a call of a
  * note function with one or two columns are taken, and only of triggers of watch(). Everything else goes the server's way, to the same
  * functions with the same effect, and so do rows that come other ways: COPY, partitions chosen row by row, a session that has not loaded
  * the library yet.
@@ -28,6 +29,7 @@
 
 #define TRIGGER_NAME "salesops_watch_"
 #define NOTE_NAME "note_"
+#define MOST_KNOWN 300			/* clauses; a kilobyte or two each */
 
 /* A trigger's clause, as read */
 typedef struct KnownClause
@@ -50,6 +52,7 @@ typedef struct NoteClause
 } NoteClause;
 
 static HTAB *known = NULL;
+static MemoryContext known_context = NULL;
 static ExecutorStart_hook_type previous_start = NULL;
 
 /* ---- what a clause says ---- */
@@ -103,21 +106,33 @@ read_clause(const Trigger *trigger, KnownClause *clause)
 	clause->entity = worker_noted_entity(name + strlen(NOTE_NAME));
 }
 
-/* What the trigger's clause says. */
+/* A table without clauses, instead of the one that is full. */
+static void
+start_known(void)
+{
+	HASHCTL		control = {.keysize = sizeof(Oid), .entrysize = sizeof(KnownClause)};
+
+	known = NULL;
+	if (known_context == NULL)
+		known_context = AllocSetContextCreate(TopMemoryContext, "salesops watched", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextReset(known_context);
+	control.hcxt = known_context;
+	known = hash_create("salesops watched clauses", 32, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+/* What the trigger's clause says: good until the next call. */
 static const KnownClause *
 known_clause(const Trigger *trigger)
 {
-	HASHCTL		control = {.keysize = sizeof(Oid), .entrysize = sizeof(KnownClause), .hcxt = TopMemoryContext};
-	KnownClause *clause;
+	KnownClause *clause = known == NULL ? NULL : hash_search(known, &trigger->tgoid, HASH_FIND, NULL);
 	KnownClause read = {0};
 	bool		found;
 
-	if (known == NULL)
-		known = hash_create("salesops watched", 32, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	clause = hash_search(known, &trigger->tgoid, HASH_FIND, NULL);
 	if (clause != NULL && clause->text != NULL && strcmp(clause->text, trigger->tgqual) == 0)
 		return clause;
 	read_clause(trigger, &read);	/* may fail, before anything is kept */
+	if (known == NULL || hash_get_num_entries(known) >= MOST_KNOWN)
+		start_known();
 	clause = hash_search(known, &trigger->tgoid, HASH_ENTER, &found);
 	if (found && clause->text != NULL)
 		pfree(clause->text);
@@ -126,7 +141,7 @@ known_clause(const Trigger *trigger)
 	clause->new_column = read.new_column;
 	clause->old_column = read.old_column;
 	clause->key_type = read.key_type;
-	clause->text = MemoryContextStrdup(TopMemoryContext, trigger->tgqual);
+	clause->text = MemoryContextStrdup(known_context, trigger->tgqual);
 	return clause;
 }
 

@@ -13,7 +13,7 @@ trap 'rm -rf "$work"' EXIT
 sql() { psql -XqAt -v ON_ERROR_STOP=1 -c "$1"; }
 psql -Xq -v ON_ERROR_STOP=1 -v people="$people" -f test/bench/people.sql
 sql "CREATE SEQUENCE next_id START 100000000"
-psql -Xq -o /dev/null -v ON_ERROR_STOP=1 -f test/bench/people_matcher.sql
+psql -Xq -o /dev/null -v ON_ERROR_STOP=1 -f test/bench/matcher.sql
 sql "SELECT count(*) FROM salesops.train_matcher('people')" >/dev/null
 sql "SELECT count(*) FROM salesops.index_matcher('people')" >/dev/null
 psql -Xqc "VACUUM ANALYZE bench_people"

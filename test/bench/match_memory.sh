@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Memory of the backend that finds duplicates and clusters among PEOPLE records (default 1000000), by maintenance_work_mem: the peak of its
-# resident memory (VmHWM of /proc) without the shared buffers that it touched, seconds, and whether the answers are the same.
+# Memory of the backend that chooses a matcher's comparisons and rules, trains one, and finds duplicates and clusters among PEOPLE records
+# (default 1000000), by maintenance_work_mem: the peak of its resident memory (VmHWM of /proc) without the shared buffers that it touched,
+# seconds, and whether the answers are the same.
 set -eu
 cd "$(dirname "$0")/../.."
 people=${PEOPLE:-1000000}
 psql -Xq -v ON_ERROR_STOP=1 -v people="$people" -f test/bench/people.sql
-psql -Xq -o /dev/null -v ON_ERROR_STOP=1 -f test/bench/people_matcher.sql
+psql -Xq -o /dev/null -v ON_ERROR_STOP=1 -f test/bench/matcher.sql
 measure() { # maintenance_work_mem, query
   psql -XqAt -v ON_ERROR_STOP=1 <<SQL
 SET maintenance_work_mem = '$1';
@@ -19,6 +20,10 @@ SELECT round(extract(epoch FROM clock_timestamp() - :'start')::numeric, 1) AS se
 SQL
 }
 echo "$people people"
+for memory in ${MEMORY:-512MB 64MB}; do
+  measure "$memory" "SELECT salesops.create_matcher('chosen by $memory', 'bench_people', 'id', options => '{\"exclude\": [\"person\"]}') \\g /dev/null
+SELECT md5(comparisons::text || blocking::text) AS answer FROM salesops.matcher WHERE matcher = 'chosen by $memory'" create_matcher
+done
 for memory in ${MEMORY:-512MB 64MB}; do
   measure "$memory" "SELECT count(*) AS answer FROM salesops.train_matcher('people')" train_matcher
 done

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 people=${PEOPLE:-1000000}
 sql() { psql -XqAt -v ON_ERROR_STOP=1 -c "$1"; }
 psql -Xq -v ON_ERROR_STOP=1 -v people="$people" -f test/bench/people.sql
-psql -Xq -o /dev/null -v ON_ERROR_STOP=1 -f test/bench/people_matcher.sql
+psql -Xq -o /dev/null -v ON_ERROR_STOP=1 -f test/bench/matcher.sql
 sql "SELECT count(*) FROM salesops.train_matcher('people')" >/dev/null
 update() { # what
   psql -XqAt -v ON_ERROR_STOP=1 -v what="$1" <<'SQL'

@@ -15,49 +15,13 @@ chmod 777 "$work"
 trap 'tools/cluster stop "$work/c" immediate 2>/dev/null || true; rm -rf "$work"' EXIT
 cp -a build/dest "$work/dest"
 tools/cluster start "$work/c" "$work/dest" shared_buffers=256MB max_wal_size=4GB checkpoint_timeout=1h autovacuum=off
-PGHOST=$work/c PGPORT=5432 PGUSER=postgres PGDATABASE=postgres psql -XqAt -v ON_ERROR_STOP=1 -v rows="$rows" >/dev/null <<'SQL'
+PGHOST=$work/c PGPORT=5432 PGUSER=postgres PGDATABASE=postgres psql -XqAt -v ON_ERROR_STOP=1 -v rows="$rows" -v key=', PRIMARY KEY (id)' -v criteria=true -v tracking=true \
+  >/dev/null <<'SQL'
 SET client_min_messages = warning;
 CREATE EXTENSION salesops;
-CREATE TABLE src AS SELECT i AS id, 'proposal'::text AS stage, (i % 1000 + 1)::numeric AS amount, date '2027-01-01' + i % 300 AS close_date, 'o' || i % 50 AS owner,
-	'call' || i AS next_step FROM generate_series(1, :rows) i;
-CREATE TABLE c_none (LIKE src, PRIMARY KEY (id));
-CREATE TABLE c_check (LIKE src, PRIMARY KEY (id), CHECK (amount > 0 AND close_date IS NOT NULL AND owner <> '' AND length(next_step) > 3 AND amount < 1e9));
-CREATE TABLE c_plpgsql (LIKE src, PRIMARY KEY (id));
-CREATE TABLE c_ours (LIKE src, PRIMARY KEY (id));
-CREATE TABLE c_other50 (LIKE src, PRIMARY KEY (id));
-CREATE TABLE c_risky (LIKE src, PRIMARY KEY (id));
-CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
-	IF new.stage = 'proposal' THEN
-		IF NOT (new.amount > 0) THEN RAISE EXCEPTION 'a'; END IF; IF new.close_date IS NULL THEN RAISE EXCEPTION 'b'; END IF;
-		IF NOT (new.owner <> '') THEN RAISE EXCEPTION 'c'; END IF; IF NOT (length(new.next_step) > 3) THEN RAISE EXCEPTION 'd'; END IF;
-		IF NOT (new.amount < 1e9) THEN RAISE EXCEPTION 'e'; END IF;
-	END IF;
-	RETURN new; END$$;
-CREATE TRIGGER f BEFORE INSERT OR UPDATE ON c_plpgsql FOR EACH ROW EXECUTE FUNCTION f();
-SELECT salesops.define_stages('default', (SELECT jsonb_agg(jsonb_build_object('stage', s, 'kind', CASE s WHEN 'won' THEN 'won' ELSE 'open' END))
-	FROM unnest(ARRAY['new', 'proposal', 's3', 's4', 's5', 's6', 's7', 'won']) s));
-SELECT salesops.add_criterion(t::regclass, 'proposal', 'c' || n, e)
-  FROM unnest(ARRAY['c_ours', 'c_other50', 'c_risky']) t, unnest(ARRAY['amount > 0', 'close_date IS NOT NULL', 'owner <> ''''', 'length(next_step) > 3', 'amount < 1e9']) WITH ORDINALITY e (e, n);
-SELECT salesops.add_criterion('c_other50', 's' || 3 + i % 5, 'other' || i, 'amount > ' || i) FROM generate_series(1, 50) i;
-SELECT salesops.add_criterion('c_risky', 'proposal', 'division', '1000000 / id > 0');
-SELECT salesops.enforce_stage_criteria(t::regclass) FROM unnest(ARRAY['c_ours', 'c_other50', 'c_risky']) t;
-
-CREATE TABLE h_none (LIKE src, PRIMARY KEY (id));
-CREATE TABLE h_ours (LIKE src, PRIMARY KEY (id));
-CREATE TABLE h_plpgsql (LIKE src, PRIMARY KEY (id));
-CREATE TABLE h_row (LIKE src, PRIMARY KEY (id));
-CREATE TABLE h_statement (LIKE src, PRIMARY KEY (id));
-SELECT salesops.track_stage_changes('h_ours');
-CREATE TABLE history (LIKE salesops.tracked_stage_change INCLUDING ALL);
-CREATE FUNCTION h() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
-	IF TG_OP = 'DELETE' THEN
-		INSERT INTO history (relation, opportunity_id, previous_stage) VALUES (TG_RELID, old.id, old.stage);
-	ELSIF TG_OP = 'INSERT' OR (old.stage, old.amount, old.close_date) IS DISTINCT FROM (new.stage, new.amount, new.close_date) THEN
-		INSERT INTO history (relation, opportunity_id, stage, previous_stage, amount, close_date)
-		VALUES (TG_RELID, new.id, new.stage, CASE TG_OP WHEN 'UPDATE' THEN old.stage END, new.amount, new.close_date);
-	END IF;
-	RETURN NULL; END$$;
-CREATE TRIGGER h AFTER INSERT OR UPDATE OR DELETE ON h_plpgsql FOR EACH ROW EXECUTE FUNCTION h();
+\i test/bench/deals.sql
+CREATE TABLE h_row (LIKE src :key);
+CREATE TABLE h_statement (LIKE src :key);
 -- record_stage_change() returns at once where the relation is not tracked
 CREATE TRIGGER h AFTER UPDATE ON h_row FOR EACH ROW WHEN (old.id IS DISTINCT FROM new.id OR old.stage IS DISTINCT FROM new.stage OR old.amount IS DISTINCT FROM new.amount
 	OR old.close_date IS DISTINCT FROM new.close_date) EXECUTE FUNCTION salesops.record_stage_change();

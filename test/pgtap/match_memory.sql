@@ -41,6 +41,22 @@ SELECT cmp_ok(abs((SELECT log(2, (t -> 'model' ->> 'prior')::numeric) FROM train
   '<', 0.15, 'so is the prior, in bits');
 SELECT cmp_ok((t ->> 'right')::int, '>=', 4050, n || ': what is there is found') FROM training ORDER BY n;
 SELECT cmp_ok((t ->> 'found')::int - (t ->> 'right')::int, '<=', 20, n || ': and little else') FROM training ORDER BY n;
+-- comparisons and rules are chosen by one reading of what fits; where that is a sample, by a second one, to the same effect
+CREATE FUNCTION pg_temp.chosen(memory text) RETURNS TABLE (name text, readings float8, definition jsonb) LANGUAGE plpgsql AS $$
+DECLARE
+  before bigint := pg_stat_get_xact_tuples_returned('noted'::regclass) + pg_stat_get_xact_tuples_fetched('noted'::regclass);
+BEGIN
+  PERFORM set_config('maintenance_work_mem', memory, true);
+  PERFORM salesops.create_matcher('chosen ' || memory, 'noted', 'id', options => '{"exclude": ["entity"]}');
+  RETURN QUERY SELECT m.matcher, (pg_stat_get_xact_tuples_returned('noted'::regclass) + pg_stat_get_xact_tuples_fetched('noted'::regclass) - before) / 13000.0::float8,
+      jsonb_build_object('comparisons', m.comparisons, 'blocking', m.blocking) FROM salesops.matcher m WHERE m.matcher = 'chosen ' || memory;
+END
+$$;
+CREATE TEMP TABLE choice AS SELECT (pg_temp.chosen(m)).* FROM unnest('{512MB,1MB}'::text[]) m;
+SELECT is(readings, 1::float8, 'choosing reads the relation once, also where content asks for other forms') FROM choice WHERE name = 'chosen 512MB';
+SELECT matches((SELECT definition::text FROM choice WHERE name = 'chosen 512MB'), 'match_code\(', 'as it did here');
+SELECT is(readings, 2::float8, 'and once more for a sample of what exceeds maintenance_work_mem') FROM choice WHERE name = 'chosen 1MB';
+SELECT is((SELECT definition FROM choice WHERE name = 'chosen 1MB'), (SELECT definition FROM choice WHERE name = 'chosen 512MB'), 'which asks for the same');
 -- a hundred matches would leave a sample with some thirty
 DELETE FROM noted WHERE id > 8600;
 INSERT INTO noted SELECT i, i, 'given' || (random() * 800)::int, 'sur' || (random() * 5000)::int, 'm' || i || '@mail.org', ((random() * 400)::int)::text, repeat(md5(i::text), 96) FROM generate_series(13001, 17500) i;

@@ -209,10 +209,69 @@ check_interning(void)
 	match_records_free(&records);
 }
 
+/* A column derived value by value is the one that records would have had. */
+static void
+check_derived(void)
+{
+	KernelEnv	env = tap_env();
+	MatchRecords records;
+	MatchRecords values;
+	bool		right = true;
+
+	/* column 0: texts, every seventh unknown; column 1: what becomes of them, set record by record */
+	match_records_init(&records, 2, &env);
+	for (int32_t i = 0; i < 3000; i++)
+	{
+		char		text[20];
+
+		match_records_add(&records);
+		if (i % 7 == 0)
+			continue;
+		snprintf(text, sizeof(text), "value %d", i * 37 % 500);
+		match_records_set(&records, i, 0, text, strlen(text));
+		snprintf(text, sizeof(text), "%d", i * 37 % 500 / 3);
+		if (i * 37 % 500 % 5 != 0)
+			match_records_set(&records, i, 1, text, strlen(text));
+	}
+	for (int round = 0; round < 2; round++)
+	{
+		/* as one more column, then in the place of its source */
+		int			to = round == 0 ? 2 : 0;
+
+		match_records_init(&values, 1, &env);
+		for (int32_t v = 0; v < records.column[0].nvalues; v++)
+		{
+			int			number = atoi(match_value(&records.column[0], v) + strlen("value "));
+			char		text[20];
+
+			snprintf(text, sizeof(text), "%d", number / 3);
+			match_records_add(&values);
+			if (number % 5 != 0)
+				match_records_set(&values, v, 0, text, strlen(text));
+		}
+		match_records_derive(&records, to, 0, &values);
+		is_int(records.ncolumns, 3, "columns");
+		is_int(records.column[to].nvalues, records.column[1].nvalues, "derived values");
+		for (int32_t i = 0; i < records.nrecords; i++)
+			right = right && records.column[to].code[i] == records.column[1].code[i];
+		for (int32_t v = 0; v < records.column[1].nvalues; v++)
+			right = right && records.column[to].count[v] == records.column[1].count[v] &&
+				strcmp(match_value(&records.column[to], v), match_value(&records.column[1], v)) == 0 &&
+				match_column_find(&records.column[to], match_value(&records.column[1], v), match_value_length(&records.column[1], v)) == v;
+		ok(right, round == 0 ? "one more column as if it had been set" : "and in its source's place");
+	}
+	/* it takes records as any other column does */
+	match_records_add(&records);
+	match_records_set(&records, 3000, 2, "new", 3);
+	is_string(match_value(&records.column[2], records.column[2].code[3000]), "new", "a derived column grows");
+	match_records_free(&records);
+}
+
 int
 main(void)
 {
 	check_interning();
+	check_derived();
 	check_walk(120, 0, "one relation");
 	check_walk(120, 50, "two relations");
 	check_walk(2, 0, "two records");

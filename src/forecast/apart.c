@@ -28,7 +28,12 @@ hazard_change_horizon(HazardPast *past, int horizon)
 	for (size_t clock = 0; clock < HAZARD_CLOCKS; clock++)
 		for (size_t slot = 0; slot < slots; slot++)
 		{
-			past->snapshot[(clock * 2 + 1) * slots + slot].count = 0;
+			RatioSnapshot *snapshot = &past->snapshot[(clock * 2 + 1) * slots + slot];
+
+			snapshot->count = 0;
+			if (snapshot->cell != NULL)
+				kernel_release(past->env, snapshot->cell);
+			snapshot->cell = NULL;
 			past->ratios[(clock * 2 + 1) * slots + slot].made = false;
 			past->covariates[(clock * 2 + 1) * slots + slot].made = false;
 		}
@@ -196,6 +201,12 @@ hazard_ratio_of_levels(HazardPast *past, int model, const uint16_t *level, int w
 
 	if (family == HAZARD_PLAIN || past->slots == 0 || expected <= 0.0)
 		return 1.0;
+	if (days <= HAZARD_CALIBRATION)	/* the far horizon has no share in it */
+	{
+		if (family == HAZARD_RATIOS)
+			return ratio_of(ratios_of(past, clock, 0, day), level);
+		return covariate_chance(expected, covariate_effect(covariates_of(past, clock, 0, day), level, waiting)) / expected;
+	}
 	for (int kind = 0; kind < 2; kind++)
 	{
 		int			of = learned_kind(past, family, clock, kind, day);

@@ -13,6 +13,7 @@
 #define ROWS_MAX		12000	/* of all snapshots together; of more, a part */
 #define LEVELS_MAX		200		/* a dimension with more is left to the ratios */
 #define WINS_MIN		40.0	/* weighed, below which nothing is learned */
+#define DAYS_KNOWN		1024	/* whose logarithms are kept */
 #define STAGE			2		/* the dimension that is the stage */
 #define ENTRIES			(RATIO_DIMENSIONS + COVARIATE_TERMS)	/* of a row, at most */
 
@@ -20,9 +21,14 @@
 double
 covariate_waiting(int days, int term)
 {
-	double		time = log1p(days > 0 ? days : 0);
+	static double known[DAYS_KNOWN];	/* a deal's waiting time is asked for at each of its own past forecasts */
+	double		time;
 
-	return term == 0 ? time - 2.5 : fmax(time - log1p(21), 0.0);
+	if (known[21] == 0.0)
+		for (int d = 0; d < DAYS_KNOWN; d++)
+			known[d] = log1p(d);
+	time = days < DAYS_KNOWN ? known[days > 0 ? days : 0] : log1p(days);
+	return term == 0 ? time - 2.5 : fmax(time - known[21], 0.0);
 }
 
 /* Logit of a chance, kept off its ends. */

@@ -257,8 +257,17 @@ index_wins(HazardPast *past)
 			past->won_deal[past->wins++] = i;
 	sort_days = h->closed;
 	qsort(past->won_deal, (size_t) past->wins, sizeof(int), compare_days);
+	past->won_segment = kernel_alloc_array(past->env, int, past->wins + 1);
+	past->won_value = kernel_alloc_array(past->env, double, past->wins + 1);
 	for (int k = 0; k < past->wins; k++)
-		past->won_weight[k] = exp2(((double) h->closed[past->won_deal[k]] - past->last) / 365.0);
+	{
+		int			i = past->won_deal[k];
+
+		past->won_segment[k] = h->segment[i];
+		past->won_value[k] = isnan(h->won_amount[i]) ? 0.0 : h->won_amount[i];	/* without an amount nothing, as where bookings are counted */
+		past->won_weight[k] = exp2(((double) h->closed[i] - past->last) / 365.0);
+	}
+	past->summed = past->wins + 1;	/* the sums are not yet cleared */
 }
 
 /* How many won deals closed before a day. */
@@ -566,41 +575,40 @@ hazard_win_probability(const HazardPast *past, const HazardFit *fit, int32_t cre
 	return won;
 }
 
-/* What a won deal brought; one without an amount nothing, as where bookings are counted. */
+/*
+ * Sums of won amounts and their squares by segment, known on a day, weighed as on the last; half-life a year. 'scale' makes them the day's.
+ * Days mostly come in order, so that only what was won since the one before is added. Returns the mean of all, and of their squares.
+ */
 static double
-won_amount_of(const HazardHistory *h, int deal)
-{
-	return isnan(h->won_amount[deal]) ? 0.0 : h->won_amount[deal];
-}
-
-/* Sums of won amounts and their squares by segment, known on a day; half-life a year. Returns the mean of all, and of their squares. */
-static double
-sum_segments(const HazardPast *past, int32_t day, double *square)
+sum_segments(HazardPast *past, int32_t day, double *square, double *scale)
 {
 	const HazardHistory *h = past->history;
-	double		sum = 0;
-	double		sum2 = 0;
-	double		count = 0;
-	double		scale = exp2(((double) past->last - day) / 365.0);
+	int			wins = hazard_wins_before(past, day + 1);
 
-	memset(past->segment_sum, 0, sizeof(double) * (size_t) (h->segments + 1));
-	memset(past->segment_square, 0, sizeof(double) * (size_t) (h->segments + 1));
-	memset(past->segment_count, 0, sizeof(double) * (size_t) (h->segments + 1));
-	for (int k = 0; k < past->wins && h->closed[past->won_deal[k]] <= day; k++)
+	*scale = exp2(((double) past->last - day) / 365.0);
+	if (wins < past->summed)
 	{
-		int			i = past->won_deal[k];
-		double		weight = past->won_weight[k] * scale;
-		double		amount = won_amount_of(h, i);
-
-		past->segment_sum[h->segment[i]] += weight * amount;
-		past->segment_square[h->segment[i]] += weight * amount * amount;
-		past->segment_count[h->segment[i]] += weight;
-		sum += weight * amount;
-		sum2 += weight * amount * amount;
-		count += weight;
+		past->summed = 0;
+		memset(past->sum_all, 0, sizeof(past->sum_all));
+		memset(past->segment_sum, 0, sizeof(double) * (size_t) (h->segments + 1));
+		memset(past->segment_square, 0, sizeof(double) * (size_t) (h->segments + 1));
+		memset(past->segment_count, 0, sizeof(double) * (size_t) (h->segments + 1));
 	}
-	*square = count > 0 ? sum2 / count : 0.0;
-	return count > 0 ? sum / count : 0.0;
+	for (; past->summed < wins; past->summed++)
+	{
+		int			segment = past->won_segment[past->summed];
+		double		weight = past->won_weight[past->summed];
+		double		amount = past->won_value[past->summed];
+
+		past->segment_sum[segment] += weight * amount;
+		past->segment_square[segment] += weight * amount * amount;
+		past->segment_count[segment] += weight;
+		past->sum_all[0] += weight * amount;
+		past->sum_all[1] += weight * amount * amount;
+		past->sum_all[2] += weight;
+	}
+	*square = past->sum_all[2] > 0 ? past->sum_all[1] / past->sum_all[2] : 0.0;
+	return past->sum_all[2] > 0 ? past->sum_all[0] / past->sum_all[2] : 0.0;
 }
 
 /* Are the values that segments are made of those that deals had? */
@@ -615,9 +623,9 @@ segments_believed(const HazardPast *past, int32_t day)
 
 /* The mean amount of won deals of a segment, pulled to that of all by two deals. */
 static double
-segment_mean(const HazardPast *past, int segment, bool believed, double overall)
+segment_mean(const HazardPast *past, int segment, bool believed, double scale, double overall)
 {
-	return believed ? (past->segment_sum[segment] + 2 * overall) / (past->segment_count[segment] + 2) : overall;
+	return believed ? (scale * past->segment_sum[segment] + 2 * overall) / (scale * past->segment_count[segment] + 2) : overall;
 }
 
 /*
@@ -625,7 +633,7 @@ segment_mean(const HazardPast *past, int segment, bool believed, double overall)
  * does not explain the difference (twice, so that steady amounts stay).
  */
 static double
-amount_level(const HazardPast *past, int32_t day, bool believed, double overall)
+amount_level(const HazardPast *past, int32_t day, bool believed, double scale, double overall)
 {
 	const HazardHistory *h = past->history;
 	double		came = 0;
@@ -640,8 +648,8 @@ amount_level(const HazardPast *past, int32_t day, bool believed, double overall)
 	{
 		int			i = past->won_deal[k];
 		double		weight = exp2(((double) h->closed[i] - day) / LEVEL_HALF_LIFE);
-		double		mean = segment_mean(past, h->segment[i], believed, overall);
-		double		amount = won_amount_of(h, i);
+		double		mean = segment_mean(past, past->won_segment[k], believed, scale, overall);
+		double		amount = past->won_value[k];
 
 		if (weight < 1e-3)
 			break;
@@ -659,30 +667,41 @@ amount_level(const HazardPast *past, int32_t day, bool believed, double overall)
 	return 1.0 + (ratio - 1.0) * fmax(1.0 - 2.0 * chance / ((ratio - 1.0) * (ratio - 1.0)), 0.0);
 }
 
-/* Amounts as hazard_amounts() has them; returns the mean of won deals known on the day, and that of their squares. */
+/*
+ * Amounts of the deals numbered, or (NULL) of the first so many, as hazard_amounts() has them; returns the mean of won deals known on the
+ * day, and that of their squares.
+ */
 double
-hazard_amounts_and_mean(HazardPast *past, int32_t day, double *amount, double *spread, double *square)
+hazard_amounts_of(HazardPast *past, int32_t day, const int *deal, int deals, double *amount, double *spread, double *square)
 {
 	const HazardHistory *h = past->history;
-	double		overall = sum_segments(past, day, square);
+	double		scale;
+	double		overall = sum_segments(past, day, square, &scale);
 	bool		believed = segments_believed(past, day);
-	double		level = amount_level(past, day, believed, overall);
+	double		level = amount_level(past, day, believed, scale, overall);
 
-	for (int i = 0; i < h->count; i++)
+	for (int k = 0; k < deals; k++)
 	{
-		double		count = believed ? past->segment_count[h->segment[i]] : 0.0;
-		double		mean_square = ((believed ? past->segment_square[h->segment[i]] : 0.0) + 2 * *square) / (count + 2);
-		double		mean = segment_mean(past, h->segment[i], believed, overall);
+		int			i = deal != NULL ? deal[k] : k;
+		int			stated = -1;
 
-		amount[i] = level * mean;
-		spread[i] = mean != 0.0 ? fmin(fmax(mean_square / (mean * mean), 1.0), SPREAD_MOST) : 1.0;
-	}
-	for (int k = 0; k < h->amounts; k++)
-		if (h->amount[k].day <= day)
+		for (int a = past->first_amount[i]; a < h->amounts && h->amount[a].deal == i && h->amount[a].day <= day; a++)
+			stated = a;
+		if (stated >= 0)
 		{
-			amount[h->amount[k].deal] = h->amount[k].amount;
-			spread[h->amount[k].deal] = 1.0;
+			amount[k] = h->amount[stated].amount;
+			spread[k] = 1.0;
 		}
+		else
+		{
+			double		count = believed ? scale * past->segment_count[h->segment[i]] : 0.0;
+			double		mean_square = ((believed ? scale * past->segment_square[h->segment[i]] : 0.0) + 2 * *square) / (count + 2);
+			double		mean = segment_mean(past, h->segment[i], believed, scale, overall);
+
+			amount[k] = level * mean;
+			spread[k] = mean != 0.0 ? fmin(fmax(mean_square / (mean * mean), 1.0), SPREAD_MOST) : 1.0;
+		}
+	}
 	*square *= level * level;
 	return level * overall;
 }
@@ -698,5 +717,5 @@ hazard_amounts(HazardPast *past, int32_t day, double *amount, double *spread)
 {
 	double		square;
 
-	hazard_amounts_and_mean(past, day, amount, spread, &square);
+	hazard_amounts_of(past, day, NULL, past->history->count, amount, spread, &square);
 }

@@ -115,7 +115,11 @@ struct HazardPast
 	double	   *won_weight;		/* of each, halved by a year before the last day */
 	int			wins;
 	int		   *arrived;		/* [day]: deals created from the first creation on, before the day */
-	double	   *segment_sum;	/* scratch, [segments] */
+	int		   *won_segment;	/* of each won deal, and its amount: they are summed for every slot */
+	double	   *won_value;
+	int			summed;			/* wins that are in the sums: those of a later day are added */
+	double		sum_all[3];		/* of all segments: amounts, squares, weights */
+	double	   *segment_sum;	/* [segments], weighed as on the last day */
 	double	   *segment_square;
 	double	   *segment_count;
 	int			slots;			/* own past forecasts */
@@ -158,7 +162,7 @@ extern void hazard_fill_stages(HazardPast *past);
 extern void hazard_fit_stages(HazardPast *past, int32_t day, HazardFit *fit);
 extern double hazard_stage_evidence(HazardPast *past, int calendar, int32_t day);
 extern int	hazard_wins_before(const HazardPast *past, int32_t day);
-extern double hazard_amounts_and_mean(HazardPast *past, int32_t day, double *amount, double *spread, double *square);
+extern double hazard_amounts_of(HazardPast *past, int32_t day, const int *deal, int count, double *amount, double *spread, double *square);
 extern void hazard_arrival_rates(const HazardPast *past, int32_t day, int ahead, double *rate);
 extern void hazard_change_horizon(HazardPast *past, int horizon);
 extern int	hazard_deal_levels(const HazardPast *past, int deal, int32_t day, uint16_t level[RATIO_DIMENSIONS]);

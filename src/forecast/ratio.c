@@ -92,6 +92,41 @@ ratio_of(const RatioTable *table, const uint16_t *level)
 	return fmin(fmax(ratio, RATIO_LEAST), RATIO_MOST);
 }
 
+/* Sum the deals of a snapshot by their levels, in order of arrival. */
+static void
+sum_cells(const KernelEnv *env, RatioSnapshot *snapshot)
+{
+	uint32_t	mask = 15;
+	int		   *slot;
+
+	while (mask < 2 * (uint32_t) snapshot->count)
+		mask = 2 * mask + 1;
+	slot = kernel_alloc_array(env, int, (size_t) mask + 1);
+	memset(slot, -1, sizeof(int) * ((size_t) mask + 1));
+	snapshot->cell = kernel_alloc_array(env, RatioCell, snapshot->count + 1);
+	snapshot->cells = 0;
+	for (int i = 0; i < snapshot->count; i++)
+	{
+		uint64_t	key;
+		uint32_t	at;
+
+		memcpy(&key, &snapshot->level[i * RATIO_DIMENSIONS], sizeof(key));
+		at = (uint32_t) ((key * UINT64_C(0x9E3779B97F4A7C15)) >> 32) & mask;
+		while (slot[at] >= 0 && memcmp(snapshot->cell[slot[at]].level, &key, sizeof(key)) != 0)
+			at = (at + 1) & mask;
+		if (slot[at] < 0)
+		{
+			slot[at] = snapshot->cells++;
+			snapshot->cell[slot[at]] = (RatioCell) {.expected = 0.0};
+			memcpy(snapshot->cell[slot[at]].level, &key, sizeof(key));
+		}
+		snapshot->cell[slot[at]].expected += snapshot->expected[i];
+		snapshot->cell[slot[at]].won += snapshot->won[i];
+	}
+	kernel_release(env, slot);
+	snapshot->cell = kernel_realloc_array(env, snapshot->cell, RatioCell, snapshot->cells + 1);
+}
+
 /* What one dimension's levels brought and were expected to, given the others. Returns what was expected in all. */
 static double
 sum_levels(RatioSnapshot *const *snapshot, const double *weight, int snapshots, const RatioTable *table, int dimension,
@@ -100,9 +135,9 @@ sum_levels(RatioSnapshot *const *snapshot, const double *weight, int snapshots, 
 	double		all = 0.0;
 
 	for (int s = 0; s < snapshots; s++)
-		for (int i = 0; i < snapshot[s]->count; i++)
+		for (int i = 0; i < snapshot[s]->cells; i++)
 		{
-			const uint16_t *level = &snapshot[s]->level[i * RATIO_DIMENSIONS];
+			const uint16_t *level = snapshot[s]->cell[i].level;
 			double		others = 1.0;
 
 			for (int d = 0; d < RATIO_DIMENSIONS; d++)
@@ -110,9 +145,9 @@ sum_levels(RatioSnapshot *const *snapshot, const double *weight, int snapshots, 
 					others *= table->value[d][level[d]];
 			if (level[dimension] >= table->levels[dimension])
 				continue;
-			observed[level[dimension]] += weight[s] * snapshot[s]->won[i];
-			expected[level[dimension]] += weight[s] * others * snapshot[s]->expected[i];
-			all += weight[s] * others * snapshot[s]->expected[i];
+			observed[level[dimension]] += weight[s] * snapshot[s]->cell[i].won;
+			expected[level[dimension]] += weight[s] * others * snapshot[s]->cell[i].expected;
+			all += weight[s] * others * snapshot[s]->cell[i].expected;
 		}
 	return all;
 }
@@ -127,6 +162,9 @@ ratio_fit(const KernelEnv *env, RatioSnapshot *const *snapshot, const double *we
 {
 	table->made = true;
 	table->learned = false;
+	for (int s = 0; s < snapshots; s++)
+		if (snapshot[s]->cell == NULL)
+			sum_cells(env, snapshot[s]);
 	for (int d = 0; d < RATIO_DIMENSIONS; d++)
 	{
 		table->levels[d] = levels[d] > 1 && levels[d] <= RATIO_LEVELS_MAX ? levels[d] : 0;

@@ -16,6 +16,14 @@
 #define RATIO_MOST			20.0
 #define RATIO_LEVELS_MAX	4096	/* a dimension with more tells nothing */
 
+/* What deals of the same levels were expected to bring and brought, in wins */
+typedef struct RatioCell
+{
+	uint16_t	level[RATIO_DIMENSIONS];
+	double		expected;
+	double		won;
+} RatioCell;
+
 typedef struct RatioSnapshot
 {
 	int			count;
@@ -24,6 +32,8 @@ typedef struct RatioSnapshot
 	bool	   *won;			/* within the horizon: read only once that is over */
 	uint16_t   *level;			/* [deal][dimension] */
 	int32_t    *waiting;		/* days in its stage */
+	RatioCell  *cell;			/* the deals summed by their levels, made when first needed; NULL: not yet */
+	int			cells;
 } RatioSnapshot;
 
 typedef struct RatioTable

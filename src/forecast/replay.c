@@ -17,39 +17,57 @@
 #define PULL_MOST	1000.0	/* wins that pull a correction to 1 */
 #define PULL_LEAST	10.0
 
+/* How many deals were created by a day. */
+static int
+created_by(const HazardPast *past, int32_t day)
+{
+	if (past->history->count == 0 || day < past->first_created)
+		return 0;
+	return day >= past->last ? past->history->count : past->arrived[day + 1 - past->first_created];
+}
+
+/* The deals that are open on a day, by creation: those of the latest slot before it that were listed, and what has come since. */
+static void
+list_open_deals(const HazardPast *past, int32_t day, OpenDay *open)
+{
+	const HazardHistory *h = past->history;
+	int			slot = past->days > 0 && day > past->first ? (day - past->first - 1) / HAZARD_EVERY : -1;
+	const OpenDay *before = NULL;
+	int			from = 0;
+	int			until = created_by(past, day);
+
+	slot = slot < past->slots ? slot : past->slots - 1;
+	while (slot >= 0 && !past->open_day[slot].made)
+		slot--;
+	if (slot >= 0)
+	{
+		before = &past->open_day[slot];
+		from = created_by(past, past->first + slot * HAZARD_EVERY);
+	}
+	open->count = 0;
+	open->deal = kernel_alloc_array(past->env, int, (before != NULL ? before->count : 0) + until - from + 1);
+	for (int k = 0; before != NULL && k < before->count; k++)
+		if (h->closed[before->deal[k]] > day)
+			open->deal[open->count++] = before->deal[k];
+	for (int k = from; k < until; k++)
+		if (h->closed[past->by_created[k]] > day)
+			open->deal[open->count++] = past->by_created[k];
+	open->deal = kernel_realloc_array(past->env, open->deal, int, open->count + 1);
+}
+
 /* Fill in the deals that are open on a day. */
 static void
 see_open_deals(HazardPast *past, int32_t day, OpenDay *open)
 {
-	const HazardHistory *h = past->history;
-	double	   *amount = kernel_alloc_array(past->env, double, h->count + 1);
-	double	   *spread = kernel_alloc_array(past->env, double, h->count + 1);
-	int			size = 0;
-
+	list_open_deals(past, day, open);
+	open->amount = kernel_alloc_array(past->env, double, open->count + 1);
+	open->spread = kernel_alloc_array(past->env, double, open->count + 1);
+	open->level = kernel_alloc_array(past->env, uint16_t, open->count * RATIO_DIMENSIONS + 1);
+	open->waiting = kernel_alloc_array(past->env, int32_t, open->count + 1);
+	open->mean = hazard_amounts_of(past, day, open->deal, open->count, open->amount, open->spread, &open->square);
+	for (int k = 0; k < open->count; k++)
+		open->waiting[k] = hazard_deal_levels(past, open->deal[k], day, &open->level[k * RATIO_DIMENSIONS]);
 	open->made = true;
-	open->mean = hazard_amounts_and_mean(past, day, amount, spread, &open->square);
-	for (int k = 0; k < h->count && h->created[past->by_created[k]] <= day; k++)
-		size += h->closed[past->by_created[k]] > day;
-	open->count = 0;
-	open->deal = kernel_alloc_array(past->env, int, size + 1);
-	open->amount = kernel_alloc_array(past->env, double, size + 1);
-	open->spread = kernel_alloc_array(past->env, double, size + 1);
-	open->level = kernel_alloc_array(past->env, uint16_t, size * RATIO_DIMENSIONS + 1);
-	open->waiting = kernel_alloc_array(past->env, int32_t, size + 1);
-	for (int k = 0; open->count < size; k++)
-	{
-		int			i = past->by_created[k];
-
-		if (h->closed[i] <= day)
-			continue;
-		open->deal[open->count] = i;
-		open->amount[open->count] = amount[i];
-		open->spread[open->count] = spread[i];
-		open->waiting[open->count] = hazard_deal_levels(past, i, day, &open->level[open->count * RATIO_DIMENSIONS]);
-		open->count++;
-	}
-	kernel_release(past->env, amount);
-	kernel_release(past->env, spread);
 }
 
 /* Give it back. */
@@ -83,6 +101,7 @@ forecast_open(HazardPast *past, const OpenDay *open, int32_t day, int32_t from, 
 	const HazardHistory *h = past->history;
 	int32_t		cached_for = INT32_MIN;
 	double		by_state[HAZARD_STATES];
+	double		stayed = 1.0;	/* product of the chances not to be won: one logarithm for many deals */
 
 	for (int k = 0; k < open->count; k++)
 	{
@@ -102,9 +121,18 @@ forecast_open(HazardPast *past, const OpenDay *open, int32_t day, int32_t from, 
 		forecast->open_variance += p * (open->spread[k] - p) * amount * amount;
 		if (snapshot != NULL)
 			ratio_snapshot_add(past->env, snapshot, base, h->outcome[i] == HAZARD_WON && h->closed[i] < to, level, open->waiting[k]);
-		if (loss != NULL)
-			*loss -= h->outcome[i] == HAZARD_WON && h->closed[i] < to ? log(fmax(p, 1e-6)) : log1p(-p);
+		if (loss == NULL)
+			continue;
+		if (h->outcome[i] == HAZARD_WON && h->closed[i] < to)
+			*loss -= log(fmax(p, 1e-6));
+		else if ((stayed *= 1.0 - p) < 1e-200)
+		{
+			*loss -= log(stayed);
+			stayed = 1.0;
+		}
 	}
+	if (loss != NULL)
+		*loss -= log(stayed);
 }
 
 /*

@@ -80,11 +80,11 @@ weekday(int32_t epoch, int32_t day)
 	return (int) ((((int64_t) day + epoch) % 7 + 7) % 7);
 }
 
-/* The same of a history's day. */
+/* The same of a history's day; without a past, days count from 2000-01-01. */
 int
 hazard_weekday(const HazardPast *past, int32_t day)
 {
-	return weekday(past->history->epoch, day);
+	return weekday(past != NULL ? past->history->epoch : 0, day);
 }
 
 /* A month of the quarter, by the days left in it: its last ten, and of the quarter's last ten the last week and the last three. */
@@ -556,7 +556,7 @@ hazard_win_probability(const HazardPast *past, const HazardFit *fit, int32_t cre
 	double		won = 0.0;
 	int32_t		t = after + 1 > created ? after + 1 : created;
 	int			b = hazard_age_bucket(t - created);
-	int			d = weekday(past != NULL ? past->history->epoch : 0, t);
+	int			d = hazard_weekday(past, t);
 
 	for (; t < to && open > 1e-9; t++, d = d == 6 ? 0 : d + 1)
 	{

@@ -376,8 +376,15 @@ typedef struct Daily
 	double		leave;
 } Daily;
 
+/* The lesser of two numbers, neither of them NaN: fmin() is a call. */
+static inline double
+lesser(double a, double b)
+{
+	return a < b ? a : b;
+}
+
 /* What a day brings a deal of an age's bucket in a stage. */
-static Daily
+static inline Daily
 daily(const HazardFit *fit, int state, int bucket, int cell, int day_of_week)
 {
 	int			g = bucket / GROUP_AGES;
@@ -385,9 +392,9 @@ daily(const HazardFit *fit, int state, int bucket, int cell, int day_of_week)
 	double		by_lose = fit->stages.count > 0 ? fit->stages.lose[state][g] : 1.0;
 	Daily		p;
 
-	p.win = fmin(fit->win[bucket][cell] * fit->win_weekday[day_of_week] * by_win, 0.95);
-	p.lose = fmin(fit->lose[bucket][cell] * fit->lose_weekday[day_of_week] * by_lose, 1.0 - p.win);
-	p.leave = fit->stages.count > 0 ? fmin(fit->stages.leave[state][g], 1.0 - p.win - p.lose) : 0.0;
+	p.win = lesser(fit->win[bucket][cell] * fit->win_weekday[day_of_week] * by_win, 0.95);
+	p.lose = lesser(fit->lose[bucket][cell] * fit->lose_weekday[day_of_week] * by_lose, 1.0 - p.win);
+	p.leave = fit->stages.count > 0 ? lesser(fit->stages.leave[state][g], 1.0 - p.win - p.lose) : 0.0;
 	return p;
 }
 
@@ -401,13 +408,15 @@ hazard_chances(const HazardPast *past, const HazardFit *fit, int32_t created, in
 	int32_t		first = after + 1 > created ? after + 1 : created;
 	int			b = hazard_age_bucket(to - 1 > created ? to - 1 - created : 0);
 	int			states = fit->stages.count > 0 ? fit->stages.count : 1;
+	int			d = hazard_weekday(past, to);
 	double		later[HAZARD_STATES];
 
 	memset(chance, 0, sizeof(double) * HAZARD_STATES);
 	for (int32_t t = to - 1; t >= first; t--)
 	{
 		int			c = hazard_calendar_cell(past, fit->calendar, t);
-		int			d = past != NULL ? hazard_weekday(past, t) : ((t % 7) + 7) % 7;
+
+		d = d == 0 ? 6 : d - 1;
 
 		while (t - created < hazard_age_start(b))
 			b--;
@@ -465,6 +474,6 @@ hazard_curve(const HazardPast *past, const HazardFit *fit, int state, int32_t cr
 		won[k] = won[k - 1];
 		if (t >= created)
 			won[k] += step_curve(fit, states, hazard_age_bucket(t - created), hazard_calendar_cell(past, fit->calendar, t),
-								 past != NULL ? hazard_weekday(past, t) : ((t % 7) + 7) % 7, open);
+								 hazard_weekday(past, t), open);
 	}
 }

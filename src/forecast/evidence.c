@@ -174,7 +174,8 @@ add_fit(const HazardFit *fit, double share, HazardFit *mean)
  * Either may be NULL.
  */
 static void
-fit_variants(const HazardPast *past, int calendar, const HazardSums *sums, const double *evidence, HazardFit *mean, int32_t until, double *judged)
+fit_variants(const HazardPast *past, int calendar, const HazardSums *sums, const double *evidence, HazardFit *mean, int32_t until,
+			 double *judged)
 {
 	double		share[HAZARD_VARIANTS] = {0};
 

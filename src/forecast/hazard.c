@@ -24,8 +24,8 @@ const HazardOptions hazard_defaults = {
 
 /* First age of each bucket, in days: from a week on about a factor of the fourth root of two apart. */
 static const int age_start[HAZARD_AGES + 1] = {
-	0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 17, 20, 24, 28, 34, 40, 48, 57, 67, 80, 95, 113, 134, 160, 190, 226, 269, 320, 380, 452, 538, 640,
-	761, 905, 1076, 1280, 1522, 1810, INT32_MAX
+	0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 17, 20, 24, 28, 34, 40, 48, 57, 67, 80, 95, 113, 134, 160, 190, 226, 269, 320, 380, 452, 538,
+	640, 761, 905, 1076, 1280, 1522, 1810, INT32_MAX
 };
 
 /* The bucket of an age. */
@@ -264,7 +264,7 @@ index_wins(HazardPast *past)
 		int			i = past->won_deal[k];
 
 		past->won_segment[k] = h->segment[i];
-		past->won_value[k] = isnan(h->won_amount[i]) ? 0.0 : h->won_amount[i];	/* without an amount nothing, as where bookings are counted */
+		past->won_value[k] = isnan(h->won_amount[i]) ? 0.0 : h->won_amount[i];	/* as where bookings are counted */
 		past->won_weight[k] = exp2(((double) h->closed[i] - past->last) / 365.0);
 	}
 	past->summed = past->wins + 1;	/* the sums are not yet cleared */
@@ -506,8 +506,8 @@ fit_weekdays(const HazardSums *sums, double scale, HazardFit *fit)
 
 /* One event's hazards by age and cell, its days at risk as the days of the week have it. */
 static void
-fit_event(const HazardPast *past, const HazardSums *sums, double scale, const double closes[HAZARD_AGES][HAZARD_CELLS], const double weekday[7],
-		  double cell_events, double hazard[HAZARD_AGES][HAZARD_CELLS])
+fit_event(const HazardPast *past, const HazardSums *sums, double scale, const double closes[HAZARD_AGES][HAZARD_CELLS],
+		  const double weekday[7], double cell_events, double hazard[HAZARD_AGES][HAZARD_CELLS])
 {
 	double		risk[HAZARD_AGES][HAZARD_CELLS];
 	double		events[HAZARD_AGES][HAZARD_CELLS];

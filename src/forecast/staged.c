@@ -3,8 +3,8 @@
  *		Hazards by stage and age: a deal's stage multiplies the hazards that its age and the calendar have, and deals go on from stage to
  *		stage, each way with a hazard of its own.
  *
- * A Markov chain in discrete time whose clock is the deal's age (a multi-state model with competing absorbing states, won and lost; Andersen
- * & Keiding 2002). Factors of a stage are pulled to 1 as far as chance explains how stages differ, those of an age within it
+ * A Markov chain in discrete time whose clock is the deal's age (a multi-state model with competing absorbing states, won and lost;
+ * Andersen & Keiding 2002). Factors of a stage are pulled to 1 as far as chance explains how stages differ, those of an age within it
  * to the stage's by pseudo-events: so a stage that few deals were ever in behaves as all do. Whether stages are used is decided by
  * evidence, as in evidence.c: how likely the closes of the weeks that followed were by stage, and without. The chance of a deal is
  * reckoned backwards from the horizon's end for all stages at once, or forwards as a curve for one.

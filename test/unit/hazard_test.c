@@ -338,7 +338,8 @@ test_stages(void)
 	static double worth[STAGED];
 	static int32_t kind[STAGED];
 	static HazardStage stage[2 * STAGED];
-	HazardHistory h = {.count = STAGED, .created = born, .closed = ended, .outcome = how, .won_amount = worth, .segment = kind, .segments = 1};
+	HazardHistory h = {.count = STAGED, .created = born, .closed = ended, .outcome = how, .won_amount = worth, .segment = kind,
+	.segments = 1};
 	HazardPast *past;
 	HazardFit	fit;
 	double		chance[HAZARD_STATES];

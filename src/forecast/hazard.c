@@ -18,7 +18,7 @@
 
 const HazardOptions hazard_defaults = {
 	.half_life = 0, .cell_events = 0, .age_events = 1, .calibration_half_life = 60, .calibration_weight = 1, .calibration_wins = 150,
-	.calibration_errors = 2, .error_prior = 0.06, .error_weight = 2, .error_half_life = 180,
+	.calibration_errors = 2, .error_prior = 0.05, .error_weight = 2, .error_half_life = 180,
 	.calendar = -1, .family = -1, .arrival_days = 91,
 };
 

@@ -377,7 +377,49 @@ test_stages(void)
 	ok(curve[120] > 0.0 && curve[120] < 1.0, "and have a chance (%.2f)", curve[120]);
 }
 
-/* A memory that may be short: once win rates have trebled, they are followed within weeks; a history of a century does not overflow. */
+/* Win rates that treble on a day, if at all before the end: the chance, as known on day 560, of a deal a month old within 30 days. */
+static double
+chance_after_change(int32_t change, double half_life)
+{
+	enum {CHANGED = 9000};
+	KernelEnv	env = tap_env();
+	static int32_t born[CHANGED];
+	static int32_t ended[CHANGED];
+	static uint8_t how[CHANGED];
+	static double worth[CHANGED];
+	static int32_t kind[CHANGED];
+	HazardHistory h = {.count = CHANGED, .created = born, .closed = ended, .outcome = how, .won_amount = worth, .segment = kind,
+	.segments = 1};
+	HazardOptions options = hazard_defaults;
+	HazardPast *past;
+	HazardFit	fit;
+
+	seed = 11;
+	for (int i = 0; i < CHANGED; i++)
+	{
+		born[i] = i / 15;
+		ended[i] = HAZARD_NEVER;
+		how[i] = HAZARD_OPEN;
+		worth[i] = NAN;
+		for (int32_t day = born[i] + 1; day < 600 && ended[i] == HAZARD_NEVER; day++)
+		{
+			double		win = day < change ? 0.004 : 0.012;
+			double		u = uniform();
+
+			if (u >= win + 0.01)
+				continue;
+			ended[i] = day;
+			how[i] = u < win ? HAZARD_WON : HAZARD_LOST;
+			worth[i] = how[i] == HAZARD_WON ? 100 : NAN;
+		}
+	}
+	options.half_life = half_life;
+	past = hazard_past(&env, &h, &options);
+	hazard_fit(past, 560, 0, &fit);
+	return hazard_win_probability(past, &fit, 530, 560, 561, 591);
+}
+
+/* The memory is as long as it should be, and weights of a century of weeks do not overflow. */
 static void
 test_memory(const HazardHistory *history)
 {
@@ -388,7 +430,11 @@ test_memory(const HazardHistory *history)
 	static int32_t gone[DEALS];
 	HazardPast *past;
 	HazardFit	fit;
+	double		chosen = chance_after_change(500, 0);
 
+	ok(chosen > 1.2 * chance_after_change(500, 365), "two months after win rates have trebled, the long past is forgotten (%.3f)", chosen);
+	is_double(chosen, chance_after_change(500, 45), 0.02, "as by the shortest memory");
+	is_double(chance_after_change(600, 0), chance_after_change(600, 1460), 0.008, "where nothing changes, all of it counts");
 	options.half_life = 7;
 	options.cell_events = 30;
 	memcpy(early, history->created, sizeof(early));
@@ -398,7 +444,8 @@ test_memory(const HazardHistory *history)
 	other.closed = gone;
 	past = hazard_past(&env, &other, &options);
 	hazard_fit(past, 890, 1, &fit);
-	is_double(hazard_win_probability(past, &fit, 860, 890, 891, 921), true_probability(860, 890, 921), 0.06, "weights of a century of weeks are numbers");
+	is_double(hazard_win_probability(past, &fit, 860, 890, 891, 921), true_probability(860, 890, 921), 0.06,
+			  "weights of a century of weeks are numbers");
 	ok(isfinite(hazard_win_probability(past, &fit, -300, 0, 1, 90)), "and so are chances of its age");
 }
 

@@ -13,7 +13,7 @@
 
 #define EVIDENCE_HALF_LIFE	365.0
 #define LEAST_SHARE			0.02	/* a variant with less is left out */
-#define WEIGHT_MOST			1e100	/* of a day, to that of the anchor */
+#define WEIGHT_MOST			1e30	/* of a day, to that of the anchor */
 #define HAZARD_LEAST		1e-9	/* in a likelihood */
 
 static const double usual_half_lives[HALF_LIVES] = {45, 90, 180, 365, 1460};

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define HISTORY_GAP		730		/* days without a close, before which a few are no history */
+#define HISTORY_MOST	7305	/* days of it that are looked at: twenty years */
 #define SPREAD_MOST		100.0	/* of an amount that is estimated */
 #define LEVEL_HALF_LIFE	45.0	/* of the won deals that say whether amounts have moved */
 #define LEVEL_LEAST		8.0		/* such deals, weighed, below which they say nothing */
@@ -178,7 +180,7 @@ add_person_days(HazardPast *past, int i)
 		past->risk[(from - past->first) * HAZARD_AGES + b] += 1;
 		past->risk[(to - past->first) * HAZARD_AGES + b] -= 1;
 	}
-	if (close <= past->last && h->outcome[i] != HAZARD_OPEN)
+	if (close >= past->first && close <= past->last && h->outcome[i] != HAZARD_OPEN)
 	{
 		float	   *table = h->outcome[i] == HAZARD_WON ? past->won : past->lost;
 		int32_t		age = close - h->created[i];
@@ -205,23 +207,47 @@ fill_table(HazardPast *past)
 		past->risk[k] += past->risk[k - HAZARD_AGES];
 }
 
-/* The earliest close and creation and the latest event. */
+/*
+ * The first of a number of days from which on a history is taken to begin: the earliest, but that days long before all others (two years'
+ * gap, one in twenty of them at most) are taken for mistyped, and that more than HISTORY_MOST days before the last tell nothing any more.
+ */
+static int32_t
+begin_of(const KernelEnv *env, const int32_t *days, int count)
+{
+	int		   *order = kernel_alloc_array(env, int, count + 1);
+	int			known = 0;
+	int			first = 0;
+	int32_t		begin = HAZARD_NEVER;
+
+	for (int i = 0; i < count; i++)
+		if (days[i] != HAZARD_NEVER)
+			order[known++] = i;
+	sort_days = days;
+	qsort(order, (size_t) known, sizeof(int), compare_days);
+	for (int k = 1; k <= known / 20; k++)
+		if ((int64_t) days[order[k]] - days[order[k - 1]] > HISTORY_GAP)
+			first = k;
+	while (first < known && (int64_t) days[order[known - 1]] - days[order[first]] > HISTORY_MOST)
+		first++;
+	if (known > 0)
+		begin = days[order[first]];
+	kernel_release(env, order);
+	return begin;
+}
+
+/* Where the history begins, and the latest event. */
 static void
 find_range(HazardPast *past)
 {
 	const HazardHistory *h = past->history;
 
-	past->first = HAZARD_NEVER;
-	past->first_created = HAZARD_NEVER;
+	past->first = begin_of(past->env, h->closed, h->count);
+	past->first_created = begin_of(past->env, h->created, h->count);
 	past->last = INT32_MIN;
 	for (int i = 0; i < h->count; i++)
 	{
-		if (h->closed[i] != HAZARD_NEVER && h->closed[i] < past->first)
-			past->first = h->closed[i];
 		if (h->closed[i] != HAZARD_NEVER && h->closed[i] > past->last)
 			past->last = h->closed[i];
-		if (h->created[i] < past->first_created)
-			past->first_created = h->created[i];
 		if (h->created[i] > past->last)
 			past->last = h->created[i];
 	}

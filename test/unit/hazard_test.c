@@ -419,7 +419,7 @@ chance_after_change(int32_t change, double half_life)
 	return hazard_win_probability(past, &fit, 530, 560, 561, 591);
 }
 
-/* The memory is as long as it should be, and weights of a century of weeks do not overflow. */
+/* The memory is as long as it should be, days long gone are no history, and weights of many half-lives do not overflow. */
 static void
 test_memory(const HazardHistory *history)
 {
@@ -443,10 +443,17 @@ test_memory(const HazardHistory *history)
 	other.created = early;
 	other.closed = gone;
 	past = hazard_past(&env, &other, &options);
+	ok(hazard_first_close(past) >= 0 && hazard_first_close(past) < 5, "a close a century before all others is no beginning (%d)",
+	   (int) hazard_first_close(past));
 	hazard_fit(past, 890, 1, &fit);
 	is_double(hazard_win_probability(past, &fit, 860, 890, 891, 921), true_probability(860, 890, 921), 0.06,
-			  "weights of a century of weeks are numbers");
-	ok(isfinite(hazard_win_probability(past, &fit, -300, 0, 1, 90)), "and so are chances of its age");
+			  "weights of a hundred and thirty half-lives are numbers");
+	for (int i = 0; i < DEALS / 10; i++)
+		early[i] = gone[i] = -40000 + i % 3;
+	past = hazard_past(&env, &other, &options);
+	ok(hazard_first_close(past) >= 1000 - 7305, "of many, twenty years are looked at (%d)", (int) hazard_first_close(past));
+	hazard_fit(past, 890, 1, &fit);
+	ok(isfinite(hazard_win_probability(past, &fit, 860, 890, 891, 921)), "and make numbers");
 }
 
 /* Deals that close on Fridays only: no chance from Saturday to Thursday, and thirty days with four Fridays hold four weeks' worth. */

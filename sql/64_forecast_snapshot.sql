@@ -303,7 +303,11 @@ CREATE FUNCTION salesops.forecast_team(period daterange, as_of timestamptz DEFAU
                                        OUT people bigint, OUT booked numeric, OUT "commit" numeric, OUT best_case numeric,
                                        OUT pipeline numeric, OUT expected numeric, OUT lower numeric, OUT upper numeric,
                                        OUT adjusted numeric, OUT adjusted_by name, OUT quota numeric, OUT gap numeric,
-                                       OUT attainment double precision, OUT total salesops.forecast) RETURNS SETOF record
+                                       OUT attainment double precision, OUT total salesops.forecast,
+                                       OUT cumulative_commit numeric, OUT cumulative_best_case numeric, OUT cumulative_pipeline numeric,
+                                       OUT said_commit numeric, OUT said_commit_by name, OUT said_commit_at timestamptz,
+                                       OUT said_best_case numeric, OUT said_best_case_by name, OUT said_best_case_at timestamptz,
+                                       OUT said_pipeline numeric, OUT said_pipeline_by name, OUT said_pipeline_at timestamptz) RETURNS SETOF record
   LANGUAGE sql STABLE STRICT PARALLEL RESTRICTED COST 1000000 ROWS 50 SET search_path = pg_catalog, pg_temp AS $$
   WITH RECURSIVE rep AS MATERIALIZED (
     SELECT DISTINCT ON (r.rep_id) r.rep_id, r.manager_id FROM salesops.sales_rep r ORDER BY r.rep_id, r.manager_id
@@ -334,21 +338,25 @@ CREATE FUNCTION salesops.forecast_team(period daterange, as_of timestamptz DEFAU
            coalesce(sum(c.best_case), 0) AS best_case, coalesce(sum(c.pipeline), 0) AS pipeline, salesops.merge(b.total) AS total
       FROM everyone e LEFT JOIN base b ON b.owner_id IS NOT DISTINCT FROM e.member LEFT JOIN category c ON c.owner_id IS NOT DISTINCT FROM e.member
      GROUP BY 1
-  ), judged AS (
-    SELECT DISTINCT ON (a.person) a.person, a.amount, a.author FROM salesops.forecast_adjustment a
-     WHERE a.period = $1 AND a.category = 'commit' AND a.made_at <= $2 ORDER BY a.person, a.made_at DESC, a.adjustment_id DESC
+  ), said AS MATERIALIZED (   -- the latest by then of each category
+    SELECT DISTINCT ON (a.person, a.category) a.person, a.category, a.amount, a.author, a.made_at FROM salesops.forecast_adjustment a
+     WHERE a.period = $1 AND a.made_at <= $2 ORDER BY a.person, a.category, a.made_at DESC, a.adjustment_id DESC
   )
   SELECT r.person, m.manager_id, r.people, r.booked, r.commit, r.best_case, r.pipeline, round(salesops.mean(r.total)::numeric, 2),
-         round(salesops.quantile(r.total, 0.1)::numeric, 2), round(salesops.quantile(r.total, 0.9)::numeric, 2), j.amount, j.author,
-         q.quota, q.quota - r.booked, salesops.probability_at_least(r.total, q.quota::double precision), r.total
+         round(salesops.quantile(r.total, 0.1)::numeric, 2), round(salesops.quantile(r.total, 0.9)::numeric, 2), c.amount, c.author,
+         q.quota, q.quota - r.booked, salesops.probability_at_least(r.total, q.quota::double precision), r.total,
+         r.commit, r.commit + r.best_case, r.commit + r.best_case + r.pipeline,
+         c.amount, c.author, c.made_at, b.amount, b.author, b.made_at, p.amount, p.author, p.made_at
     FROM rolled r
     LEFT JOIN rep m ON m.rep_id = r.person
-    LEFT JOIN judged j ON j.person = r.person
+    LEFT JOIN said c ON c.person = r.person AND c.category = 'commit'
+    LEFT JOIN said b ON b.person = r.person AND b.category = 'best case'
+    LEFT JOIN said p ON p.person = r.person AND p.category = 'pipeline'
     LEFT JOIN salesops.forecast_quota q ON q.person = r.person AND q.period = $1
    ORDER BY r.person <> '*', r.person
 $$;
 COMMENT ON FUNCTION salesops.forecast_team(daterange, timestamptz) IS
-  'forecast of each person with all who report to them, and of all (*): booked, categories (single, add them up for cumulative), expected and 80 % interval, latest commit said by people, quota, gap to it, chance to attain it';
+  'forecast of each person with all who report to them, and of all (*): booked, open deals by category (commit, best_case, pipeline: single; cumulative_: with the surer ones), expected and 80 % interval, quota, gap to it, chance to attain it; beside them the latest that people said of each category (said_, by whom and when; adjusted is said_commit), of all that will be booked, which changes none of the others';
 
 CREATE VIEW salesops.forecast_accuracy WITH (security_invoker = true) AS
   WITH RECURSIVE rep AS (

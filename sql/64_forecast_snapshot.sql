@@ -414,34 +414,83 @@ COMMENT ON VIEW salesops.forecast_accuracy IS
 
 -- ---- why, and what if ------------------------------------------------------------------------------------------------------
 CREATE FUNCTION salesops.opportunity_risk(period daterange DEFAULT NULL, as_of timestamptz DEFAULT now(), OUT opportunity_id text,
-                                          OUT risk text, OUT contribution numeric) RETURNS SETOF record
+                                          OUT risk text, OUT contribution numeric, OUT effect text) RETURNS SETOF record
   LANGUAGE sql STABLE PARALLEL RESTRICTED COST 100000 ROWS 1000 SET search_path = pg_catalog, pg_temp AS $$
   -- of the open deals' changes only: sorting all would take longer than the forecast
   WITH deal AS MATERIALIZED (SELECT f.* FROM salesops.forecast_deals($1, $2) f),
-  kinds AS MATERIALIZED (SELECT DISTINCT ON (s.stage) s.stage, s.kind, s.ordinal FROM salesops.stage s ORDER BY s.stage, s.pipeline <> 'default', s.pipeline)
-  SELECT d.opportunity_id, w.risk, round(w.contribution, 2)
-    FROM deal d JOIN salesops.opportunity o ON o.opportunity_id = d.opportunity_id
+  kinds AS MATERIALIZED (SELECT DISTINCT ON (s.stage) s.stage, s.kind, s.ordinal FROM salesops.stage s ORDER BY s.stage, s.pipeline <> 'default', s.pipeline),
+  own AS MATERIALIZED (   -- its close_date stands from said_at on
+    SELECT DISTINCT ON (o.opportunity_id) o.opportunity_id, o.stage, o.type, o.source, o.close_date, CASE WHEN $2 >= now() THEN 'infinity' ELSE o.updated_at END AS said_at
+      FROM salesops.opportunity o WHERE o.opportunity_id IN (SELECT f.opportunity_id FROM deal f)
+     ORDER BY o.opportunity_id, o.updated_at DESC, o.stage, o.type, o.source, o.close_date
+  ), change AS MATERIALIZED (
+    SELECT h.opportunity_id, h.stage, h.entered_at, h.close_date, h.change_number FROM salesops.opportunity_stage_change h
+     WHERE h.entered_at <= $2 AND h.opportunity_id IN (SELECT f.opportunity_id FROM deal f)
+  ), stood AS (
+    SELECT DISTINCT ON (c.opportunity_id) c.opportunity_id, c.stage FROM change c LEFT JOIN kinds e ON e.stage = c.stage
+     ORDER BY c.opportunity_id, c.entered_at DESC, e.ordinal DESC, c.stage DESC
+  ), dated AS (   -- when its expected close date was what: by the history, where that tells none by the snapshots, and by itself
+    SELECT c.opportunity_id, c.entered_at AS at, c.change_number AS place, c.close_date FROM change c
+    UNION ALL
+    SELECT s.opportunity_id, s.as_of, 0, s.close_date FROM salesops.forecast_snapshot_deal s
+     WHERE s.as_of <= $2 AND s.kind = 'open' AND s.opportunity_id IN (SELECT f.opportunity_id FROM deal f)
+       AND s.opportunity_id NOT IN (SELECT c.opportunity_id FROM change c WHERE c.close_date IS NOT NULL)
+    UNION ALL
+    SELECT o.opportunity_id, o.said_at, 0, o.close_date FROM own o WHERE o.said_at <= $2 OR $2 >= now()
+  ), moved AS (
+    SELECT m.opportunity_id, count(*) FILTER (WHERE m.close_date > m.before) AS times, sum(m.close_date - m.before) FILTER (WHERE m.close_date > m.before) AS days,
+           max(m.close_date) FILTER (WHERE m.is_last) AS close_date
+      FROM (SELECT x.opportunity_id, x.close_date, lag(x.close_date) OVER w AS before, lead(x.close_date) OVER w IS NULL AS is_last
+              FROM dated x WHERE isfinite(x.close_date)
+            WINDOW w AS (PARTITION BY x.opportunity_id ORDER BY x.at, x.place, x.close_date)) m
+     GROUP BY 1
+  ), happened AS (
+    SELECT e.opportunity_id, max(e.at) AS at
+      FROM (SELECT c.opportunity_id, c.entered_at AS at FROM change c
+            UNION ALL
+            SELECT a.opportunity_id, a.occurred_at FROM salesops.activity a
+             WHERE a.occurred_at <= $2 AND a.opportunity_id IN (SELECT f.opportunity_id FROM deal f)) e
+     WHERE isfinite(e.at) GROUP BY 1
+  ), waited AS (   -- the longest that each won deal was in a stage; of ten deals on, what four in five did not exceed
+    SELECT w.stage, ceil(percentile_disc(0.8) WITHIN GROUP (ORDER BY w.days)) AS days
+      FROM (SELECT s.opportunity_id, s.stage, max(salesops.days_between(s.entered_at, s.left_at)) AS days
+              FROM salesops.history_spells($2, '{opportunity_id,stage,entered_at,left_at,final_kind}', true) s
+             WHERE s.final_kind = 'won' AND s.left_at IS NOT NULL GROUP BY 1, 2) w
+     GROUP BY 1 HAVING count(*) >= 10
+  )
+  SELECT d.opportunity_id, w.risk, w.contribution,
+         CASE WHEN w.place = 0 THEN 'start' WHEN w.contribution IS NULL THEN 'fact' WHEN w.contribution < 0 THEN 'against' ELSE 'for' END
+    FROM deal d JOIN own o ON o.opportunity_id = d.opportunity_id
     LEFT JOIN kinds k ON k.stage = o.stage
-    LEFT JOIN (SELECT DISTINCT ON (h.opportunity_id) h.opportunity_id, h.stage
-                 FROM salesops.opportunity_stage_change h LEFT JOIN kinds e ON e.stage = h.stage
-                WHERE h.entered_at <= $2 AND h.opportunity_id IN (SELECT f.opportunity_id FROM deal f)
-                ORDER BY h.opportunity_id, h.entered_at DESC, e.ordinal DESC, h.stage DESC) c ON c.opportunity_id = d.opportunity_id,
+    LEFT JOIN stood c ON c.opportunity_id = d.opportunity_id
+    LEFT JOIN moved m ON m.opportunity_id = d.opportunity_id
+    LEFT JOIN happened h ON h.opportunity_id = d.opportunity_id
+    LEFT JOIN waited u ON u.stage = c.stage,
+         -- rounded first: the differences add up to the cent
+         LATERAL (SELECT round(d.amount * d.probability_new::numeric, 2) AS fresh, round(d.amount * d.probability_by_age::numeric, 2) AS aged,
+                         round(d.amount * d.probability_ever::numeric, 2) AS ever, round(d.amount * d.probability::numeric, 2) AS whole,
+                         CASE WHEN $2 >= now() THEN o.close_date ELSE m.close_date END AS due, floor(salesops.days_between(h.at, $2)) AS silent) v,
          LATERAL (VALUES
-           (format('open for %s days: %s of such deals are won in the end, %s of new ones', d.age,
-                   to_char(100 * d.probability_by_age, 'FM990.0') || ' %', to_char(100 * d.probability_new, 'FM990.0') || ' %'),
-            d.amount * (d.probability_by_age - d.probability_new)::numeric),
-           (format('%s: deals like it are won %s times as often as others of their age',
+           (0, format('%s of new deals are won in the end', to_char(100 * d.probability_new, 'FM990.0') || ' %'), v.fresh),
+           (1, format('open for %s days: %s of such deals are won in the end, %s of new ones', d.age,
+                   to_char(100 * d.probability_by_age, 'FM990.0') || ' %', to_char(100 * d.probability_new, 'FM990.0') || ' %'), v.aged - v.fresh),
+           (2, format('%s: deals like it are won %s times as often as others of their age',
                    coalesce(nullif(concat_ws(', ', 'stage ' || coalesce(c.stage, CASE WHEN k.kind = 'open' THEN o.stage END), 'type ' || o.type, 'source ' || o.source, 'amount ' || round(d.amount)), ''), 'the deal'),
-                   to_char(d.probability_ever / nullif(d.probability_by_age, 0), 'FM990.00')),
-            d.amount * (d.probability_ever - d.probability_by_age)::numeric),
-           (format('%s of its chance lies outside the period; half of it is used up by %s',
-                   to_char(100 * (1 - d.probability / nullif(d.probability_ever, 0)), 'FM990') || ' %', d.expected_on),
-            d.amount * (d.probability - d.probability_ever)::numeric)) w(risk, contribution)
-   WHERE w.contribution < -0.005
-   ORDER BY 3, 1
+                   to_char(d.probability_ever / nullif(d.probability_by_age, 0), 'FM999999990.00')), v.ever - v.aged),
+           (3, format('%s of its chance lies outside the period; half of it is used up by %s',
+                   to_char(100 * (1 - d.probability / nullif(d.probability_ever, 0)), 'FM990') || ' %', d.expected_on), v.whole - v.ever),
+           (4, CASE WHEN m.times > 0 THEN format('its expected close date was pushed %s, by %s in all',
+                   CASE m.times WHEN 1 THEN 'once' WHEN 2 THEN 'twice' ELSE m.times || ' times' END, m.days || CASE m.days WHEN 1 THEN ' day' ELSE ' days' END) END, NULL),
+           (5, CASE WHEN v.due < $2::date AND isfinite(v.due)
+                    THEN format('its expected close date, %s, was %s ago', to_char(v.due, 'YYYY-MM-DD'),
+                                ($2::date - v.due) || CASE $2::date - v.due WHEN 1 THEN ' day' ELSE ' days' END) END, NULL),
+           (6, CASE WHEN v.silent > u.days THEN format('nothing has happened to it for %s days: four in five won deals were in stage %s for at most %s', v.silent, c.stage, u.days) END, NULL))
+           w(place, risk, contribution)
+   WHERE w.place = 0 OR w.contribution <> 0 OR (w.contribution IS NULL AND w.risk IS NOT NULL)
+   ORDER BY w.contribution, d.opportunity_id, w.place
 $$;
 COMMENT ON FUNCTION salesops.opportunity_risk(daterange, timestamptz) IS
-  'why a deal is at risk, in words, with what it takes from the deal''s expected booking of the period (default: the quarter of as_of); from what a new deal of its amount would bring in the end';
+  'why a deal is at risk, and what speaks for it, in words: effect start is what a new deal of its amount would bring in the end; from there what is against and for it leads, to the cent, to its expected booking of the period (default: the quarter of as_of); facts (close date pushed, overdue, longer silent than won deals were) have no contribution';
 
 CREATE FUNCTION salesops.forecast_scale(forecast salesops.forecast, factor double precision) RETURNS salesops.forecast
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'salesops_forecast_scale';

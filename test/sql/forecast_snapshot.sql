@@ -94,8 +94,9 @@ SELECT adjust_forecast('R1', '[2016-01-01,2016-04-01)', 'NaN');
 SELECT adjust_forecast('R1', '[2016-01-01,2016-04-01)', 1, 'hope');
 SELECT set_quota('R1', '[2016-01-01,2016-04-01)', -5);
 
--- risks in words; with what a new deal would bring they add up to what is expected
-SELECT count(*) > 0 AS some, bool_and(contribution < 0) AS take FROM opportunity_risk('[2016-01-01,2016-04-01)', '2016-02-01');
+-- risks in words, from what a new deal would bring: the steps of all deals add up to what is expected of them (more in forecast_risk)
+SELECT count(*) > 0 AS some, bool_and(contribution < 0) AS take FROM opportunity_risk('[2016-01-01,2016-04-01)', '2016-02-01') WHERE effect = 'against';
+SELECT sum(contribution) - (SELECT sum(round(amount * probability::numeric, 2)) FROM forecast_deals('[2016-01-01,2016-04-01)', '2016-02-01')) AS off FROM opportunity_risk('[2016-01-01,2016-04-01)', '2016-02-01');
 SELECT regexp_replace(risk, '[0-9]+', 'n', 'g') AS risk, count(*) > 0 AS some FROM opportunity_risk('[2016-01-01,2016-04-01)', '2016-02-01') WHERE risk LIKE '%outside%' GROUP BY 1 ORDER BY 1 LIMIT 1;
 
 -- what if

@@ -307,7 +307,8 @@ CREATE FUNCTION salesops.forecast_team(period daterange, as_of timestamptz DEFAU
                                        OUT cumulative_commit numeric, OUT cumulative_best_case numeric, OUT cumulative_pipeline numeric,
                                        OUT said_commit numeric, OUT said_commit_by name, OUT said_commit_at timestamptz,
                                        OUT said_best_case numeric, OUT said_best_case_by name, OUT said_best_case_at timestamptz,
-                                       OUT said_pipeline numeric, OUT said_pipeline_by name, OUT said_pipeline_at timestamptz) RETURNS SETOF record
+                                       OUT said_pipeline numeric, OUT said_pipeline_by name, OUT said_pipeline_at timestamptz,
+                                       OUT judged_deals bigint, OUT expected_judged numeric) RETURNS SETOF record
   LANGUAGE sql STABLE STRICT PARALLEL RESTRICTED COST 1000000 ROWS 50 SET search_path = pg_catalog, pg_temp AS $$
   WITH RECURSIVE rep AS MATERIALIZED (
     SELECT DISTINCT ON (r.rep_id) r.rep_id, r.manager_id FROM salesops.sales_rep r ORDER BY r.rep_id, r.manager_id
@@ -325,18 +326,23 @@ CREATE FUNCTION salesops.forecast_team(period daterange, as_of timestamptz DEFAU
     SELECT t.person, t.member FROM team t
     UNION ALL SELECT '*', o.owner_id FROM owner o
     UNION ALL SELECT '*', NULL
-  ), category AS (
-    SELECT o.owner_id, sum(d.amount) FILTER (WHERE pg_catalog.lower(o.forecast_category) = 'commit') AS commit,
-           sum(d.amount) FILTER (WHERE replace(pg_catalog.lower(o.forecast_category), '_', ' ') IN ('best case', 'bestcase', 'upside')) AS best_case,
-           sum(d.amount) FILTER (WHERE coalesce(replace(pg_catalog.lower(o.forecast_category), '_', ' '), 'pipeline')
-                                       NOT IN ('commit', 'best case', 'bestcase', 'upside', 'omitted', 'closed')) AS pipeline
+  ), deal AS MATERIALIZED (
+    SELECT d.opportunity_id, d.amount, d.probability, o.owner_id, coalesce(replace(pg_catalog.lower(o.forecast_category), '_', ' '), 'pipeline') AS category,
+           o.close_date IS NULL OR o.close_date <@ $1 AS due
       FROM salesops.forecast_deals($1, $2) d JOIN salesops.opportunity o ON o.opportunity_id = d.opportunity_id
-     WHERE o.close_date IS NULL OR o.close_date <@ $1
-     GROUP BY 1
+  ), category AS (
+    SELECT d.owner_id, sum(d.amount) FILTER (WHERE d.category = 'commit') AS commit,
+           sum(d.amount) FILTER (WHERE d.category IN ('best case', 'bestcase', 'upside')) AS best_case,
+           sum(d.amount) FILTER (WHERE d.category NOT IN ('commit', 'best case', 'bestcase', 'upside', 'omitted', 'closed')) AS pipeline
+      FROM deal d WHERE d.due GROUP BY 1
+  ), judged AS (   -- what judgement of single deals would add
+    SELECT d.owner_id, count(*) AS deals, sum(coalesce(j.amount, d.amount) * coalesce(j.chance, d.probability)::numeric - d.amount * d.probability::numeric) AS more
+      FROM deal d JOIN salesops.deal_adjustments($1, $2) j ON j.opportunity_id = d.opportunity_id GROUP BY 1
   ), rolled AS (
     SELECT e.person, count(DISTINCT e.member) AS people, coalesce(sum(b.booked), 0) AS booked, coalesce(sum(c.commit), 0) AS commit,
-           coalesce(sum(c.best_case), 0) AS best_case, coalesce(sum(c.pipeline), 0) AS pipeline, salesops.merge(b.total) AS total
+           coalesce(sum(c.best_case), 0) AS best_case, coalesce(sum(c.pipeline), 0) AS pipeline, salesops.merge(b.total) AS total, sum(j.deals)::bigint AS judged_deals, sum(j.more) AS more
       FROM everyone e LEFT JOIN base b ON b.owner_id IS NOT DISTINCT FROM e.member LEFT JOIN category c ON c.owner_id IS NOT DISTINCT FROM e.member
+      LEFT JOIN judged j ON j.owner_id IS NOT DISTINCT FROM e.member
      GROUP BY 1
   ), said AS MATERIALIZED (   -- the latest by then of each category
     SELECT DISTINCT ON (a.person, a.category) a.person, a.category, a.amount, a.author, a.made_at FROM salesops.forecast_adjustment a
@@ -346,7 +352,8 @@ CREATE FUNCTION salesops.forecast_team(period daterange, as_of timestamptz DEFAU
          round(salesops.quantile(r.total, 0.1)::numeric, 2), round(salesops.quantile(r.total, 0.9)::numeric, 2), c.amount, c.author,
          q.quota, q.quota - r.booked, salesops.probability_at_least(r.total, q.quota::double precision), r.total,
          r.commit, r.commit + r.best_case, r.commit + r.best_case + r.pipeline,
-         c.amount, c.author, c.made_at, b.amount, b.author, b.made_at, p.amount, p.author, p.made_at
+         c.amount, c.author, c.made_at, b.amount, b.author, b.made_at, p.amount, p.author, p.made_at,
+         r.judged_deals, round(salesops.mean(r.total)::numeric + r.more, 2)
     FROM rolled r
     LEFT JOIN rep m ON m.rep_id = r.person
     LEFT JOIN said c ON c.person = r.person AND c.category = 'commit'
@@ -356,7 +363,23 @@ CREATE FUNCTION salesops.forecast_team(period daterange, as_of timestamptz DEFAU
    ORDER BY r.person <> '*', r.person
 $$;
 COMMENT ON FUNCTION salesops.forecast_team(daterange, timestamptz) IS
-  'forecast of each person with all who report to them, and of all (*): booked, open deals by category (commit, best_case, pipeline: single; cumulative_: with the surer ones), expected and 80 % interval, quota, gap to it, chance to attain it; beside them the latest that people said of each category (said_, by whom and when; adjusted is said_commit), of all that will be booked, which changes none of the others';
+  'forecast of each person with all who report to them, and of all (*): booked, open deals by category (commit, best_case, pipeline: single; cumulative_: with the surer ones), expected and 80 % interval, quota, gap to it, chance to attain it; beside them the latest that people said of each category (said_, by whom and when; adjusted is said_commit), of all that will be booked; and judged_deals, of which adjust_deal() said something, with what would be expected were they as was said (expected_judged); that changes none of the others';
+
+CREATE VIEW salesops.won_deal WITH (security_invoker = true) AS
+  WITH kinds AS MATERIALIZED (
+    SELECT DISTINCT ON (g.stage) g.stage, g.kind FROM salesops.stage g ORDER BY g.stage, g.pipeline <> 'default', g.pipeline
+  )
+  SELECT o.opportunity_id, o.owner_id, o.amount * COALESCE(c.rate, 1) AS amount,
+         o.amount IS NOT NULL AND o.currency IS NOT NULL AND c.rate IS NULL
+           AND (SELECT pg_catalog.min(p.currency) <> pg_catalog.max(p.currency) FROM salesops.opportunity p WHERE p.amount IS NOT NULL) AS no_rate,
+         COALESCE(o.closed_at, h.closed_at, o.close_date::timestamptz)::date AS day
+    FROM salesops.opportunity o JOIN kinds k ON k.stage = o.stage AND k.kind = 'won'
+    LEFT JOIN salesops.currency_rate c ON c.currency = o.currency
+    LEFT JOIN (SELECT g.opportunity_id, pg_catalog.max(g.entered_at) AS closed_at
+                 FROM salesops.opportunity_stage_change g JOIN kinds k ON k.stage = g.stage AND k.kind <> 'open' GROUP BY 1) h
+      ON h.opportunity_id = o.opportunity_id;
+COMMENT ON VIEW salesops.won_deal IS
+  'what was won on which day, as forecast_bookings() counts it, in the forecasts'' currency; no_rate: of several currencies one without a rate, so its amount is not known';
 
 CREATE VIEW salesops.forecast_accuracy WITH (security_invoker = true) AS
   WITH RECURSIVE rep AS (
@@ -382,18 +405,8 @@ CREATE VIEW salesops.forecast_accuracy WITH (security_invoker = true) AS
            CASE WHEN a.person = '*' THEN 'all' WHEN EXISTS (SELECT FROM team m WHERE m.person = a.person) THEN 'team' ELSE 'person' END,
            a.person, a.amount, NULL, NULL
       FROM salesops.forecast_adjustment a WHERE pg_catalog.upper(a.period) <= pg_catalog.now()::date
-  ), kinds AS MATERIALIZED (
-    SELECT DISTINCT ON (g.stage) g.stage, g.kind FROM salesops.stage g ORDER BY g.stage, g.pipeline <> 'default', g.pipeline
-  ), won AS MATERIALIZED (   -- what was won when, as forecast_bookings() counts it; of several currencies one without a rate adds up to nothing known
-    SELECT o.owner_id, o.amount * COALESCE(c.rate, 1) AS amount,
-           o.amount IS NOT NULL AND o.currency IS NOT NULL AND c.rate IS NULL
-             AND EXISTS (SELECT FROM salesops.opportunity p WHERE p.currency <> o.currency AND p.amount IS NOT NULL) AS no_rate,
-           COALESCE(o.closed_at, h.closed_at, o.close_date::timestamptz)::date AS day
-      FROM salesops.opportunity o JOIN kinds k ON k.stage = o.stage AND k.kind = 'won'
-      LEFT JOIN salesops.currency_rate c ON c.currency = o.currency
-      LEFT JOIN (SELECT g.opportunity_id, pg_catalog.max(g.entered_at) AS closed_at
-                   FROM salesops.opportunity_stage_change g JOIN kinds k ON k.stage = g.stage AND k.kind <> 'open' GROUP BY 1) h
-        ON h.opportunity_id = o.opportunity_id
+  ), won AS MATERIALIZED (
+    SELECT w.owner_id, w.amount, w.no_rate, w.day FROM salesops.won_deal w
   ), outcome AS MATERIALIZED (
     SELECT s.*, COALESCE((SELECT CASE WHEN pg_catalog.bool_or(w.no_rate) THEN 'NaN' ELSE pg_catalog.sum(w.amount) END FROM won w
                            WHERE w.day <@ s.period
@@ -411,6 +424,24 @@ CREATE VIEW salesops.forecast_accuracy WITH (security_invoker = true) AS
     FROM known o GROUP BY 1, 2, 3, 4;
 COMMENT ON VIEW salesops.forecast_accuracy IS
   'how right past forecasts of periods that are over were, by forecaster (salesops, or who adjusted), category (expected, commit, best case, pipeline), level (all, team with all who report to it, person) and days ahead (of the end of the period, by 30; below 0: said when it was over): WAPE, bias (forecast over actual, less 1), share held by the 80 % interval';
+
+CREATE VIEW salesops.deal_adjustment_accuracy WITH (security_invoker = true) AS
+  WITH scored AS (
+    SELECT a.person, pg_catalog.floor((pg_catalog.upper(a.period) - a.made_at::date) / 30.0)::integer * 30 AS days_ahead, a.chance, a.base_chance,
+           a.amount, a.base_amount, w.opportunity_id IS NOT NULL AS won, w.amount AS booked
+      FROM salesops.forecast_deal_adjustment a
+      LEFT JOIN (SELECT v.opportunity_id, v.day, CASE WHEN NOT v.no_rate THEN v.amount END AS amount FROM salesops.won_deal v) w
+        ON w.opportunity_id = a.opportunity_id AND w.day <@ a.period
+     WHERE pg_catalog.upper(a.period) <= pg_catalog.now()::date AND a.opportunity_id IN (SELECT o.opportunity_id FROM salesops.opportunity o)
+  )
+  SELECT s.person, s.days_ahead, pg_catalog.count(s.chance) AS chances, pg_catalog.count(*) FILTER (WHERE s.chance IS NOT NULL AND s.won) AS won,
+         pg_catalog.avg((s.chance - s.won::integer) ^ 2) AS brier,
+         pg_catalog.avg((s.base_chance - s.won::integer) ^ 2) FILTER (WHERE s.chance IS NOT NULL) AS brier_of_base,
+         pg_catalog.count(s.amount) FILTER (WHERE s.booked IS NOT NULL) AS amounts,
+         salesops.wape(s.booked, s.amount) AS amount_wape, salesops.wape(s.booked, s.base_amount) FILTER (WHERE s.amount IS NOT NULL) AS amount_wape_of_base
+    FROM scored s WHERE s.chance IS NOT NULL OR s.amount IS NOT NULL GROUP BY 1, 2;
+COMMENT ON VIEW salesops.deal_adjustment_accuracy IS
+  'how right each person''s judgement of single deals was (adjust_deal, periods that are over, deals that are still there) beside the model''s on the same deals when they were judged, by days ahead of the period''s end (by 30): Brier score of the chances, WAPE of the amounts of those won';
 
 -- ---- why, and what if ------------------------------------------------------------------------------------------------------
 CREATE FUNCTION salesops.opportunity_risk(period daterange DEFAULT NULL, as_of timestamptz DEFAULT now(), OUT opportunity_id text,
@@ -618,6 +649,7 @@ COMMENT ON FUNCTION salesops.simulate_forecast(jsonb, daterange, timestamptz) IS
 INSERT INTO salesops.access_right (level, kind, object) VALUES
   ('reader', 'table', 'salesops.forecast_snapshot_deal'), ('reader', 'table', 'salesops.forecast_snapshot_total'),
   ('reader', 'table', 'salesops.forecast_snapshot'), ('reader', 'table', 'salesops.forecast_accuracy'),
+  ('reader', 'table', 'salesops.won_deal'), ('reader', 'table', 'salesops.deal_adjustment_accuracy'),
   ('reader', 'table', 'salesops.forecast_adjustment'), ('reader', 'table', 'salesops.forecast_quota'),
   ('operator', 'function', 'salesops.store_forecast_snapshot(salesops.forecast_snapshot_deal[],salesops.forecast_snapshot_total[])'),
   ('operator', 'function', 'salesops.take_forecast_snapshot(timestamptz)'),

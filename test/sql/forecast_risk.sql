@@ -12,9 +12,9 @@ CREATE FUNCTION chance(i int, what text) RETURNS float8 LANGUAGE sql IMMUTABLE A
   $$ SELECT ('x' || substr(md5(i || what), 1, 8))::bit(32)::bigint / 4294967296.0 $$;
 -- every day 2 % of the open end; of type a four in five are won, of b one in five; who will be won is in Early for ten days, then Late
 CREATE TABLE truth AS
-  SELECT i, date '2014-07-01' + i / 3 AS created, ceil(ln(1 - chance(i, 'days')) / ln(0.98))::int AS days,
+  SELECT i, date '2015-01-01' + i / 3 AS created, ceil(ln(1 - chance(i, 'days')) / ln(0.98))::int AS days,
          CASE WHEN i % 2 = 0 THEN 'a' ELSE 'b' END AS type, chance(i, 'won') < CASE WHEN i % 2 = 0 THEN 0.8 ELSE 0.2 END AS won
-    FROM generate_series(0, 1646) i;
+    FROM generate_series(0, 1094) i;
 CREATE TABLE deal AS
   SELECT 'D' || i AS opportunity_id, created::timestamptz AS created_at, CASE WHEN created + days < '2016-01-01' THEN (created + days)::timestamptz END AS closed_at,
          CASE WHEN created + days < '2016-01-01' THEN CASE WHEN won THEN 'Won' ELSE 'Lost' END WHEN won AND created + 10 < '2016-01-01' THEN 'Late' ELSE 'Early' END AS stage,

@@ -303,7 +303,12 @@ CREATE FUNCTION salesops.forecast_team(period daterange, as_of timestamptz DEFAU
                                        OUT people bigint, OUT booked numeric, OUT "commit" numeric, OUT best_case numeric,
                                        OUT pipeline numeric, OUT expected numeric, OUT lower numeric, OUT upper numeric,
                                        OUT adjusted numeric, OUT adjusted_by name, OUT quota numeric, OUT gap numeric,
-                                       OUT attainment double precision, OUT total salesops.forecast) RETURNS SETOF record
+                                       OUT attainment double precision, OUT total salesops.forecast,
+                                       OUT cumulative_commit numeric, OUT cumulative_best_case numeric, OUT cumulative_pipeline numeric,
+                                       OUT said_commit numeric, OUT said_commit_by name, OUT said_commit_at timestamptz,
+                                       OUT said_best_case numeric, OUT said_best_case_by name, OUT said_best_case_at timestamptz,
+                                       OUT said_pipeline numeric, OUT said_pipeline_by name, OUT said_pipeline_at timestamptz,
+                                       OUT judged_deals bigint, OUT expected_judged numeric) RETURNS SETOF record
   LANGUAGE sql STABLE STRICT PARALLEL RESTRICTED COST 1000000 ROWS 50 SET search_path = pg_catalog, pg_temp AS $$
   WITH RECURSIVE rep AS MATERIALIZED (
     SELECT DISTINCT ON (r.rep_id) r.rep_id, r.manager_id FROM salesops.sales_rep r ORDER BY r.rep_id, r.manager_id
@@ -321,34 +326,60 @@ CREATE FUNCTION salesops.forecast_team(period daterange, as_of timestamptz DEFAU
     SELECT t.person, t.member FROM team t
     UNION ALL SELECT '*', o.owner_id FROM owner o
     UNION ALL SELECT '*', NULL
-  ), category AS (
-    SELECT o.owner_id, sum(d.amount) FILTER (WHERE pg_catalog.lower(o.forecast_category) = 'commit') AS commit,
-           sum(d.amount) FILTER (WHERE replace(pg_catalog.lower(o.forecast_category), '_', ' ') IN ('best case', 'bestcase', 'upside')) AS best_case,
-           sum(d.amount) FILTER (WHERE coalesce(replace(pg_catalog.lower(o.forecast_category), '_', ' '), 'pipeline')
-                                       NOT IN ('commit', 'best case', 'bestcase', 'upside', 'omitted', 'closed')) AS pipeline
+  ), deal AS MATERIALIZED (
+    SELECT d.opportunity_id, d.amount, d.probability, o.owner_id, coalesce(replace(pg_catalog.lower(o.forecast_category), '_', ' '), 'pipeline') AS category,
+           o.close_date IS NULL OR o.close_date <@ $1 AS due
       FROM salesops.forecast_deals($1, $2) d JOIN salesops.opportunity o ON o.opportunity_id = d.opportunity_id
-     WHERE o.close_date IS NULL OR o.close_date <@ $1
-     GROUP BY 1
+  ), category AS (
+    SELECT d.owner_id, sum(d.amount) FILTER (WHERE d.category = 'commit') AS commit,
+           sum(d.amount) FILTER (WHERE d.category IN ('best case', 'bestcase', 'upside')) AS best_case,
+           sum(d.amount) FILTER (WHERE d.category NOT IN ('commit', 'best case', 'bestcase', 'upside', 'omitted', 'closed')) AS pipeline
+      FROM deal d WHERE d.due GROUP BY 1
+  ), judged AS (   -- what judgement of single deals would add
+    SELECT d.owner_id, count(*) AS deals, sum(coalesce(j.amount, d.amount) * coalesce(j.chance, d.probability)::numeric - d.amount * d.probability::numeric) AS more
+      FROM deal d JOIN salesops.deal_adjustments($1, $2) j ON j.opportunity_id = d.opportunity_id GROUP BY 1
   ), rolled AS (
     SELECT e.person, count(DISTINCT e.member) AS people, coalesce(sum(b.booked), 0) AS booked, coalesce(sum(c.commit), 0) AS commit,
-           coalesce(sum(c.best_case), 0) AS best_case, coalesce(sum(c.pipeline), 0) AS pipeline, salesops.merge(b.total) AS total
+           coalesce(sum(c.best_case), 0) AS best_case, coalesce(sum(c.pipeline), 0) AS pipeline, salesops.merge(b.total) AS total, sum(j.deals)::bigint AS judged_deals, sum(j.more) AS more
       FROM everyone e LEFT JOIN base b ON b.owner_id IS NOT DISTINCT FROM e.member LEFT JOIN category c ON c.owner_id IS NOT DISTINCT FROM e.member
+      LEFT JOIN judged j ON j.owner_id IS NOT DISTINCT FROM e.member
      GROUP BY 1
-  ), judged AS (
-    SELECT DISTINCT ON (a.person) a.person, a.amount, a.author FROM salesops.forecast_adjustment a
-     WHERE a.period = $1 AND a.category = 'commit' AND a.made_at <= $2 ORDER BY a.person, a.made_at DESC, a.adjustment_id DESC
+  ), said AS MATERIALIZED (   -- the latest by then of each category
+    SELECT DISTINCT ON (a.person, a.category) a.person, a.category, a.amount, a.author, a.made_at FROM salesops.forecast_adjustment a
+     WHERE a.period = $1 AND a.made_at <= $2 ORDER BY a.person, a.category, a.made_at DESC, a.adjustment_id DESC
   )
   SELECT r.person, m.manager_id, r.people, r.booked, r.commit, r.best_case, r.pipeline, round(salesops.mean(r.total)::numeric, 2),
-         round(salesops.quantile(r.total, 0.1)::numeric, 2), round(salesops.quantile(r.total, 0.9)::numeric, 2), j.amount, j.author,
-         q.quota, q.quota - r.booked, salesops.probability_at_least(r.total, q.quota::double precision), r.total
+         round(salesops.quantile(r.total, 0.1)::numeric, 2), round(salesops.quantile(r.total, 0.9)::numeric, 2), c.amount, c.author,
+         q.quota, q.quota - r.booked, salesops.probability_at_least(r.total, q.quota::double precision), r.total,
+         r.commit, r.commit + r.best_case, r.commit + r.best_case + r.pipeline,
+         c.amount, c.author, c.made_at, b.amount, b.author, b.made_at, p.amount, p.author, p.made_at,
+         r.judged_deals, round(salesops.mean(r.total)::numeric + r.more, 2)
     FROM rolled r
     LEFT JOIN rep m ON m.rep_id = r.person
-    LEFT JOIN judged j ON j.person = r.person
+    LEFT JOIN said c ON c.person = r.person AND c.category = 'commit'
+    LEFT JOIN said b ON b.person = r.person AND b.category = 'best case'
+    LEFT JOIN said p ON p.person = r.person AND p.category = 'pipeline'
     LEFT JOIN salesops.forecast_quota q ON q.person = r.person AND q.period = $1
    ORDER BY r.person <> '*', r.person
 $$;
 COMMENT ON FUNCTION salesops.forecast_team(daterange, timestamptz) IS
-  'forecast of each person with all who report to them, and of all (*): booked, categories (single, add them up for cumulative), expected and 80 % interval, latest commit said by people, quota, gap to it, chance to attain it';
+  'forecast of each person with all who report to them, and of all (*): booked, open deals by category (commit, best_case, pipeline: single; cumulative_: with the surer ones), expected and 80 % interval, quota, gap to it, chance to attain it; beside them the latest that people said of each category (said_, by whom and when; adjusted is said_commit), of all that will be booked; and judged_deals, of which adjust_deal() said something, with what would be expected were they as was said (expected_judged); that changes none of the others';
+
+CREATE VIEW salesops.won_deal WITH (security_invoker = true) AS
+  WITH kinds AS MATERIALIZED (
+    SELECT DISTINCT ON (g.stage) g.stage, g.kind FROM salesops.stage g ORDER BY g.stage, g.pipeline <> 'default', g.pipeline
+  )
+  SELECT o.opportunity_id, o.owner_id, o.amount * COALESCE(c.rate, 1) AS amount,
+         o.amount IS NOT NULL AND o.currency IS NOT NULL AND c.rate IS NULL
+           AND (SELECT pg_catalog.min(p.currency) <> pg_catalog.max(p.currency) FROM salesops.opportunity p WHERE p.amount IS NOT NULL) AS no_rate,
+         COALESCE(o.closed_at, h.closed_at, o.close_date::timestamptz)::date AS day
+    FROM salesops.opportunity o JOIN kinds k ON k.stage = o.stage AND k.kind = 'won'
+    LEFT JOIN salesops.currency_rate c ON c.currency = o.currency
+    LEFT JOIN (SELECT g.opportunity_id, pg_catalog.max(g.entered_at) AS closed_at
+                 FROM salesops.opportunity_stage_change g JOIN kinds k ON k.stage = g.stage AND k.kind <> 'open' GROUP BY 1) h
+      ON h.opportunity_id = o.opportunity_id;
+COMMENT ON VIEW salesops.won_deal IS
+  'what was won on which day, as forecast_bookings() counts it, in the forecasts'' currency; no_rate: of several currencies one without a rate, so its amount is not known';
 
 CREATE VIEW salesops.forecast_accuracy WITH (security_invoker = true) AS
   WITH RECURSIVE rep AS (
@@ -374,18 +405,8 @@ CREATE VIEW salesops.forecast_accuracy WITH (security_invoker = true) AS
            CASE WHEN a.person = '*' THEN 'all' WHEN EXISTS (SELECT FROM team m WHERE m.person = a.person) THEN 'team' ELSE 'person' END,
            a.person, a.amount, NULL, NULL
       FROM salesops.forecast_adjustment a WHERE pg_catalog.upper(a.period) <= pg_catalog.now()::date
-  ), kinds AS MATERIALIZED (
-    SELECT DISTINCT ON (g.stage) g.stage, g.kind FROM salesops.stage g ORDER BY g.stage, g.pipeline <> 'default', g.pipeline
-  ), won AS MATERIALIZED (   -- what was won when, as forecast_bookings() counts it; of several currencies one without a rate adds up to nothing known
-    SELECT o.owner_id, o.amount * COALESCE(c.rate, 1) AS amount,
-           o.amount IS NOT NULL AND o.currency IS NOT NULL AND c.rate IS NULL
-             AND EXISTS (SELECT FROM salesops.opportunity p WHERE p.currency <> o.currency AND p.amount IS NOT NULL) AS no_rate,
-           COALESCE(o.closed_at, h.closed_at, o.close_date::timestamptz)::date AS day
-      FROM salesops.opportunity o JOIN kinds k ON k.stage = o.stage AND k.kind = 'won'
-      LEFT JOIN salesops.currency_rate c ON c.currency = o.currency
-      LEFT JOIN (SELECT g.opportunity_id, pg_catalog.max(g.entered_at) AS closed_at
-                   FROM salesops.opportunity_stage_change g JOIN kinds k ON k.stage = g.stage AND k.kind <> 'open' GROUP BY 1) h
-        ON h.opportunity_id = o.opportunity_id
+  ), won AS MATERIALIZED (
+    SELECT w.owner_id, w.amount, w.no_rate, w.day FROM salesops.won_deal w
   ), outcome AS MATERIALIZED (
     SELECT s.*, COALESCE((SELECT CASE WHEN pg_catalog.bool_or(w.no_rate) THEN 'NaN' ELSE pg_catalog.sum(w.amount) END FROM won w
                            WHERE w.day <@ s.period
@@ -404,36 +425,103 @@ CREATE VIEW salesops.forecast_accuracy WITH (security_invoker = true) AS
 COMMENT ON VIEW salesops.forecast_accuracy IS
   'how right past forecasts of periods that are over were, by forecaster (salesops, or who adjusted), category (expected, commit, best case, pipeline), level (all, team with all who report to it, person) and days ahead (of the end of the period, by 30; below 0: said when it was over): WAPE, bias (forecast over actual, less 1), share held by the 80 % interval';
 
+CREATE VIEW salesops.deal_adjustment_accuracy WITH (security_invoker = true) AS
+  WITH scored AS (
+    SELECT a.person, pg_catalog.floor((pg_catalog.upper(a.period) - a.made_at::date) / 30.0)::integer * 30 AS days_ahead, a.chance, a.base_chance,
+           a.amount, a.base_amount, w.opportunity_id IS NOT NULL AS won, w.amount AS booked
+      FROM salesops.forecast_deal_adjustment a
+      LEFT JOIN (SELECT v.opportunity_id, v.day, CASE WHEN NOT v.no_rate THEN v.amount END AS amount FROM salesops.won_deal v) w
+        ON w.opportunity_id = a.opportunity_id AND w.day <@ a.period
+     WHERE pg_catalog.upper(a.period) <= pg_catalog.now()::date AND a.opportunity_id IN (SELECT o.opportunity_id FROM salesops.opportunity o)
+  )
+  SELECT s.person, s.days_ahead, pg_catalog.count(s.chance) AS chances, pg_catalog.count(*) FILTER (WHERE s.chance IS NOT NULL AND s.won) AS won,
+         pg_catalog.avg((s.chance - s.won::integer) ^ 2) AS brier,
+         pg_catalog.avg((s.base_chance - s.won::integer) ^ 2) FILTER (WHERE s.chance IS NOT NULL) AS brier_of_base,
+         pg_catalog.count(s.amount) FILTER (WHERE s.booked IS NOT NULL) AS amounts,
+         salesops.wape(s.booked, s.amount) AS amount_wape, salesops.wape(s.booked, s.base_amount) FILTER (WHERE s.amount IS NOT NULL) AS amount_wape_of_base
+    FROM scored s WHERE s.chance IS NOT NULL OR s.amount IS NOT NULL GROUP BY 1, 2;
+COMMENT ON VIEW salesops.deal_adjustment_accuracy IS
+  'how right each person''s judgement of single deals was (adjust_deal, periods that are over, deals that are still there) beside the model''s on the same deals when they were judged, by days ahead of the period''s end (by 30): Brier score of the chances, WAPE of the amounts of those won';
+
 -- ---- why, and what if ------------------------------------------------------------------------------------------------------
 CREATE FUNCTION salesops.opportunity_risk(period daterange DEFAULT NULL, as_of timestamptz DEFAULT now(), OUT opportunity_id text,
-                                          OUT risk text, OUT contribution numeric) RETURNS SETOF record
+                                          OUT risk text, OUT contribution numeric, OUT effect text) RETURNS SETOF record
   LANGUAGE sql STABLE PARALLEL RESTRICTED COST 100000 ROWS 1000 SET search_path = pg_catalog, pg_temp AS $$
   -- of the open deals' changes only: sorting all would take longer than the forecast
   WITH deal AS MATERIALIZED (SELECT f.* FROM salesops.forecast_deals($1, $2) f),
-  kinds AS MATERIALIZED (SELECT DISTINCT ON (s.stage) s.stage, s.kind, s.ordinal FROM salesops.stage s ORDER BY s.stage, s.pipeline <> 'default', s.pipeline)
-  SELECT d.opportunity_id, w.risk, round(w.contribution, 2)
-    FROM deal d JOIN salesops.opportunity o ON o.opportunity_id = d.opportunity_id
+  kinds AS MATERIALIZED (SELECT DISTINCT ON (s.stage) s.stage, s.kind, s.ordinal FROM salesops.stage s ORDER BY s.stage, s.pipeline <> 'default', s.pipeline),
+  own AS MATERIALIZED (   -- its close_date stands from said_at on
+    SELECT DISTINCT ON (o.opportunity_id) o.opportunity_id, o.stage, o.type, o.source, o.close_date, CASE WHEN $2 >= now() THEN 'infinity' ELSE o.updated_at END AS said_at
+      FROM salesops.opportunity o WHERE o.opportunity_id IN (SELECT f.opportunity_id FROM deal f)
+     ORDER BY o.opportunity_id, o.updated_at DESC, o.stage, o.type, o.source, o.close_date
+  ), change AS MATERIALIZED (
+    SELECT h.opportunity_id, h.stage, h.entered_at, h.close_date, h.change_number FROM salesops.opportunity_stage_change h
+     WHERE h.entered_at <= $2 AND h.opportunity_id IN (SELECT f.opportunity_id FROM deal f)
+  ), stood AS (
+    SELECT DISTINCT ON (c.opportunity_id) c.opportunity_id, c.stage FROM change c LEFT JOIN kinds e ON e.stage = c.stage
+     ORDER BY c.opportunity_id, c.entered_at DESC, e.ordinal DESC, c.stage DESC
+  ), dated AS (   -- when its expected close date was what: by the history, where that tells none by the snapshots, and by itself
+    SELECT c.opportunity_id, c.entered_at AS at, c.change_number AS place, c.close_date FROM change c
+    UNION ALL
+    SELECT s.opportunity_id, s.as_of, 0, s.close_date FROM salesops.forecast_snapshot_deal s
+     WHERE s.as_of <= $2 AND s.kind = 'open' AND s.opportunity_id IN (SELECT f.opportunity_id FROM deal f)
+       AND s.opportunity_id NOT IN (SELECT c.opportunity_id FROM change c WHERE c.close_date IS NOT NULL)
+    UNION ALL
+    SELECT o.opportunity_id, o.said_at, 0, o.close_date FROM own o WHERE o.said_at <= $2 OR $2 >= now()
+  ), moved AS (
+    SELECT m.opportunity_id, count(*) FILTER (WHERE m.close_date > m.before) AS times, sum(m.close_date - m.before) FILTER (WHERE m.close_date > m.before) AS days,
+           max(m.close_date) FILTER (WHERE m.is_last) AS close_date
+      FROM (SELECT x.opportunity_id, x.close_date, lag(x.close_date) OVER w AS before, lead(x.close_date) OVER w IS NULL AS is_last
+              FROM dated x WHERE isfinite(x.close_date)
+            WINDOW w AS (PARTITION BY x.opportunity_id ORDER BY x.at, x.place, x.close_date)) m
+     GROUP BY 1
+  ), happened AS (
+    SELECT e.opportunity_id, max(e.at) AS at
+      FROM (SELECT c.opportunity_id, c.entered_at AS at FROM change c
+            UNION ALL
+            SELECT a.opportunity_id, a.occurred_at FROM salesops.activity a
+             WHERE a.occurred_at <= $2 AND a.opportunity_id IN (SELECT f.opportunity_id FROM deal f)) e
+     WHERE isfinite(e.at) GROUP BY 1
+  ), waited AS (   -- the longest that each won deal was in a stage; of ten deals on, what four in five did not exceed
+    SELECT w.stage, ceil(percentile_disc(0.8) WITHIN GROUP (ORDER BY w.days)) AS days
+      FROM (SELECT s.opportunity_id, s.stage, max(salesops.days_between(s.entered_at, s.left_at)) AS days
+              FROM salesops.history_spells($2, '{opportunity_id,stage,entered_at,left_at,final_kind}', true) s
+             WHERE s.final_kind = 'won' AND s.left_at IS NOT NULL GROUP BY 1, 2) w
+     GROUP BY 1 HAVING count(*) >= 10
+  )
+  SELECT d.opportunity_id, w.risk, w.contribution,
+         CASE WHEN w.place = 0 THEN 'start' WHEN w.contribution IS NULL THEN 'fact' WHEN w.contribution < 0 THEN 'against' ELSE 'for' END
+    FROM deal d JOIN own o ON o.opportunity_id = d.opportunity_id
     LEFT JOIN kinds k ON k.stage = o.stage
-    LEFT JOIN (SELECT DISTINCT ON (h.opportunity_id) h.opportunity_id, h.stage
-                 FROM salesops.opportunity_stage_change h LEFT JOIN kinds e ON e.stage = h.stage
-                WHERE h.entered_at <= $2 AND h.opportunity_id IN (SELECT f.opportunity_id FROM deal f)
-                ORDER BY h.opportunity_id, h.entered_at DESC, e.ordinal DESC, h.stage DESC) c ON c.opportunity_id = d.opportunity_id,
+    LEFT JOIN stood c ON c.opportunity_id = d.opportunity_id
+    LEFT JOIN moved m ON m.opportunity_id = d.opportunity_id
+    LEFT JOIN happened h ON h.opportunity_id = d.opportunity_id
+    LEFT JOIN waited u ON u.stage = c.stage,
+         -- rounded first: the differences add up to the cent
+         LATERAL (SELECT round(d.amount * d.probability_new::numeric, 2) AS fresh, round(d.amount * d.probability_by_age::numeric, 2) AS aged,
+                         round(d.amount * d.probability_ever::numeric, 2) AS ever, round(d.amount * d.probability::numeric, 2) AS whole,
+                         CASE WHEN $2 >= now() THEN o.close_date ELSE m.close_date END AS due, floor(salesops.days_between(h.at, $2)) AS silent) v,
          LATERAL (VALUES
-           (format('open for %s days: %s of such deals are won in the end, %s of new ones', d.age,
-                   to_char(100 * d.probability_by_age, 'FM990.0') || ' %', to_char(100 * d.probability_new, 'FM990.0') || ' %'),
-            d.amount * (d.probability_by_age - d.probability_new)::numeric),
-           (format('%s: deals like it are won %s times as often as others of their age',
+           (0, format('%s of new deals are won in the end', to_char(100 * d.probability_new, 'FM990.0') || ' %'), v.fresh),
+           (1, format('open for %s days: %s of such deals are won in the end, %s of new ones', d.age,
+                   to_char(100 * d.probability_by_age, 'FM990.0') || ' %', to_char(100 * d.probability_new, 'FM990.0') || ' %'), v.aged - v.fresh),
+           (2, format('%s: deals like it are won %s times as often as others of their age',
                    coalesce(nullif(concat_ws(', ', 'stage ' || coalesce(c.stage, CASE WHEN k.kind = 'open' THEN o.stage END), 'type ' || o.type, 'source ' || o.source, 'amount ' || round(d.amount)), ''), 'the deal'),
-                   to_char(d.probability_ever / nullif(d.probability_by_age, 0), 'FM990.00')),
-            d.amount * (d.probability_ever - d.probability_by_age)::numeric),
-           (format('%s of its chance lies outside the period; half of it is used up by %s',
-                   to_char(100 * (1 - d.probability / nullif(d.probability_ever, 0)), 'FM990') || ' %', d.expected_on),
-            d.amount * (d.probability - d.probability_ever)::numeric)) w(risk, contribution)
-   WHERE w.contribution < -0.005
-   ORDER BY 3, 1
+                   to_char(d.probability_ever / nullif(d.probability_by_age, 0), 'FM999999990.00')), v.ever - v.aged),
+           (3, format('%s of its chance lies outside the period; half of it is used up by %s',
+                   to_char(100 * (1 - d.probability / nullif(d.probability_ever, 0)), 'FM990') || ' %', d.expected_on), v.whole - v.ever),
+           (4, CASE WHEN m.times > 0 THEN format('its expected close date was pushed %s, by %s in all',
+                   CASE m.times WHEN 1 THEN 'once' WHEN 2 THEN 'twice' ELSE m.times || ' times' END, m.days || CASE m.days WHEN 1 THEN ' day' ELSE ' days' END) END, NULL),
+           (5, CASE WHEN v.due < $2::date AND isfinite(v.due)
+                    THEN format('its expected close date, %s, was %s ago', to_char(v.due, 'YYYY-MM-DD'),
+                                ($2::date - v.due) || CASE $2::date - v.due WHEN 1 THEN ' day' ELSE ' days' END) END, NULL),
+           (6, CASE WHEN v.silent > u.days THEN format('nothing has happened to it for %s days: four in five won deals were in stage %s for at most %s', v.silent, c.stage, u.days) END, NULL))
+           w(place, risk, contribution)
+   WHERE w.place = 0 OR w.contribution <> 0 OR (w.contribution IS NULL AND w.risk IS NOT NULL)
+   ORDER BY w.contribution, d.opportunity_id, w.place
 $$;
 COMMENT ON FUNCTION salesops.opportunity_risk(daterange, timestamptz) IS
-  'why a deal is at risk, in words, with what it takes from the deal''s expected booking of the period (default: the quarter of as_of); from what a new deal of its amount would bring in the end';
+  'why a deal is at risk, and what speaks for it, in words: effect start is what a new deal of its amount would bring in the end; from there what is against and for it leads, to the cent, to its expected booking of the period (default: the quarter of as_of); facts (close date pushed, overdue, longer silent than won deals were) have no contribution';
 
 CREATE FUNCTION salesops.forecast_scale(forecast salesops.forecast, factor double precision) RETURNS salesops.forecast
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'salesops_forecast_scale';
@@ -561,6 +649,7 @@ COMMENT ON FUNCTION salesops.simulate_forecast(jsonb, daterange, timestamptz) IS
 INSERT INTO salesops.access_right (level, kind, object) VALUES
   ('reader', 'table', 'salesops.forecast_snapshot_deal'), ('reader', 'table', 'salesops.forecast_snapshot_total'),
   ('reader', 'table', 'salesops.forecast_snapshot'), ('reader', 'table', 'salesops.forecast_accuracy'),
+  ('reader', 'table', 'salesops.won_deal'), ('reader', 'table', 'salesops.deal_adjustment_accuracy'),
   ('reader', 'table', 'salesops.forecast_adjustment'), ('reader', 'table', 'salesops.forecast_quota'),
   ('operator', 'function', 'salesops.store_forecast_snapshot(salesops.forecast_snapshot_deal[],salesops.forecast_snapshot_total[])'),
   ('operator', 'function', 'salesops.take_forecast_snapshot(timestamptz)'),

@@ -63,6 +63,24 @@ SELECT round(114 / 1014.0, 6) AS all_90, round(100 / 1014.0, 6) AS bias, round(2
 DELETE FROM currency_rate WHERE currency = 'EUR';
 SELECT forecaster, category, level, days_ahead, forecasts, round(wape::numeric, 6) AS wape, coverage_80 IS NOT NULL AS coverage FROM forecast_accuracy ORDER BY 1, 2, 3, 4;
 INSERT INTO currency_rate VALUES ('EUR', 2);
+-- judgement of single deals against the model's on the same: won in the quarter are A (60), C (300), D (50 euros at 2) and E (7); F is lost, G and H are won outside of it, Z is gone
+INSERT INTO forecast_deal_adjustment (opportunity_id, person, period, chance, amount, base_chance, base_amount, author, made_at) VALUES
+  ('A', 'R1', '[2016-01-01,2016-04-01)', 0.9, 70, 0.5, 100, 'ann', '2016-01-02'), ('F', 'R1', '[2016-01-01,2016-04-01)', 0.8, 1100, 0.4, 1000, 'ann', '2016-01-02'), ('G', 'R1', '[2016-01-01,2016-04-01)', 0.3, NULL, 0.2, 2000, 'ann', '2016-01-02'),
+  ('H', 'R1', '[2016-01-01,2016-04-01)', NULL, 4000, 0.1, 5000, 'ann', '2016-01-02'), ('Z', 'R1', '[2016-01-01,2016-04-01)', 1, NULL, 0, 1, 'ann', '2016-01-02'), ('A', 'R1', '[2016-01-01,2016-04-01)', NULL, NULL, 0.5, 100, 'ann', '2016-01-03'),
+  ('C', 'M1', '[2016-01-01,2016-04-01)', 1, 330, 0.7, 200, 'bob', '2016-03-15'), ('D', 'M1', '[2016-01-01,2016-04-01)', NULL, 90, 0.5, 150, 'bob', '2016-03-15'), ('C', 'M1', '[2016-01-01,2099-04-01)', 0, 1, 1, 1, 'bob', '2016-03-15');
+-- by hand: R1 (.01 + .64 + .09) / 3 to (.25 + .16 + .04) / 3, and 10 / 60 to 40 / 60; M1 0 to .09, and (30 + 10) / 400 to (100 + 50) / 400
+SELECT person, days_ahead, chances, won, round(brier::numeric, 6) AS brier, round(brier_of_base::numeric, 6) AS brier_of_base, amounts, round(amount_wape::numeric, 6) AS amount_wape, round(amount_wape_of_base::numeric, 6) AS amount_wape_of_base
+  FROM deal_adjustment_accuracy ORDER BY 1, 2;
+SELECT round(0.74 / 3, 6) AS r1, round(0.45 / 3, 6) AS r1_base, round(10 / 60.0, 6) AS r1_amount, round(40 / 60.0, 6) AS r1_amount_base, 40 / 400.0 AS m1_amount, 150 / 400.0 AS m1_amount_base;
+-- a currency without a rate: that amount is not known
+DELETE FROM currency_rate WHERE currency = 'EUR';
+SELECT person, chances, amounts, round(amount_wape::numeric, 6) AS amount_wape FROM deal_adjustment_accuracy WHERE person = 'M1';
+-- one currency alone needs no rate
+BEGIN;
+UPDATE deal SET currency = 'EUR';
+SELECT count(*) AS won, sum(amount) AS amount, bool_or(no_rate) AS no_rate FROM won_deal;
+ROLLBACK;
+INSERT INTO currency_rate VALUES ('EUR', 2);
 -- what was said stays when the team goes
 DELETE FROM rep WHERE manager_id = 'M1';
 SELECT person, category, amount FROM forecast_adjustment WHERE person = 'M1';

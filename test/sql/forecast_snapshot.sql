@@ -55,6 +55,28 @@ SELECT adjust_forecast('*', '[2015-10-01,2016-01-01)', 9000) > 0 AS everyone;
 SELECT set_quota('R1', '[2016-01-01,2016-04-01)', 1000), set_quota('M1', '[2016-01-01,2016-04-01)', 4000), set_quota('*', '[2016-01-01,2016-04-01)', 1e7);
 SELECT person, manager_id, people, booked, commit, pipeline > 0 AS pipeline, lower < expected AND expected < upper AS inside, adjusted, quota, gap, attainment BETWEEN 0 AND 1 AS chance
   FROM forecast_team('[2016-01-01,2016-04-01)', '2016-02-01');
+-- each category rolls up single and cumulative; what people say of each is beside it, the latest by then, and changes no base
+BEGIN;
+UPDATE deal SET forecast_category = CASE opportunity_id WHEN 'up' THEN 'Best_Case' WHEN 'same' THEN NULL ELSE 'omitted' END WHERE opportunity_id IN ('up', 'same', 'down');
+SELECT adjust_forecast('M1', '[2016-01-01,2016-04-01)', 6500, 'Best Case') > 0 AS best_case, adjust_forecast('*', '[2016-01-01,2016-04-01)', 9500.5, 'pipeline') > 0 AS pipeline,
+       adjust_forecast('R1', '[2016-01-01,2016-04-01)', -20, 'pipeline') > 0 AS credit, adjust_forecast('M2', '[2016-04-01,2016-07-01)', 1, 'best case') > 0 AS other_period;
+CREATE TABLE team AS SELECT * FROM forecast_team('[2016-01-01,2016-04-01)', now());
+SELECT person, adjusted, said_commit, said_best_case, said_pipeline, said_commit_by = current_user AS by_me, said_best_case_at = (SELECT max(made_at) FROM forecast_adjustment WHERE category = 'best case' AND person = 'M1') AS at,
+       (said_pipeline_by IS NULL) = (said_pipeline IS NULL) AND (said_pipeline_at IS NULL) = (said_pipeline IS NULL) AS nulls_together FROM team;
+WITH own AS (SELECT CASE WHEN i.owner_id ~ '[12]' THEN 'M1' ELSE 'M2' END AS manager, i.owner_id, replace(lower(coalesce(i.forecast_category, 'pipeline')), '_', ' ') AS category, i.amount
+               FROM deal i WHERE i.stage = 'Open' AND i.opportunity_id <> 'down' AND (i.close_date IS NULL OR i.close_date <@ '[2016-01-01,2016-04-01)'::daterange)),
+     truth AS (SELECT p.person, coalesce(sum(amount) FILTER (WHERE category = 'commit'), 0) AS c1, coalesce(sum(amount) FILTER (WHERE category IN ('commit', 'best case')), 0) AS c2, coalesce(sum(amount), 0) AS c3
+                 FROM (SELECT person FROM team) p LEFT JOIN own o ON p.person IN ('*', 'B', o.manager, o.owner_id) GROUP BY 1)
+SELECT count(*) AS people, bool_and((t.cumulative_commit, t.cumulative_best_case, t.cumulative_pipeline) = (r.c1, r.c2, r.c3)) AS cumulative,
+       bool_and((t.commit, t.best_case, t.pipeline) = (r.c1, r.c2 - r.c1, r.c3 - r.c2)) AS single, max(r.c1) > 0 AND max(r.c2) > max(r.c1) AND max(r.c3) > max(r.c2) AS not_nothing
+  FROM team t JOIN truth r USING (person);
+-- of an earlier day only what was said by then, and the base as it was without a word
+SELECT count(*) AS people, count(said_commit) + count(said_best_case) + count(said_pipeline) + count(adjusted) AS said FROM forecast_team('[2016-01-01,2016-04-01)', '2016-02-01');
+DELETE FROM forecast_adjustment;
+SELECT count(*) AS people, count(*) FILTER (WHERE (t.booked, t.commit, t.best_case, t.pipeline, t.people, t.expected, t.lower, t.upper, t.quota, t.gap, t.attainment)
+         IS DISTINCT FROM (b.booked, b.commit, b.best_case, b.pipeline, b.people, b.expected, b.lower, b.upper, b.quota, b.gap, b.attainment)) AS changed
+  FROM team t FULL JOIN forecast_team('[2016-01-01,2016-04-01)', now()) b USING (person);
+ROLLBACK;
 -- the manager leaves, the reps are moved: the number stays with person and period
 UPDATE rep SET manager_id = 'M2' WHERE rep_id IN ('R1', 'R2');
 DELETE FROM rep WHERE rep_id = 'M1';
@@ -72,8 +94,9 @@ SELECT adjust_forecast('R1', '[2016-01-01,2016-04-01)', 'NaN');
 SELECT adjust_forecast('R1', '[2016-01-01,2016-04-01)', 1, 'hope');
 SELECT set_quota('R1', '[2016-01-01,2016-04-01)', -5);
 
--- risks in words; with what a new deal would bring they add up to what is expected
-SELECT count(*) > 0 AS some, bool_and(contribution < 0) AS take FROM opportunity_risk('[2016-01-01,2016-04-01)', '2016-02-01');
+-- risks in words, from what a new deal would bring: the steps of all deals add up to what is expected of them (more in forecast_risk)
+SELECT count(*) > 0 AS some, bool_and(contribution < 0) AS take FROM opportunity_risk('[2016-01-01,2016-04-01)', '2016-02-01') WHERE effect = 'against';
+SELECT sum(contribution) - (SELECT sum(round(amount * probability::numeric, 2)) FROM forecast_deals('[2016-01-01,2016-04-01)', '2016-02-01')) AS off FROM opportunity_risk('[2016-01-01,2016-04-01)', '2016-02-01');
 SELECT regexp_replace(risk, '[0-9]+', 'n', 'g') AS risk, count(*) > 0 AS some FROM opportunity_risk('[2016-01-01,2016-04-01)', '2016-02-01') WHERE risk LIKE '%outside%' GROUP BY 1 ORDER BY 1 LIMIT 1;
 
 -- what if

@@ -1,5 +1,6 @@
 # Forecasts on a hot standby are the primary's, to the bit, and those that write say so; a job takes a snapshot; a long one can be cancelled,
-# times out, and is to be seen in salesops.progress while it runs.
+# times out, and is to be seen in salesops.progress while it runs. What people said
+# of teams and deals survives a dump and a restore, and the next number does not collide.
 use strict;
 use warnings;
 BEGIN { $ENV{PG_TEST_TIMEOUT_DEFAULT} ||= 60 }
@@ -38,6 +39,13 @@ is($primary->safe_psql('postgres', q{SELECT count(DISTINCT period), count(*) FIL
 	'2|2|18', '... of two quarters, of all and of nine owners');
 $primary->wait_for_catchup($standby);
 
+# what people say of a deal and of a team
+my $quarter = q{daterange(date_trunc('quarter', now())::date, (date_trunc('quarter', now()) + interval '3 months')::date)};
+$primary->safe_psql('postgres', qq{
+	SELECT salesops.adjust_deal((SELECT min(opportunity_id) FROM deal WHERE closed_at IS NULL), $quarter, 'R1', 0.75, note => 'met them');
+	SELECT salesops.adjust_forecast('R1', $quarter, 1234.5, 'best case')});
+$primary->wait_for_catchup($standby);
+
 # the standby
 my $at = $primary->safe_psql('postgres', 'SELECT now()');
 my $all = qq{SELECT md5(string_agg(x::text, '' ORDER BY x::text)) FROM (
@@ -52,7 +60,21 @@ my ($code, $out, $err) = $standby->psql('postgres', 'SELECT salesops.take_foreca
 like($err, qr/cannot execute \w+ in a read-only transaction/, 'it takes no snapshot, and says why');
 ($code, $out, $err) = $standby->psql('postgres', 'SELECT salesops.train_win_model()');
 like($err, qr/read-only transaction|during recovery/, 'nor does it train');
+($code, $out, $err) = $standby->psql('postgres', "SELECT salesops.adjust_deal((SELECT min(opportunity_id) FROM deal WHERE closed_at IS NULL), $quarter, 'R1', 0.5)");
+like($err, qr/read-only transaction/, 'nor does it keep what people say');
 $standby->stop;
+
+# dump and restore
+$primary->safe_psql('postgres', 'CREATE DATABASE restored');
+my $dump = PostgreSQL::Test::Utils::tempdir() . '/dump.sql';
+$primary->command_ok(['pg_dump', '-f', $dump, $primary->connstr('postgres')], 'dumped');
+$primary->command_ok(['psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-f', $dump, $primary->connstr('restored')], 'restored');
+my $said = q{SELECT string_agg(a::text, ',' ORDER BY a::text) FROM (SELECT d::text FROM salesops.forecast_deal_adjustment d UNION ALL SELECT f::text FROM salesops.forecast_adjustment f) a};
+like($primary->safe_psql('postgres', $said), qr/met them.*1234[.]5|1234[.]5.*met them/, 'what was said of a deal and a person');
+is($primary->safe_psql('restored', $said), $primary->safe_psql('postgres', $said), '... is the same after a restore');
+is($primary->safe_psql('restored', qq{SELECT salesops.adjust_deal((SELECT min(opportunity_id) FROM deal WHERE closed_at IS NULL), $quarter, 'R1', 0.5)}), '2', '... and the next one is the next');
+is($primary->safe_psql('restored', q{SELECT count(*), min(judged_chance) FROM salesops.opportunity_outlook WHERE judged_by = 'R1'}), '1|0.5', '... and counts');
+$primary->safe_psql('postgres', 'DROP DATABASE restored WITH (FORCE)');
 
 # a long one: seen, cancelled, timed out
 my $long = q{SELECT count(*) FROM salesops.backtest_forecast(current_date - 600, current_date - 1, '1 day', '{30 days,60 days,90 days}')};

@@ -13,7 +13,7 @@
 
 #define CLEAR_EVIDENCE	2.0		/* log likelihood by which something else than usual must be better */
 #define MONEY_TOLERANCE	0.02	/* of own past forecasts' error in money, for better chances of single deals */
-#define LONG_PAST	182.0	/* days of history from which on more of it makes forecasts little better */
+#define LONG_PAST	150.0	/* days of history from which on more of it makes forecasts little better */
 #define PULL_MOST	1000.0	/* wins that pull a correction to 1 */
 #define PULL_LEAST	10.0
 
@@ -217,15 +217,15 @@ replay_of(HazardPast *past, int model, int kind, int slot)
 }
 
 /*
- * By how much more the square of a forecast's error is expected to be for want of a past: a history of half a year doubles it, one of a
- * month multiplies it by forty. Own past forecasts of the first weeks, divided by theirs, still tell how wrong those of today are.
+ * By how much more the square of a forecast's error is expected to be for want of a past: a history of five months doubles it, one of a
+ * month multiplies it by a hundred and twenty. Own past forecasts of the first weeks, divided by theirs, still tell how wrong those of today are.
  */
 static double
 immaturity(const HazardPast *past, int32_t day)
 {
 	double		length = fmax((double) day - past->first + 1.0, 1.0);
 
-	return 1.0 + (LONG_PAST / length) * (LONG_PAST / length);
+	return 1.0 + pow(LONG_PAST / length, 3.0);
 }
 
 /*

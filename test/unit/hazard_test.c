@@ -107,7 +107,7 @@ test_known_process(const HazardHistory *history)
 	is_double(hazard_deviation(past, hazard_first_close(past), 1, 28, false), HAZARD_DEVIATION_MOST, 1e-12,
 			  "on the first day of a history next to nothing is known");
 	is_double(hazard_deviation(past, hazard_first_close(past) + 27, 1, 28, false),
-			  hazard_defaults.error_prior * sqrt((1 + 42.25) * 1.4), 1e-9, "before any own forecast was over, what is assumed of a history of four weeks");
+			  hazard_defaults.error_prior * sqrt((1 + pow(150.0 / 28, 3)) * 1.4), 1e-9, "before any own forecast was over, what is assumed of a history of four weeks");
 }
 
 /* What a deal of the second segment without a stated amount is taken to be worth on a day. */

@@ -217,8 +217,9 @@ replay_of(HazardPast *past, int model, int kind, int slot)
 }
 
 /*
- * By how much more the square of a forecast's error is expected to be for want of a past: a history of five months doubles it, one of a
- * month multiplies it by a hundred and twenty. Own past forecasts of the first weeks, divided by theirs, still tell how wrong those of today are.
+ * By how much more the square of a forecast's error is expected to be for want of a past: a history of five months doubles it, one of
+ * a month multiplies it by a hundred and fifty. Own past forecasts of the first weeks, divided by theirs, still tell how wrong those of
+ * today are.
  */
 static double
 immaturity(const HazardPast *past, int32_t day)

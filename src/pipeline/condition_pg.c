@@ -22,6 +22,7 @@
 #include "utils/rel.h"
 
 #include "core/compat.h"
+#include "core/statement.h"
 #include "pipeline/criteria_pg.h"
 #include "pipeline/kept_pg.h"
 
@@ -34,8 +35,6 @@ typedef struct Condition
 	MemoryContext statement;
 	Kept	   *kept;			/* NULL before the first row */
 } Condition;
-
-static ExecutorStart_hook_type previous_start = NULL;
 
 /* The clause as the server prepares it (TriggerEnabled), but in memory that stays */
 static ExprState *
@@ -110,8 +109,9 @@ is_criteria_trigger(const Trigger *trigger)
 
 /* Put conditions where the server keeps prepared clauses. */
 static void
-replace_conditions(ResultRelInfo *relation, MemoryContext statement)
+replace_conditions(ResultRelInfo *relation, const QueryDesc *query)
 {
+	MemoryContext statement = query->estate->es_query_cxt;
 	TriggerDesc *triggers = relation->ri_TrigDesc;
 
 	for (int i = 0; i < triggers->numtriggers; i++)
@@ -133,33 +133,9 @@ replace_conditions(ResultRelInfo *relation, MemoryContext statement)
 	}
 }
 
-/* A statement starts: its result relations are open. */
-static void
-start_statement(QueryDesc *query, int flags)
-{
-	EState	   *estate;
-	ListCell   *cell;
-
-	if (previous_start)
-		previous_start(query, flags);
-	else
-		standard_ExecutorStart(query, flags);
-	estate = query->estate;
-	if (estate->es_opened_result_relations == NIL || (flags & EXEC_FLAG_EXPLAIN_ONLY) != 0)
-		return;
-	foreach(cell, estate->es_opened_result_relations)
-	{
-		ResultRelInfo *relation = lfirst(cell);
-
-		if (relation->ri_TrigDesc != NULL)
-			replace_conditions(relation, estate->es_query_cxt);
-	}
-}
-
 /* From here on in this process; from _PG_init. */
 void
 pipeline_keep_conditions(void)
 {
-	previous_start = ExecutorStart_hook;
-	ExecutorStart_hook = start_statement;
+	statement_look(replace_conditions);
 }

@@ -24,6 +24,7 @@
 #include "utils/rel.h"
 
 #include "core/compat.h"
+#include "core/statement.h"
 #include "worker/note.h"
 #include "worker/worker.h"
 
@@ -53,7 +54,6 @@ typedef struct NoteClause
 
 static HTAB *known = NULL;
 static MemoryContext known_context = NULL;
-static ExecutorStart_hook_type previous_start = NULL;
 
 /* ---- what a clause says ---- */
 
@@ -186,8 +186,9 @@ prepare(const KnownClause *known_as, MemoryContext context)
 
 /* Put the prepared clauses where the server keeps them, for those of a relation's triggers that are watch()'s. */
 static void
-prepare_relation(ResultRelInfo *relation, CmdType operation, MemoryContext context)
+prepare_relation(ResultRelInfo *relation, const QueryDesc *query)
 {
+	CmdType		operation = query->plannedstmt->hasModifyingCTE ? CMD_UNKNOWN : query->operation;
 	TriggerDesc *triggers = relation->ri_TrigDesc;
 	TupleDesc	desc = RelationGetDescr(relation->ri_RelationDesc);
 
@@ -206,30 +207,7 @@ prepare_relation(ResultRelInfo *relation, CmdType operation, MemoryContext conte
 			continue;
 		clause = known_clause(trigger);
 		if (clause->entity != NULL && is_stored(desc, clause->new_column) && is_stored(desc, clause->old_column))
-			relation->ri_TrigWhenExprs[i] = prepare(clause, context);
-	}
-}
-
-/* A statement starts: its result relations are open. */
-static void
-start_statement(QueryDesc *query, int flags)
-{
-	EState	   *estate;
-	ListCell   *cell;
-
-	if (previous_start)
-		previous_start(query, flags);
-	else
-		standard_ExecutorStart(query, flags);
-	estate = query->estate;
-	if (estate->es_opened_result_relations == NIL || (flags & EXEC_FLAG_EXPLAIN_ONLY) != 0)
-		return;
-	foreach(cell, estate->es_opened_result_relations)
-	{
-		ResultRelInfo *relation = lfirst(cell);
-
-		if (relation->ri_TrigDesc != NULL)
-			prepare_relation(relation, query->plannedstmt->hasModifyingCTE ? CMD_UNKNOWN : query->operation, estate->es_query_cxt);
+			relation->ri_TrigWhenExprs[i] = prepare(clause, query->estate->es_query_cxt);
 	}
 }
 
@@ -237,6 +215,5 @@ start_statement(QueryDesc *query, int flags)
 void
 worker_prepare_clauses(void)
 {
-	previous_start = ExecutorStart_hook;
-	ExecutorStart_hook = start_statement;
+	statement_look(prepare_relation);
 }

@@ -243,7 +243,9 @@ read_table(ArrayType *array, double table[HAZARD_AGES][HAZARD_CELLS], double wee
 		ARR_ELEMTYPE(array) != FLOAT8OID)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("a win model's hazards must be %d numbers", FORECAST_TABLE_NUMBERS)));
+				 errmsg("a win model's hazards must be %d numbers", FORECAST_TABLE_NUMBERS),
+				 errdetail("They are %d.", ARR_NDIM(array) == 1 ? ARR_DIMS(array)[0] : 0),
+				 errhint("A model of another build is to be trained again: SELECT salesops.train_win_model();")));
 	memcpy(table, ARR_DATA_PTR(array), sizeof(double) * HAZARD_AGES * HAZARD_CELLS);
 	memcpy(weekday, (double *) ARR_DATA_PTR(array) + HAZARD_AGES * HAZARD_CELLS, sizeof(double) * 7);
 }

@@ -44,18 +44,15 @@ hazard_change_horizon(HazardPast *past, int horizon)
 int
 hazard_deal_levels(const HazardPast *past, int deal, int32_t day, uint16_t level[RATIO_DIMENSIONS])
 {
-	int32_t		entered = past->history->created[deal];
 	const HazardHistory *h = past->history;
+	int32_t		entered;
+	int			stage;
 	double		amount = 0.0;
 
-	level[2] = level[3] = 0;
 	for (int k = 0; k < HAZARD_TRAITS; k++)
 		level[k] = h->levels[k] > 1 && h->levels[k] <= RATIO_LEVELS_MAX && day < past->rewritten[k] ? (uint16_t) h->trait[k][deal] : 0;
-	for (int k = past->first_stage[deal]; k < h->stages && h->stage[k].deal == deal && h->stage[k].day <= day; k++)
-	{
-		level[2] = (uint16_t) (1 + (h->stage[k].level < RATIO_LEVELS_MAX - 1 ? h->stage[k].level : 0));
-		entered = h->stage[k].day;
-	}
+	stage = hazard_stage_on(past, deal, day, &entered);
+	level[2] = (uint16_t) (stage < RATIO_LEVELS_MAX ? stage : 1);
 	for (int k = past->first_amount[deal]; k < h->amounts && h->amount[k].deal == deal && h->amount[k].day <= day; k++)
 		amount = fabs(h->amount[k].amount);
 	level[3] = (uint16_t) hazard_size_level(amount);
@@ -78,9 +75,7 @@ take_snapshot(HazardPast *past, int clock, int32_t day, int horizon, RatioSnapsh
 static int
 group_of(const HazardPast *past, int32_t day)
 {
-	int			slot = past->days > 0 && day >= past->first ? (day - past->first) / HAZARD_EVERY : 0;
-
-	return (slot < past->slots ? slot : past->slots - 1) / RATIO_AGAIN;
+	return hazard_slot_before(past, day) / RATIO_AGAIN;
 }
 
 /* The horizon that is learned from for a kind. */

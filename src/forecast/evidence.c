@@ -11,7 +11,6 @@
 #include <math.h>
 #include <string.h>
 
-#define EVIDENCE_HALF_LIFE	365.0
 #define LEAST_SHARE			0.02	/* a variant with less is left out */
 #define WEIGHT_MOST			1e30	/* of a day, to that of the anchor */
 #define HAZARD_LEAST		1e-9	/* in a likelihood */
@@ -270,25 +269,31 @@ make_slots(HazardPast *past, int calendar, int slot)
 	return &clock->slot[slot];
 }
 
-/* The evidence of each variant on a day: of the weeks that were over, and of the days since. */
-static void
-evidence_on(HazardPast *past, int calendar, int32_t day, double evidence[HAZARD_VARIANTS])
+/*
+ * Sums through a day, of each half-life, for the caller to release; and the evidence of each variant on it: of the weeks that were over,
+ * and of the days since.
+ */
+static HazardSums *
+sums_on(HazardPast *past, int calendar, int32_t day, double evidence[HAZARD_VARIANTS])
 {
+	HazardSums *sums = kernel_alloc_array(past->env, HazardSums, past->half_lives);
 	int			slot = hazard_slot_before(past, day);
-	int32_t		begun = hazard_slot_day(past, slot);
-	HazardSums *sums;
 
-	memcpy(evidence, make_slots(past, calendar, slot)->evidence, sizeof(double) * HAZARD_VARIANTS);
-	if (day <= begun)
-		return;
-	sums = kernel_alloc_array(past->env, HazardSums, past->half_lives);
 	for (int k = 0; k < past->half_lives; k++)
-	{
 		begin_sums(past, past->half_life[k], &sums[k]);
-		advance_sums(past, calendar, begun, &sums[k]);
+	memset(evidence, 0, sizeof(double) * HAZARD_VARIANTS);
+	if (past->slots == 0)
+		return sums;
+	memcpy(evidence, make_slots(past, calendar, slot)->evidence, sizeof(double) * HAZARD_VARIANTS);
+	if (day > hazard_slot_day(past, slot))
+	{
+		for (int k = 0; k < past->half_lives; k++)
+			advance_sums(past, calendar, hazard_slot_day(past, slot), &sums[k]);
+		fit_variants(past, calendar, sums, NULL, NULL, day, evidence);
 	}
-	fit_variants(past, calendar, sums, NULL, NULL, day, evidence);
-	kernel_release(past->env, sums);
+	for (int k = 0; k < past->half_lives; k++)
+		advance_sums(past, calendar, day, &sums[k]);
+	return sums;
 }
 
 /* How likely a calendar's likeliest variant made what followed, as known on a day (log). */
@@ -298,9 +303,7 @@ hazard_evidence(HazardPast *past, int calendar, int32_t day)
 	double		evidence[HAZARD_VARIANTS];
 	double		most = -INFINITY;
 
-	if (past->slots == 0)
-		return 0.0;
-	evidence_on(past, calendar, day, evidence);
+	kernel_release(past->env, sums_on(past, calendar, day, evidence));
 	for (int k = 0; k < variants(past); k++)
 		most = fmax(most, evidence[k]);
 	return most;
@@ -310,8 +313,8 @@ hazard_evidence(HazardPast *past, int calendar, int32_t day)
 void
 hazard_fit_by_age(HazardPast *past, int32_t day, int calendar, HazardFit *fit)
 {
-	int			slot = past->slots > 0 ? hazard_slot_before(past, day) : 0;
-	double		evidence[HAZARD_VARIANTS] = {0};
+	int			slot = hazard_slot_before(past, day);
+	double		evidence[HAZARD_VARIANTS];
 	HazardSums *sums;
 
 	if (past->slots > 0 && day == hazard_slot_day(past, slot))
@@ -319,15 +322,7 @@ hazard_fit_by_age(HazardPast *past, int32_t day, int calendar, HazardFit *fit)
 		kept_fit(make_slots(past, calendar, slot), calendar, fit);
 		return;
 	}
-	if (past->slots > 0)
-		evidence_on(past, calendar, day, evidence);
-	sums = kernel_alloc_array(past->env, HazardSums, past->half_lives);
-	for (int k = 0; k < past->half_lives; k++)
-	{
-		begin_sums(past, past->half_life[k], &sums[k]);
-		if (past->days > 0)
-			advance_sums(past, calendar, day, &sums[k]);
-	}
+	sums = sums_on(past, calendar, day, evidence);
 	fit_variants(past, calendar, sums, evidence, fit, day, NULL);
 	kernel_release(past->env, sums);
 }

@@ -40,6 +40,7 @@ typedef struct OpenDay
 	double		square;			/* and of their squares */
 } OpenDay;
 
+#define EVIDENCE_HALF_LIFE	365.0	/* days, of log likelihoods of past weeks */
 #define HALF_LIVES		5
 #define CELL_PULLS		2
 #define HAZARD_VARIANTS	(HALF_LIVES * CELL_PULLS)
@@ -158,6 +159,7 @@ extern void hazard_fit_sums(const HazardPast *past, const HazardSums *sums, int 
 extern void hazard_choose_variants(HazardPast *past);
 extern double hazard_evidence(HazardPast *past, int calendar, int32_t day);
 extern void hazard_fit_by_age(HazardPast *past, int32_t day, int calendar, HazardFit *fit);
+extern int	hazard_stage_on(const HazardPast *past, int deal, int32_t day, int32_t *entered);
 extern void hazard_fill_stages(HazardPast *past);
 extern void hazard_fit_stages(HazardPast *past, int32_t day, HazardFit *fit);
 extern double hazard_stage_evidence(HazardPast *past, int calendar, int32_t day);

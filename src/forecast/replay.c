@@ -11,6 +11,7 @@
 #include <math.h>
 #include <string.h>
 
+#define USUAL_CALENDAR	1		/* the month of the quarter */
 #define CLEAR_EVIDENCE	2.0		/* log likelihood by which something else than usual must be better */
 #define MONEY_TOLERANCE	0.02	/* of own past forecasts' error in money, for better chances of single deals */
 #define LONG_PAST	150.0	/* days of history from which on more of it makes forecasts little better */
@@ -31,18 +32,17 @@ static void
 list_open_deals(const HazardPast *past, int32_t day, OpenDay *open)
 {
 	const HazardHistory *h = past->history;
-	int			slot = past->days > 0 && day > past->first ? (day - past->first - 1) / HAZARD_EVERY : -1;
+	int			slot = past->days > 0 && day > past->first ? hazard_slot_before(past, day - 1) : -1;
 	const OpenDay *before = NULL;
 	int			from = 0;
 	int			until = created_by(past, day);
 
-	slot = slot < past->slots ? slot : past->slots - 1;
 	while (slot >= 0 && !past->open_day[slot].made)
 		slot--;
 	if (slot >= 0)
 	{
 		before = &past->open_day[slot];
-		from = created_by(past, past->first + slot * HAZARD_EVERY);
+		from = created_by(past, hazard_slot_day(past, slot));
 	}
 	open->count = 0;
 	open->deal = kernel_alloc_array(past->env, int, (before != NULL ? before->count : 0) + until - from + 1);
@@ -375,13 +375,16 @@ model_error(HazardPast *past, int32_t day, int model)
 static int
 choose_clock(HazardPast *past, int32_t day)
 {
-	int			best = past->options.calendar >= 0 ? past->options.calendar : 1;
+	int			best = past->options.calendar >= 0 ? past->options.calendar : USUAL_CALENDAR;
 	double		most = past->options.calendar >= 0 ? INFINITY : hazard_evidence(past, best, day) + CLEAR_EVIDENCE;
 
 	for (int calendar = 0; calendar < HAZARD_CALENDARS && most < INFINITY; calendar++)
 	{
-		double		evidence = calendar_allowed(past, calendar, day) ? hazard_evidence(past, calendar, day) : -INFINITY;
+		double		evidence;
 
+		if (calendar == USUAL_CALENDAR || !calendar_allowed(past, calendar, day))
+			continue;
+		evidence = hazard_evidence(past, calendar, day);
 		if (evidence > most)
 		{
 			most = evidence;

@@ -18,7 +18,6 @@
 #define STAGE_WINDOW		540		/* days of the past that are looked at */
 #define STAGE_EVENTS		3.0		/* pseudo-events that pull an age's factor to its stage's */
 #define LEAVE_EVENTS		2.0		/* … and its hazard of leaving */
-#define EVIDENCE_HALF_LIFE	365.0
 #define GROUP_AGES			(HAZARD_AGES / HAZARD_AGE_GROUPS)
 
 /* Where a day's row of the table begins. */
@@ -35,16 +34,29 @@ hazard_state_of_level(const HazardPast *past, int level)
 	return past->stages.states > 0 && level > 0 && level <= past->history->stage_levels ? past->stages.state[level - 1] : 0;
 }
 
-/* The state a deal is in after a day; the first where the fit does not tell stages apart. */
+/* One more than the level of the stage a deal is in after a day, and the day it entered it: 0, and its creation, where none is known. */
 int
-hazard_state(const HazardPast *past, const HazardFit *fit, int deal, int32_t day)
+hazard_stage_on(const HazardPast *past, int deal, int32_t day, int32_t *entered)
 {
 	const HazardHistory *h = past->history;
 	int			level = 0;
 
-	for (int k = past->first_stage[deal]; fit->stages.count > 0 && k < h->stages && h->stage[k].deal == deal && h->stage[k].day <= day; k++)
+	*entered = h->created[deal];
+	for (int k = past->first_stage[deal]; k < h->stages && h->stage[k].deal == deal && h->stage[k].day <= day; k++)
+	{
 		level = 1 + h->stage[k].level;
-	return hazard_state_of_level(past, level);
+		*entered = h->stage[k].day;
+	}
+	return level;
+}
+
+/* The state a deal is in after a day; the first where the fit does not tell stages apart. */
+int
+hazard_state(const HazardPast *past, const HazardFit *fit, int deal, int32_t day)
+{
+	int32_t		entered;
+
+	return fit->stages.count > 0 ? hazard_state_of_level(past, hazard_stage_on(past, deal, day, &entered)) : 0;
 }
 
 /*
